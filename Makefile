@@ -1,0 +1,53 @@
+# Every target sets up what it needs in .venv first; the second time that takes no time.
+
+STUDY ?= studies/mnist.toml
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+RUN = .venv/bin/python -m
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup sweep report export ui test check format lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "STUDY=studies/x.toml selects a study (default: $(STUDY))"
+
+setup: .venv/stamp ## install the locked dependencies into .venv
+
+sweep: setup ## train what is missing of STUDY, print its table, export its champion
+	$(RUN) sweep run $(STUDY)
+
+report: setup ## rebuild the conclusion table of STUDY from MLflow
+	$(RUN) sweep report $(STUDY)
+
+export: setup ## write the champion of STUDY to mlruns/exports/
+	$(RUN) sweep export $(STUDY)
+
+ui: setup ## browse the runs in MLflow on http://127.0.0.1:5000
+	$(RUN) sweep ui
+
+test: setup ## run the tests
+	$(RUN) pytest
+
+check: setup ## check format, lint and types; changes nothing
+	$(RUN) ruff format --check .
+	$(RUN) ruff check .
+	$(RUN) mypy
+
+format: setup ## format the code and mend what the linter can
+	$(RUN) ruff format .
+	$(RUN) ruff check --fix .
+
+lock: ## pin the dependencies of pyproject.toml anew, with hashes (needs uv)
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
+
+clean: ## remove .venv and tool caches; mlruns/ stays
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
+	find sweep tests -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/stamp: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "sweep needs Python 3.11 or newer, found $$($(PYTHON) --version); pass PYTHON=/path/to/it" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@touch $@

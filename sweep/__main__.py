@@ -1,0 +1,8 @@
+"""`python -m sweep`. Worker processes import this file again, so it does nothing unless it is the program."""
+
+import sys
+
+if __name__ == "__main__":
+    from sweep.cli import main
+
+    sys.exit(main())

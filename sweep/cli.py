@@ -1,0 +1,262 @@
+"""The commands. Alone in printing results, setting up logging, hearing signals and exit codes.
+
+What a command needs is imported inside it: `--help` loads no TensorFlow, MLflow or Optuna.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweep.errors import Interrupted, InvalidStudyError, SweepError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from sweep.conclusion import Conclusion
+    from sweep.coordinator import Job
+    from sweep.display import Display
+    from sweep.layout import RunsDir
+    from sweep.study import Study
+
+logger = logging.getLogger("sweep")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. 0: done; 1: an error, named in one line; 2: usage or study file; 130, 143: interrupted."""
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.command(arguments)
+    except SweepError as error:
+        print(f"{'' if isinstance(error, Interrupted) else 'error: '}{error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; the same command continues", file=sys.stderr)
+        return Interrupted.exit_code
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m sweep",
+        description="Hyperparameter sweeps of Keras MLPs, tracked so that the result can be trusted.",
+    )
+    everywhere = argparse.ArgumentParser(add_help=False)
+    everywhere.add_argument(
+        "--runs-dir", type=Path, default=Path("mlruns"), metavar="DIR", help="where runs are kept (default: mlruns)"
+    )
+    of_study = argparse.ArgumentParser(add_help=False, parents=[everywhere])
+    of_study.add_argument("study", type=Path, metavar="STUDY", help="a study file, such as studies/mnist.toml")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser(
+        "run", parents=[of_study], help="train what is missing of a study, then report and export"
+    )
+    run.add_argument("--trials", type=int, metavar="N", help="total of searched trials, instead of the study file's")
+    run.add_argument(
+        "--workers", type=int, metavar="N", help="worker processes, instead of the study file's (default: one per core)"
+    )
+    run.set_defaults(command=_run)
+    commands.add_parser("report", parents=[of_study], help="rebuild the conclusion table from MLflow").set_defaults(
+        command=_report
+    )
+    commands.add_parser("export", parents=[of_study], help="write the champion to exports/").set_defaults(
+        command=_export
+    )
+    ui = commands.add_parser("ui", parents=[everywhere], help="browse the runs in MLflow, on this machine only")
+    ui.add_argument("--port", type=int, default=5000, metavar="N", help="port on 127.0.0.1 (default: 5000)")
+    ui.set_defaults(command=_ui)
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from sweep.study import load_study
+
+    study, table = load_study(arguments.study)
+    study = _with_options(study, arguments)
+    console = _set_up_logging()
+    from sweep.coordinator import run_study
+    from sweep.display import Display
+    from sweep.layout import RunsDir
+
+    runs = RunsDir(arguments.runs_dir)
+    display = Display(study, console)
+    with _signals() as arrived, display.live():
+        job = _job(study, table, arguments.study.parent, runs, display, arrived)
+        try:
+            run_study(job)
+        except Interrupted as error:
+            error.exit_code = 128 + arrived[0]
+            raise
+    conclusion = _conclusion(runs, study.name)
+    _print_report(conclusion, runs)
+    if conclusion.champion is not None:
+        _print_export(conclusion, runs)
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from sweep.layout import RunsDir
+    from sweep.study import load_study
+
+    runs = RunsDir(arguments.runs_dir)
+    _print_report(_conclusion(runs, load_study(arguments.study)[0].name), runs)
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from sweep.layout import RunsDir
+    from sweep.study import load_study
+
+    runs = RunsDir(arguments.runs_dir)
+    _print_export(_conclusion(runs, load_study(arguments.study)[0].name), runs)
+
+
+def _ui(arguments: argparse.Namespace) -> None:
+    """Become `mlflow server`, on loopback, with the safe choice made wherever its default is not."""
+    from sweep.errors import MissingRunsError
+    from sweep.layout import RunsDir
+
+    runs = RunsDir(arguments.runs_dir)
+    if not runs.mlflow_db.exists():
+        raise MissingRunsError(f"{runs.mlflow_db}: no such file; run a study first: make sweep")
+    environment = {
+        **os.environ,
+        "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{runs.mlflow_db.absolute()}",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # it runs code that is sent to the server
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    }
+    hosts = f"localhost:{arguments.port},127.0.0.1:{arguments.port}"  # the default also lets 10.evil.com pass
+    server = ["server", "--host", "127.0.0.1", "--port", str(arguments.port), "--workers", "1"]
+    guards = [
+        "--allowed-hosts",
+        hosts,
+        "--x-frame-options",
+        "DENY",
+        "--artifacts-destination",
+        str(runs.root.absolute() / "artifacts"),
+    ]
+    print(f"MLflow on http://127.0.0.1:{arguments.port}, Ctrl-C ends it", file=sys.stderr)
+    os.execve(sys.executable, [sys.executable, "-m", "mlflow", *server, *guards], environment)
+
+
+def _with_options(study: "Study", arguments: argparse.Namespace) -> "Study":
+    """The study with `--trials` and `--workers` in place of the file's."""
+    from sweep.study import Study
+
+    given = {name: value for name in ("trials", "workers") if (value := getattr(arguments, name)) is not None}
+    if not given:
+        return study
+    for name, value in given.items():
+        if value < (1 if name == "workers" else 0):
+            raise InvalidStudyError(f"--{name} {value}: wanted {'1 or more' if name == 'workers' else '0 or more'}")
+    changed: Study = study.model_copy(update={"search": study.search.model_copy(update=given)})
+    return changed
+
+
+def _job(
+    study: "Study", table: dict[str, Any], base: Path, runs: "RunsDir", display: "Display", arrived: list[int]
+) -> "Job":
+    from functools import partial
+
+    from sweep.coordinator import Job
+    from sweep.data import check_rows, prepare, read
+    from sweep.execute.local import LocalExecutor
+    from sweep.execute.scoring import score_in_process
+    from sweep.execute.worker import WorkerOptions
+
+    data = read(study.data, base)
+    check_rows(data, study.data)
+    prepared = prepare(data, study.data, study.seed, runs.data_cache)
+    logs = runs.logs(study.name)
+    n_workers = study.search.workers or len(os.sched_getaffinity(0))
+
+    def start_executor(results: Path) -> LocalExecutor:
+        logger.info("starting %d worker%s; logs in %s", n_workers, "" if n_workers == 1 else "s", logs)
+        return LocalExecutor(
+            WorkerOptions(data=prepared, training=study.training, results=results, logs=logs), n_workers
+        )
+
+    return Job(
+        study=study,
+        table=table,
+        data=prepared,
+        runs=runs,
+        start_executor=start_executor,
+        score=partial(score_in_process, data=prepared, log=logs / "scoring.log"),
+        watch=display.watch,
+        is_interrupted=lambda: bool(arrived),
+    )
+
+
+def _conclusion(runs: "RunsDir", name: str) -> "Conclusion":
+    from sweep.conclusion import conclude
+    from sweep.runs import read_runs
+
+    return conclude(read_runs(runs, name))
+
+
+def _print_report(conclusion: "Conclusion", runs: "RunsDir") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from sweep.report import champion_line, tables, write_report
+
+    console = Console()
+    for title, rows in tables(conclusion):
+        table = Table(title=f"{conclusion.runs.study.name}: {title.lower()}", title_justify="left")
+        for heading in rows[0]:
+            table.add_column(heading)
+        for row in rows[1:]:
+            table.add_row(*row)
+        console.print(table)
+    console.print(f"Champion: {champion_line(conclusion)}", highlight=False, soft_wrap=True)
+    written = write_report(conclusion, runs.reports(conclusion.runs.study.name))
+    console.print(f"Report: {', '.join(map(str, written))}", highlight=False, soft_wrap=True)
+
+
+def _print_export(conclusion: "Conclusion", runs: "RunsDir") -> None:
+    from sweep.export import export
+
+    print(f"Export: {export(conclusion, runs)}")
+
+
+def _set_up_logging() -> "Console":
+    """Log lines to stderr: through the live display on a terminal, plain elsewhere."""
+    from rich.console import Console
+    from rich.logging import RichHandler
+
+    console = Console(stderr=True)
+    handler: logging.Handler
+    if console.is_terminal:
+        handler = RichHandler(console=console, show_level=False, show_path=False, log_time_format="%H:%M:%S")
+    else:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    return console
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collect Ctrl-C and SIGTERM instead of dying of them; a second one ends the program at once."""
+    arrived: list[int] = []
+
+    def hear(number: int, frame: object) -> None:
+        if arrived:
+            raise KeyboardInterrupt
+        arrived.append(number)
+        logger.warning("stopping: running trials will be trained again; once more to stop at once")
+
+    before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield arrived
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

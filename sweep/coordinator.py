@@ -1,0 +1,110 @@
+"""One study from start to end: recover, search, confirm, score, with every trial tracked on the way."""
+
+import json
+import logging
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from sweep import results
+from sweep.confirm import finalists
+from sweep.data import PreparedData
+from sweep.errors import SweepError
+from sweep.execute.executor import Executor
+from sweep.layout import RunsDir
+from sweep.lock import held
+from sweep.loop import Source, Watch, run_trials
+from sweep.provenance import provenance
+from sweep.sources import ConfirmSource, SearchSource
+from sweep.study import Study
+from sweep.suggest import Record
+from sweep.tracker import Tracked, Tracker
+from sweep.trial import Logs, Trial, TrialResult
+
+logger = logging.getLogger(__name__)
+
+StartExecutor = Callable[[Path], Executor]  # takes the folder for results
+Score = Callable[[dict[str, Path]], dict[str, Logs]]  # saved models by key -> test_loss and test_accuracy by key
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A study to run, with what it runs on."""
+
+    study: Study
+    table: dict[str, Any]  # the study file as typed
+    data: PreparedData
+    runs: RunsDir
+    start_executor: StartExecutor
+    score: Score
+    watch: Watch
+    is_interrupted: Callable[[], bool]
+
+
+def run_study(job: Job) -> None:
+    """Train what is missing of the study, score its confirmed replicates, and track it all.
+
+    Safe to repeat and to kill: what is recorded is not done again. Raises Interrupted when asked to stop.
+    """
+    folder = job.runs.results(job.study.name)
+    with held(folder / ".lock"):
+        search, confirmation = (
+            Record(job.runs.optuna_db, job.study, part, job.data.facts.sha256) for part in ("search", "confirm")
+        )
+        tracker = Tracker(job.runs, Tracked(job.study, job.table, job.data.facts, provenance()))
+        try:
+            _train(job, search, confirmation, tracker, folder)
+            _score(job, confirmation, folder)
+            _track_all(tracker, confirmation, folder)
+        except SweepError:
+            tracker.close("KILLED")
+            raise
+        if trouble := tracker.close("FINISHED"):
+            raise trouble
+
+
+def _train(job: Job, search: Record, confirmation: Record, tracker: Tracker, folder: Path) -> None:
+    with ExitStack() as stack:
+
+        @cache
+        def executor() -> Executor:
+            started = job.start_executor(folder)
+            stack.callback(started.close)
+            return started
+
+        def run(source: Source, track: Callable[[Trial, TrialResult], None]) -> None:
+            run_trials(source, executor, track, job.watch, job.is_interrupted)
+
+        source = SearchSource(job.study, search, folder)
+        _track_all(tracker, search, folder)
+        run(source, lambda trial, result: tracker.track(trial, lambda: (result, {})))
+        chosen = finalists(job.study, search.complete())
+        # A replicate is tracked when it is scored, which is when all are trained: only then is the test split opened.
+        run(ConfirmSource(job.study, confirmation, chosen, folder), lambda trial, result: None)
+
+
+def _score(job: Job, confirmation: Record, folder: Path) -> None:
+    """Score the complete replicates that have no score, and make each score durable."""
+    done = [key for key, recorded in confirmation.trials.items() if recorded.state == "complete"]
+    unscored = [key for key in done if results.load_score(folder / key) is None]
+    if not unscored or not job.data.facts.n_test:
+        return
+    logger.info("scoring %d replicates on the sealed test split", len(unscored))
+    for key in unscored:
+        results.load(folder / key)  # checks the model's hash
+    for key, score in job.score({key: folder / key / results.MODEL for key in unscored}).items():
+        results.write_durably(folder / key / results.SCORE, json.dumps(score))
+
+
+def _track_all(tracker: Tracker, record: Record, folder: Path) -> None:
+    """Have every trial that ended tracked; those that are already cost nothing."""
+    for key, recorded in record.trials.items():
+        if recorded.state is not None:
+            tracker.track(recorded.trial, partial(_load, folder / key))
+
+
+def _load(folder: Path) -> tuple[TrialResult, Logs]:
+    return results.load(folder), results.load_score(folder) or {}

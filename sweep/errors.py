@@ -1,0 +1,51 @@
+"""The tree of errors a person can meet: one line each, saying what was given, what was wanted and the way out."""
+
+
+class SweepError(Exception):
+    """Ends the command with one line on stderr and `exit_code`; what was acknowledged before it is kept."""
+
+    exit_code = 1
+
+
+class InvalidStudyError(SweepError, ValueError):
+    """A study file that cannot be read or asks for something that does not exist."""
+
+    exit_code = 2
+
+
+class InvalidDataError(SweepError, ValueError):
+    """Data that cannot be trained on: missing, malformed, or not what its study says."""
+
+
+class ChangedStudyError(SweepError):
+    """A study file that no longer describes the study stored under its name."""
+
+
+class StudyInUseError(SweepError):
+    """Another coordinator is at work on the study."""
+
+
+class RecordError(SweepError):
+    """The record of trials cannot be read or written."""
+
+
+class DamagedResultError(SweepError):
+    """A result or model on disk is not what was written."""
+
+
+class TrackingError(SweepError):
+    """MLflow cannot be read or written."""
+
+
+class MissingRunsError(SweepError):
+    """A report or export was asked of runs that are not there."""
+
+
+class WorkersError(SweepError):
+    """Worker processes cannot be started or kept alive."""
+
+
+class Interrupted(SweepError):
+    """Ctrl-C or SIGTERM arrived; the same command continues."""
+
+    exit_code = 130

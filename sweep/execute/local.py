@@ -1,0 +1,124 @@
+"""Worker processes on this machine: one per core, one thread each, started once and used for many trials."""
+
+import multiprocessing
+import os
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from sweep.errors import WorkersError
+from sweep.execute.worker import WorkerOptions, work
+from sweep.trial import EpochReport, Event, Trial, TrialResult, WorkerDied
+
+MAX_FAILED_STARTS = 3  # in a row: then workers cannot start at all, and more would not help
+
+
+@dataclass(eq=False)
+class _Worker:
+    process: BaseProcess
+    connection: Connection
+    slot: int
+    log: Path
+    trial: Trial | None = None
+    is_ready: bool = False
+
+
+class LocalExecutor:
+    """See `Executor`. `n_workers` processes are spawned at once; a dead one is replaced."""
+
+    def __init__(self, options: WorkerOptions, n_workers: int) -> None:
+        self._options = options
+        self._context = multiprocessing.get_context("spawn")  # never fork: TensorFlow's threads do not survive it
+        self._cores = sorted(os.sched_getaffinity(0))
+        self._n_workers = n_workers
+        self._failed_starts = 0
+        self._events: deque[Event] = deque()
+        options.results.mkdir(parents=True, exist_ok=True)
+        self._workers = [self._start(slot) for slot in range(n_workers)]
+
+    @property
+    def n_free(self) -> int:
+        return sum(worker.trial is None for worker in self._workers)
+
+    @property
+    def n_running(self) -> int:
+        return sum(worker.trial is not None for worker in self._workers) + len(self._events)
+
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of the workers."""
+        return [worker.process.pid for worker in self._workers if worker.process.pid is not None]
+
+    def submit(self, trial: Trial) -> None:
+        free = [worker for worker in self._workers if worker.trial is None]
+        worker = min(free, key=lambda w: not w.is_ready)  # a ready one first
+        worker.trial = trial
+        with suppress(OSError):  # it has just died: `wait` sees that, and says so of this trial
+            worker.connection.send(trial)  # a worker that is still starting finds it when it is ready
+
+    def answer(self, key: str, goes_on: bool) -> None:
+        for worker in self._workers:
+            if worker.trial is not None and worker.trial.key == key:
+                with suppress(OSError):  # as above
+                    worker.connection.send(goes_on)
+
+    def wait(self, timeout_s: float) -> Event | None:
+        if not self._events:
+            ready = wait([worker.connection for worker in self._workers], timeout_s)
+            for worker in [w for w in self._workers if w.connection in ready]:
+                self._hear(worker)
+        return self._events.popleft() if self._events else None
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.process.kill()  # nothing is lost: what is not yet a result folder is trained again
+        for worker in self._workers:
+            worker.process.join()
+            worker.connection.close()
+        self._workers = []
+
+    def _hear(self, worker: _Worker) -> None:
+        try:
+            message = worker.connection.recv()
+        except (EOFError, OSError):
+            self._replace(worker)
+            return
+        match message:
+            case None:
+                worker.is_ready = True
+                self._failed_starts = 0
+            case EpochReport():
+                self._events.append(message)
+            case TrialResult():
+                worker.trial = None
+                self._events.append(message)
+
+    def _replace(self, worker: _Worker) -> None:
+        worker.process.join()
+        reason = _death(worker.process.exitcode)
+        if not worker.is_ready:
+            self._failed_starts += 1
+        if self._failed_starts >= MAX_FAILED_STARTS:
+            raise WorkersError(f"workers do not start ({reason}); see {worker.log}")
+        worker.connection.close()
+        self._workers[self._workers.index(worker)] = self._start(worker.slot)
+        if worker.trial is not None:
+            self._events.append(WorkerDied(worker.trial.key, reason))
+
+    def _start(self, slot: int) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        pinned = self._cores[slot] if self._n_workers <= len(self._cores) else None
+        options = replace(self._options, slot=slot, core=pinned)
+        process = self._context.Process(target=work, args=(theirs, options), name=f"sweep-worker-{slot}", daemon=True)
+        process.start()
+        theirs.close()
+        return _Worker(process, ours, slot, options.log)
+
+
+def _death(exit_code: int | None) -> str:
+    if exit_code is not None and exit_code < 0:
+        return f"its worker was killed by signal {-exit_code}"
+    return f"its worker ended with exit code {exit_code}"

@@ -1,0 +1,96 @@
+"""The worker process: trains the trials it is sent, one after another, and opens no database.
+
+It imports TensorFlow only after its environment is set: thread counts are read once, at import.
+"""
+
+import os
+import signal
+import sys
+import threading
+from dataclasses import dataclass
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweep import results
+from sweep.data import PreparedData
+from sweep.study import Training
+from sweep.trial import EpochReport, Trial, TrialResult
+
+if TYPE_CHECKING:
+    from sweep.train.fit import Fitter, GoesOn
+
+ONE_THREAD = {
+    # One thread for each process: side by side processes then use every core, and results do not depend on scheduling.
+    "OMP_NUM_THREADS": "1",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+    "CUDA_VISIBLE_DEVICES": "-1",  # this engine is for CPUs
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "KERAS_BACKEND": "tensorflow",
+    "MPLBACKEND": "agg",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerOptions:
+    """What a worker needs for all its trials."""
+
+    data: PreparedData
+    training: Training
+    results: Path  # where result folders go
+    logs: Path  # folder for what TensorFlow and crashes write
+    slot: int = 0  # which of the workers it is
+    core: int | None = None  # the core it is pinned to; None where there are more workers than cores
+
+    @property
+    def log(self) -> Path:
+        return self.logs / f"worker-{self.slot}.log"
+
+
+def work(connection: Connection, options: WorkerOptions) -> None:
+    """Train every trial that arrives until None does. Says `None` itself once, when it is ready."""
+    settle_in(options.log, options.core)
+    from sweep.train.fit import Fitter
+
+    fitter = Fitter(options.data, options.training)
+    fitter.warm_up()
+    connection.send(None)
+
+    def report(epoch: EpochReport) -> bool:
+        connection.send(epoch)
+        return bool(connection.recv()) if epoch.waits else True
+
+    while (trial := connection.recv()) is not None:
+        connection.send(_train(fitter, trial, report, options.results / trial.key))
+
+
+def _train(fitter: "Fitter", trial: Trial, report: "GoesOn", folder: Path) -> TrialResult:
+    try:
+        return fitter.fit(trial, report, folder)
+    except (ConnectionError, EOFError):  # the coordinator is gone
+        raise
+    except Exception as error:  # a trial that cannot be trained is a failed result; the sweep goes on
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+        return results.save(folder, TrialResult(key=trial.key, state="failed", reason=reason), lambda draft: None)
+
+
+def settle_in(log: Path, core: int | None) -> None:
+    """Make this a process of one thread that writes its stderr to `log`, and that Ctrl-C and a dead parent cannot strand."""
+    os.environ.update(ONE_THREAD)
+    # Ctrl-C reaches every process of the terminal; the coordinator alone decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if core is not None:
+        os.sched_setaffinity(0, {core})
+    log.parent.mkdir(parents=True, exist_ok=True)
+    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), sys.stderr.fileno())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A coordinator that was killed leaves no orphans."""
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

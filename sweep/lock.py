@@ -1,0 +1,32 @@
+"""One coordinator at a time on a study."""
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sweep.errors import StudyInUseError
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Hold the lock at `path`, which says who has it. Raises StudyInUseError, naming the holder, if another process does.
+
+    The kernel drops the lock when its holder dies, however it dies, so there is none to clear by hand.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise StudyInUseError(
+                f"another sweep is at work on this study: {file.read().strip()}; wait for it or stop it"
+            ) from None
+        file.truncate(0)
+        file.write(f"host {socket.gethostname()}, pid {os.getpid()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n")
+        file.flush()
+        yield

@@ -1,0 +1,85 @@
+"""The loop: take a trial, run it, hear how it goes, record it, track it, until there is no more to do."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from sweep.errors import Interrupted
+from sweep.execute.executor import Executor
+from sweep.trial import EpochReport, Event, Trial, TrialResult, WorkerDied
+
+POLL_S = 0.2  # how long an interruption can go unnoticed
+
+
+class Source(Protocol):
+    """Where trials come from, and who must hear of them first."""
+
+    def next(self) -> Trial | None:
+        """The next trial to run, claimed; None when there is none."""
+
+    def goes_on(self, report: EpochReport) -> bool:
+        """The verdict at a rung."""
+
+    def after_death(self, death: WorkerDied) -> Trial | TrialResult:
+        """The next attempt of a trial whose worker died, or its result if there is one or it died too often."""
+
+    def tell(self, result: TrialResult) -> Trial:
+        """Record how a trial ended; the trial."""
+
+
+Watch = Callable[[Trial, Event | None], None]  # hears every event; None when a trial is submitted
+Track = Callable[[Trial, TrialResult], None]
+
+
+def run_trials(
+    source: Source,
+    start_executor: Callable[[], Executor],
+    track: Track,
+    watch: Watch,
+    is_interrupted: Callable[[], bool] = lambda: False,
+) -> None:
+    """Keep every slot of the executor busy until `source` has no more trials and none is running.
+
+    No executor is started where there is no trial. One trial is asked ahead, so that a free slot waits for no sampler and no database. Raises Interrupted between two
+    events; what runs then stays claimed.
+    """
+    running: dict[str, Trial] = {}
+
+    def submit(trial: Trial) -> None:
+        running[trial.key] = trial
+        executor.submit(trial)
+        watch(trial, None)
+
+    def finish(result: TrialResult) -> None:
+        track(source.tell(result), result)
+        watch(running.pop(result.key), result)
+
+    ahead = source.next()
+    if ahead is None:
+        return
+    executor = start_executor()
+    while ahead is not None or executor.n_running:
+        if is_interrupted():
+            raise Interrupted("interrupted; the same command continues")
+        if ahead is not None and executor.n_free:
+            submit(ahead)
+            ahead = source.next()
+            continue
+        event = executor.wait(POLL_S)
+        if ahead is not None and executor.n_free:  # before anything is written
+            submit(ahead)
+            ahead = None
+        match event:
+            case EpochReport():
+                if event.waits:
+                    executor.answer(event.key, source.goes_on(event))
+                watch(running[event.key], event)
+            case TrialResult():
+                finish(event)
+            case WorkerDied():
+                watch(running[event.key], event)
+                match source.after_death(event):
+                    case Trial() as again:
+                        submit(again)
+                    case TrialResult() as result:
+                        finish(result)
+        ahead = ahead or source.next()

@@ -1,0 +1,53 @@
+"""How this program opens MLflow: its settings, its errors, one client per runs directory."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from sweep.errors import TrackingError
+from sweep.layout import RunsDir
+
+for _name in ("mlflow", "alembic"):  # both announce each schema migration of a new database
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+
+def uri(runs: RunsDir) -> str:
+    return f"sqlite:///{runs.mlflow_db.absolute()}"
+
+
+def open_client(runs: RunsDir) -> MlflowClient:
+    """A client on the runs' database, which is created if it is not there (2 to 3 s)."""
+    runs.root.mkdir(parents=True, exist_ok=True)
+    with translated(runs):
+        return MlflowClient(uri(runs))
+
+
+@contextmanager
+def translated(runs: RunsDir) -> Iterator[None]:
+    """MLflow's and its database's errors as a TrackingError that names the file."""
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        first_line = (str(error) or type(error).__name__).splitlines()[0]
+        raise TrackingError(f"MLflow at {runs.mlflow_db}: {first_line}") from error
+
+
+def all_runs(client: MlflowClient, experiment: str) -> list[Run]:
+    """Every run of an experiment that is not deleted, page by page."""
+    runs: list[Run] = []
+    token = None
+    while True:
+        page = client.search_runs([experiment], max_results=1000, page_token=token)
+        runs += page
+        token = page.token
+        if not token:
+            return runs

@@ -1,0 +1,37 @@
+"""What a start does with what a crash left, and what a death of a worker means."""
+
+from pathlib import Path
+
+from sweep import results
+from sweep.suggest import Record
+from sweep.trial import Trial, TrialResult
+
+MAX_ATTEMPTS = 3  # of a trial whose worker dies: it may be the trial that kills
+
+
+def recover(record: Record, folder: Path) -> list[Trial]:
+    """Complete what was trained and not told; the trials to train again, claimed as their next attempt.
+
+    A trial without a result was cut off, however that came about, so it is trained again under its own number: the
+    budget is met exactly, and the same config with the same seed gives what it would have given.
+    """
+    to_train = []
+    for trial in record.unfinished():
+        result = results.find(folder / trial.key)
+        if result is None:
+            to_train.append(record.restart(trial))
+        else:
+            record.tell(result)
+    return to_train
+
+
+def after_death(record: Record, key: str, reason: str, folder: Path) -> Trial | TrialResult:
+    """A trial's next attempt after its worker died; its result, if that is there, or if it died `MAX_ATTEMPTS` times."""
+    result = results.find(folder / key)
+    if result is not None:
+        return result
+    trial = record.trials[key].trial
+    if trial.attempt < MAX_ATTEMPTS:
+        return record.restart(trial)
+    failed = TrialResult(key=key, state="failed", reason=f"{reason}, {trial.attempt} times in a row")
+    return results.save(folder / key, failed, lambda draft: None)

@@ -1,0 +1,160 @@
+"""The conclusion as files: Markdown for people, CSV and JSON for programs. The same runs give the same bytes."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from sweep.conclusion import ROWS, Column, Conclusion
+from sweep.results import write_durably
+
+NO_VALIDATION = "no validation rows"
+MISSING = "-"
+
+
+def write_report(conclusion: Conclusion, folder: Path) -> list[Path]:
+    """Write `conclusion.md`, `.csv` and `.json` below `folder`; their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {
+        "conclusion.md": to_markdown(conclusion),
+        "conclusion.csv": to_csv(conclusion),
+        "conclusion.json": json.dumps(to_dict(conclusion), indent=1) + "\n",
+    }
+    for name, text in texts.items():
+        write_durably(folder / name, text)
+    return [folder / name for name in texts]
+
+
+def tables(conclusion: Conclusion) -> list[tuple[str, list[list[str]]]]:
+    """Each table as a title and rows of cells, the first row its head."""
+    titled = (("Selected by validation", conclusion.selected), ("Baselines", conclusion.baselines))
+    return [(title, _table(conclusion, columns)) for title, columns in titled if columns]
+
+
+def to_markdown(conclusion: Conclusion) -> str:
+    """The whole conclusion as a page."""
+    runs = conclusion.runs
+    parts = [f"# {runs.study.name}", _subject(conclusion)]
+    for title, rows in tables(conclusion):
+        head, *body = ["| " + " | ".join(row) + " |" for row in rows]
+        parts += [f"## {title}", "\n".join([head, "|---" * len(rows[0]) + "|", *body])]
+    parts += ["## Champion", champion_line(conclusion), "## Made from these runs", _sources(conclusion)]
+    return "\n\n".join(parts) + "\n"
+
+
+def champion_line(conclusion: Conclusion) -> str:
+    """Who won, by what rule, in a sentence."""
+    champion = conclusion.champion
+    objective = conclusion.runs.study.objective
+    if champion is None:
+        if not conclusion.runs.facts["n_validation"]:
+            return (
+                "None: the study holds no validation rows to choose by, and choosing by the test split would spoil it."
+            )
+        return "None yet: no finalist is confirmed."
+    summary = champion.summaries[objective]
+    line = f"{_title(champion)}, {champion.finalist.config.units_label}: best mean {objective} over replicates, {summary.text} (n = {summary.n})"
+    test = champion.summaries.get("test_accuracy")
+    return line + (f"; test accuracy {test.text}." if test else ".")
+
+
+def to_csv(conclusion: Conclusion) -> str:
+    """One line for each finalist and metric."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["finalist", "selected", "units", "metric", "n", "mean", "sd", "reference", "run_ids"])
+    for column in conclusion.columns:
+        for metric in ROWS:
+            summary = column.summaries.get(metric)
+            numbers = [summary.n, repr(summary.mean), repr(summary.sd)] if summary else [0, "", ""]
+            who = [column.finalist.name, column.finalist.is_selected, column.finalist.config.units_label]
+            reference, run_ids = column.reference.get(metric, ""), " ".join(column.replicate_runs)
+            writer.writerow([*who, metric, *numbers, reference, run_ids])
+    return text.getvalue()
+
+
+def to_dict(conclusion: Conclusion) -> dict[str, Any]:
+    """The conclusion for programs."""
+    runs = conclusion.runs
+    return {
+        "study": runs.study.name,
+        "objective": runs.study.objective,
+        "seed": runs.study.seed,
+        "data": runs.facts,
+        "parent_run": runs.parent_run_id,
+        "trials": _counts(conclusion),
+        "champion": conclusion.champion.finalist.name if conclusion.champion else None,
+        "finalists": [_column_dict(column) for column in conclusion.columns],
+    }
+
+
+def _column_dict(column: Column) -> dict[str, Any]:
+    return {
+        "name": column.finalist.name,
+        "is_selected": column.finalist.is_selected,
+        "config": column.finalist.config.to_dict(),
+        "params_count": column.params_count,
+        "selected_by": {"run": column.selected_run, "value": column.selected_value},
+        "metrics": {
+            metric: {"n": s.n, "mean": s.mean, "sd": s.sd if s.n > 1 else None}
+            for metric, s in column.summaries.items()
+        },
+        "reference": column.reference,
+        "replicate_runs": list(column.replicate_runs),
+    }
+
+
+def _subject(conclusion: Conclusion) -> str:
+    facts = conclusion.runs.facts
+    rows = f"{facts['n_train']} training, {facts['n_validation']} validation and {facts['n_test']} test rows"
+    counts = ", ".join(f"{n} {state}" for state, n in _counts(conclusion).items())
+    return (
+        f"Data: {facts['name']}, {rows} (sha256 {facts['sha256'][:12]}...). Trials: {counts or 'none'}. Every figure is the mean "
+        "± standard deviation over replicates: the config retrained with fresh seeds and scored once on the test split."
+    )
+
+
+def _counts(conclusion: Conclusion) -> dict[str, int]:
+    states = conclusion.runs.searched["state"]
+    return {
+        state: int((states == state).sum()) for state in ("complete", "pruned", "failed") if (states == state).any()
+    }
+
+
+def _table(conclusion: Conclusion, columns: list[Column]) -> list[list[str]]:
+    rows = [["Metric", *(_title(column) for column in columns)]]
+    rows.append(["Hidden units", *(column.finalist.config.units_label for column in columns)])
+    rows.append(["Dropout, batch size, learning rate", *(_rest(column) for column in columns)])
+    rows.append(["Replicates", *(str(len(column.replicate_runs)) for column in columns)])
+    for metric, title in ROWS.items():
+        rows.append([title, *(_cell(conclusion, column, metric) for column in columns)])
+        if any(metric in column.reference for column in columns):
+            rows.append([f"{title}, published", *(str(column.reference.get(metric, MISSING)) for column in columns)])
+    return rows
+
+
+def _title(column: Column) -> str:
+    name = column.finalist.name
+    return name[0].upper() + name[1:]
+
+
+def _rest(column: Column) -> str:
+    config = column.finalist.config
+    return f"{config.dropout:.3g}, {config.batch_size}, {config.learning_rate:.3g}"
+
+
+def _cell(conclusion: Conclusion, column: Column, metric: str) -> str:
+    summary = column.summaries.get(metric)
+    if summary is not None:
+        return summary.text
+    return NO_VALIDATION if metric.startswith("val_") and not conclusion.runs.facts["n_validation"] else MISSING
+
+
+def _sources(conclusion: Conclusion) -> str:
+    lines = [f"- parent run `{conclusion.runs.parent_run_id}`"]
+    for column in conclusion.columns:
+        selected = f"selected in `{column.selected_run}`, " if column.selected_run else ""
+        replicates = ", ".join(f"`{run}`" for run in column.replicate_runs) or "none"
+        lines.append(f"- {column.finalist.name}: {selected}replicates {replicates}")
+    return "\n".join(lines)

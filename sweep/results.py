@@ -1,0 +1,93 @@
+"""Result folders: what a worker leaves of a trial, whole or not at all, each file with its sha256."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from sweep.errors import DamagedResultError
+from sweep.trial import Logs, TrialResult
+
+MODEL = "model.keras"
+HISTORY = "history.json"
+SUMMARY = "summary.txt"
+CURVES = "curves.png"
+RESULT = "result.json"
+SCORE = "score.json"
+
+
+def save(folder: Path, result: TrialResult, write_files: Callable[[Path], None]) -> TrialResult:
+    """Make `result` durable as `folder`, with the files that `write_files` puts beside it; returns it with their hashes.
+
+    Written under another name, synced, then renamed: a reader finds the whole folder or none.
+    """
+    draft = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    write_files(draft)
+    written = sorted(path for path in draft.iterdir())
+    result = replace(result, files={path.name: sha256_of(path) for path in written})
+    (draft / RESULT).write_text(json.dumps(result.to_dict(), indent=1))
+    for path in (*written, draft / RESULT, draft):
+        _sync(path)
+    draft.rename(folder)
+    _sync(folder.parent)
+    return result
+
+
+def find(folder: Path) -> TrialResult | None:
+    """The result in `folder`, checked as `load` does; None where there is no folder."""
+    return load(folder) if folder.exists() else None
+
+
+def load(folder: Path) -> TrialResult:
+    """The result in `folder`, every file checked against its hash.
+
+    Raises DamagedResultError, naming the file, if one is missing or not what was written.
+    """
+    try:
+        result = TrialResult(**json.loads((folder / RESULT).read_bytes()))
+        found = {name: sha256_of(folder / name) for name in result.files}
+    except (OSError, ValueError, TypeError) as error:
+        raise DamagedResultError(f"{folder}: cannot be read ({error}); remove it to train it again") from error
+    for name, digest in result.files.items():
+        if found[name] != digest:
+            raise DamagedResultError(
+                f"{folder / name}: not what was written (sha256); remove {folder} to train it again"
+            )
+    return result
+
+
+def load_score(folder: Path) -> Logs | None:
+    """The test metrics of a confirmed replicate; None before it is scored."""
+    path = folder / SCORE
+    try:
+        score: Logs | None = json.loads(path.read_bytes()) if path.exists() else None
+    except (OSError, ValueError) as error:
+        raise DamagedResultError(f"{path}: cannot be read ({error}); remove it to score it again") from error
+    return score
+
+
+def write_durably(path: Path, text: str) -> None:
+    """Replace `path` by `text`, whole or not at all."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(text)
+    _sync(draft)
+    draft.replace(path)
+    _sync(path.parent)
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

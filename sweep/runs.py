@@ -1,0 +1,105 @@
+"""MLflow reads: the runs of a study as a pandas frame. Files are found below the runs directory, wherever it was copied."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from mlflow.entities import Run
+
+from sweep.config import Config
+from sweep.errors import MissingRunsError
+from sweep.layout import RunsDir
+from sweep.mlflow_store import all_runs, open_client, translated
+from sweep.study import Study, parse_study
+
+
+@dataclass(frozen=True)
+class StudyRuns:
+    """What MLflow holds of one study.
+
+    `frame` has one row for each trial and replicate, searched trials by number and then replicates by number. Columns:
+    `run_id`, the tags, the params (typed) and the metrics by their names; a metric that a run lacks is NaN.
+    """
+
+    study: Study
+    facts: dict[str, Any]
+    frame: pd.DataFrame
+    parent_run_id: str
+
+    @property
+    def searched(self) -> pd.DataFrame:
+        return self.frame[self.frame["phase"] != "confirm"]
+
+    @property
+    def replicates(self) -> pd.DataFrame:
+        return self.frame[self.frame["phase"] == "confirm"]
+
+
+def read_runs(runs: RunsDir, name: str) -> StudyRuns:
+    """All runs of the study called `name`. Raises MissingRunsError where there are none."""
+    if not runs.mlflow_db.exists():
+        raise MissingRunsError(f"{runs.mlflow_db}: no such file; run the study first: make sweep")
+    client = open_client(runs)
+    with translated(runs):
+        experiment = client.get_experiment_by_name(name)
+        found = [] if experiment is None else all_runs(client, experiment.experiment_id)
+    parents = [run for run in found if run.data.tags.get("phase") == "study"]
+    if not parents:
+        raise MissingRunsError(f"{runs.mlflow_db}: holds no runs of study {name!r}; run it first: make sweep")
+    parent = parents[0].info.run_id
+    table = json.loads(artifact(runs, name, parent, "study.json").read_bytes())
+    facts = json.loads(artifact(runs, name, parent, "data.json").read_bytes())
+    rows = [_row(run) for run in found if run.data.tags.get("phase") in ("baseline", "search", "confirm")]
+    rows.sort(key=lambda row: (row["phase"] == "confirm", row["trial"]))
+    frame = pd.DataFrame(rows, columns=None if rows else ["run_id", "phase", "state", "trial"])
+    return StudyRuns(parse_study(table, f"run {parent}"), facts, frame, parent)
+
+
+def artifact(runs: RunsDir, study: str, run_id: str, name: str) -> Path:
+    """A file logged to a run. Raises MissingRunsError where it is gone."""
+    return _existing(runs.artifacts(study) / run_id / "artifacts" / name)
+
+
+def model_file(runs: RunsDir, study: str, run_id: str) -> tuple[str, Path]:
+    """The id and the .keras file of the model a run logged. Raises MissingRunsError where there is none."""
+    client = open_client(runs)
+    with translated(runs):
+        outputs = client.get_run(run_id).outputs
+    if outputs is None or not outputs.model_outputs:
+        raise MissingRunsError(f"run {run_id} has no model")
+    model_id = str(outputs.model_outputs[0].model_id)
+    return model_id, _existing(runs.artifacts(study) / "models" / model_id / "artifacts" / "data" / "model.keras")
+
+
+def config_of(row: "pd.Series[Any]") -> Config:
+    """The config of a run, from its params."""
+    return Config(
+        units=tuple(int(units) for units in row["units"].split("-")),
+        dropout=float(row["dropout"]),
+        batch_size=int(row["batch_size"]),
+        learning_rate=float(row["learning_rate"]),
+        batch_norm=row["batch_norm"] == "True",
+    )
+
+
+def _row(run: Run) -> dict[str, Any]:
+    tags = {name: value for name, value in run.data.tags.items() if not name.startswith("mlflow.")}
+    metrics = {name: value for name, value in run.data.metrics.items()}
+    return {
+        "run_id": run.info.run_id,
+        "status": run.info.status,
+        **tags,
+        **run.data.params,
+        **metrics,
+        "trial": int(tags["trial"]),
+    }
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise MissingRunsError(
+            f"{path}: no such file, though MLflow has a run with it; was the runs directory copied whole?"
+        )
+    return path

@@ -1,0 +1,87 @@
+"""Where trials come from: the search, and the confirmation of its finalists."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from sweep.config import training_seed
+from sweep.confirm import Finalist, replicates
+from sweep.prune import survives_rung
+from sweep.recover import after_death, recover
+from sweep.study import Study, cost
+from sweep.suggest import Record, Suggester
+from sweep.trial import EpochReport, Trial, TrialResult, WorkerDied
+
+
+class SearchSource:
+    """See `loop.Source`: first what a crash cut off, then the baselines, then the sampler's, up to the budget."""
+
+    def __init__(self, study: Study, record: Record, folder: Path) -> None:
+        self._study = study
+        self._record = record
+        self._folder = folder
+        self._again = deque(recover(record, folder))
+        self._suggester = Suggester(study, record)
+        known = {recorded.trial.config for recorded in record.trials.values()}
+        # Without validation rows there is nothing to compare baselines by before they are confirmed.
+        wanted = study.baselines if study.data.validation_rows else ()
+        self._baselines = deque(b for b in wanted if b.config not in known)
+        self._n_left = study.search.trials - sum(r.trial.phase == "search" for r in record.trials.values())
+
+    def next(self) -> Trial | None:
+        if self._again:
+            return self._again.popleft()
+        if self._baselines:
+            baseline = self._baselines.popleft()
+            return self._suggester.baseline(baseline.config, baseline.name)
+        if self._n_left <= 0:
+            return None
+        self._n_left -= 1
+        return self._suggester.suggest()
+
+    def goes_on(self, report: EpochReport) -> bool:
+        pruner, objective = self._study.search.pruner, self._study.objective
+        value = report.logs[objective]
+        self._record.report(report.key, report.epoch, value)
+        self._suggester.report(report.key, report.epoch, value)
+        peers = [cost(objective, peer) for peer in self._record.rung_values(report.epoch)]
+        return pruner is None or survives_rung(cost(objective, value), peers, pruner)
+
+    def after_death(self, death: WorkerDied) -> Trial | TrialResult:
+        return after_death(self._record, death.key, death.reason, self._folder)
+
+    def tell(self, result: TrialResult) -> Trial:
+        self._record.tell(result)
+        self._suggester.tell(result)
+        return self._record.trials[result.key].trial
+
+
+class ConfirmSource:
+    """See `loop.Source`: every replicate of every finalist that the record does not have."""
+
+    def __init__(self, study: Study, record: Record, finalists: Iterable[Finalist], folder: Path) -> None:
+        self._study = study
+        self._record = record
+        self._folder = folder
+        self._again = deque(recover(record, folder))
+        self._wanted = self._missing(list(finalists))
+
+    def next(self) -> Trial | None:
+        return self._again.popleft() if self._again else next(self._wanted, None)
+
+    def goes_on(self, report: EpochReport) -> bool:
+        return True  # a replicate has no rungs
+
+    def after_death(self, death: WorkerDied) -> Trial | TrialResult:
+        return after_death(self._record, death.key, death.reason, self._folder)
+
+    def tell(self, result: TrialResult) -> Trial:
+        self._record.tell(result)
+        return self._record.trials[result.key].trial
+
+    def _missing(self, finalists: list[Finalist]) -> Iterator[Trial]:
+        known = {(r.trial.config, r.trial.replicate) for r in self._record.trials.values()}
+        for finalist, replicate in replicates(self._study, finalists):
+            if (finalist.config, replicate) not in known:
+                seed = training_seed(self._study.seed, finalist.config, replicate)
+                yield self._record.claim("confirm", finalist.config, seed, name=finalist.name, replicate=replicate)

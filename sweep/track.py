@@ -1,0 +1,236 @@
+"""MLflow writes, and only here: a projection of the record for people and for the report.
+
+Every run has a `key` tag, unique within its study, and every timestamp comes from the result, so that projecting a trial
+again changes nothing. `tracker.py` calls this from a thread of its own: training waits for none of it.
+"""
+
+import json
+import math
+import platform
+import shutil
+import tempfile
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from mlflow import pyfunc
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param, Run
+from mlflow.models import Model, ModelSignature
+from mlflow.types import Schema, TensorSpec
+
+from sweep import results
+from sweep.layout import RunsDir
+from sweep.mlflow_store import all_runs, open_client, translated
+from sweep.tracker import Load, Tracked
+from sweep.trial import Logs, Trial, TrialResult
+
+PARENT_KEY = "study"
+STUDY_FILE, FACTS_FILE = "study.json", "data.json"
+_STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}  # the `state` tag says it in our words
+_BATCH = 1000  # metrics that MLflow takes in one call
+
+
+class Projection:
+    """Writes runs, one call a trial. Not thread-safe: one thread uses it."""
+
+    def __init__(self, runs: RunsDir, tracked: Tracked) -> None:
+        self._runs = runs
+        self._tracked = tracked
+        self._client = open_client(runs)
+        with translated(runs):
+            self._experiment = self._find_or_create_experiment()
+            self._by_key = {run.data.tags["key"]: run for run in all_runs(self._client, self._experiment)}
+            self._parent, self._parent_status = self._open_parent()
+
+    def write(self, trial: Trial, load: Load) -> None:
+        """The run of a trial that ended, whole; nothing where it is there already. `load` is called only if it is not."""
+        known = self._by_key.get(trial.key)
+        if known is None or known.info.status == "RUNNING":  # RUNNING: an earlier writer was cut off inside it
+            result, score = load()
+            with translated(self._runs):
+                self._set_parent("RUNNING")
+                self._write(trial, result, score, known)
+
+    def close(self, status: str) -> None:
+        """End the parent run as FINISHED or KILLED."""
+        with translated(self._runs):
+            self._set_parent(status)
+
+    def _set_parent(self, status: str) -> None:
+        if status != self._parent_status:
+            self._client.update_run(self._parent, status=status)
+            self._parent_status = status
+
+    def _write(self, trial: Trial, result: TrialResult, score: Logs, known: Run | None) -> None:
+        folder = self._runs.results(self._tracked.study.name) / trial.key
+        run = known or self._client.create_run(
+            self._experiment, start_time=_ms(result.started_at), tags=self._tags(trial, result), run_name=trial.label
+        )
+        run_id = run.info.run_id
+        finals = {**result.metrics, **_running_means(result), **score}
+        has_model = results.MODEL in result.files
+        model_id = self._log_model(run_id, trial, folder) if has_model else None
+        counts = {
+            "best_epoch": result.best_epoch,
+            "epochs": len(result.history),
+            "train_seconds": result.train_seconds,
+            "params_count": result.params_count,
+        }
+        at = _ms(result.ended_at)
+        metrics = [Metric(name, value, at, result.best_epoch) for name, value in {**finals, **counts}.items()]
+        metrics += _curves(result)
+        if model_id is not None:
+            metrics += [
+                Metric(name, v, at, result.best_epoch, model_id=model_id, run_id=run_id) for name, v in finals.items()
+            ]
+        for start in range(0, len(metrics), _BATCH):
+            self._client.log_batch(run_id, metrics[start : start + _BATCH], self._params(trial) if start == 0 else ())
+        self._client.log_inputs(run_id, self._inputs(score))
+        for name in (results.HISTORY, results.SUMMARY, results.CURVES):
+            if name in result.files:
+                self._client.log_artifact(run_id, str(folder / name))
+        if model_id is not None:
+            self._client.log_outputs(run_id, [LoggedModelOutput(model_id, result.best_epoch)])
+        self._client.set_terminated(run_id, _STATUS[result.state], end_time=at)
+        self._by_key[trial.key] = self._client.get_run(run_id)
+
+    def _log_model(self, run_id: str, trial: Trial, folder: Path) -> str:
+        """The saved model as a logged model that `mlflow.keras.load_model` reads; laid out as `mlflow.keras.save_model` does.
+
+        That function wants a live Keras model, and so TensorFlow in this process: 500 MB and seconds for a file copy.
+        """
+        name = f"mlp-{trial.config.units_label}"
+        found = self._client.search_logged_models([self._experiment], filter_string=f"source_run_id = '{run_id}'")
+        model = (
+            found[0] if found else self._client.create_logged_model(self._experiment, name, run_id, model_type="keras")
+        )
+        if model.status != "READY":
+            with tempfile.TemporaryDirectory() as scratch:
+                _write_model(Path(scratch), folder / results.MODEL, run_id, model.model_id, self._signature())
+                self._client.log_model_artifacts(model.model_id, scratch)
+            self._client.finalize_logged_model(model.model_id, "READY")
+        return str(model.model_id)
+
+    def _signature(self) -> ModelSignature:
+        facts = self._tracked.facts
+        row_type = np.dtype("uint8" if facts.scaling == "pixels" else "float32")
+        return ModelSignature(
+            inputs=Schema([TensorSpec(row_type, (-1, facts.n_features), "rows")]),
+            outputs=Schema([TensorSpec(np.dtype("float32"), (-1, facts.n_classes))]),
+        )
+
+    def _tags(self, trial: Trial, result: TrialResult) -> dict[str, str]:
+        tags = {
+            "key": trial.key,
+            "mlflow.parentRunId": self._parent,
+            "study": self._tracked.study.name,
+            "phase": trial.phase,
+            "state": result.state,
+            "reason": result.reason,
+            "trial": str(trial.number),
+            "attempt": str(trial.attempt),
+            "seed": str(trial.seed),
+            "config": trial.config.key,
+            "data_sha256": self._tracked.facts.sha256,
+            "name": trial.name,
+            "replicate": "" if trial.replicate is None else str(trial.replicate),
+            **self._tracked.provenance,
+        }
+        return {name: value for name, value in tags.items() if value != ""}
+
+    def _params(self, trial: Trial) -> list[Param]:
+        training = self._tracked.study.training
+        stopping = {} if training.early_stopping is None else training.early_stopping.model_dump()
+        params = {**trial.config.params(), "optimizer": "adam", "max_epochs": training.max_epochs, **stopping}
+        return [Param(name, str(value)) for name, value in params.items()]
+
+    def _inputs(self, score: Logs) -> list[DatasetInput]:
+        """The rows a run saw, by part; the digest is our own SHA-256, for MLflow's covers the first rows only."""
+        facts = self._tracked.facts
+        parts = {"training": facts.n_train, "validation": facts.n_validation, "test": facts.n_test if score else 0}
+        schema = {"n_features": facts.n_features, "n_classes": facts.n_classes}
+        return [
+            DatasetInput(
+                Dataset(
+                    name=facts.name,
+                    digest=f"{facts.sha256[:24]}-{part[:5]}",
+                    source_type="local",
+                    source=json.dumps({"uri": facts.name, "sha256": facts.sha256}),
+                    profile=json.dumps({"num_rows": n_rows, **schema}),
+                ),
+                [InputTag("mlflow.data.context", part)],
+            )
+            for part, n_rows in parts.items()
+            if n_rows
+        ]
+
+    def _find_or_create_experiment(self) -> str:
+        name = self._tracked.study.name
+        experiment = self._client.get_experiment_by_name(name)
+        if experiment is not None:
+            return str(experiment.experiment_id)
+        location = self._runs.artifacts(name).absolute()
+        return str(self._client.create_experiment(name, artifact_location=str(location)))
+
+    def _open_parent(self) -> tuple[str, str]:
+        """Run id and status."""
+        parent = self._by_key.get(PARENT_KEY)
+        if parent is not None:
+            return str(parent.info.run_id), str(parent.info.status)
+        study = self._tracked.study
+        tags = {"key": PARENT_KEY, "phase": "study", "study": study.name, "data_sha256": self._tracked.facts.sha256}
+        parent = self._client.create_run(
+            self._experiment, tags={**tags, **self._tracked.provenance}, run_name=study.name
+        )
+        run_id = str(parent.info.run_id)
+        params = {
+            "objective": study.objective,
+            "trials": study.search.trials,
+            "sampler": study.search.sampler,
+            "seed": study.seed,
+        }
+        self._client.log_batch(run_id, params=[Param(name, str(value)) for name, value in params.items()])
+        self._client.log_dict(run_id, self._tracked.table, STUDY_FILE)
+        self._client.log_dict(run_id, asdict(self._tracked.facts), FACTS_FILE)
+        return run_id, "RUNNING"
+
+
+def _curves(result: TrialResult) -> list[Metric]:
+    """Each epoch's logs as `epoch/...` at its step. What is not a number is told by the reason tag."""
+    return [
+        Metric(f"epoch/{name}", value, _ms(ended_at), epoch)
+        for epoch, (logs, ended_at) in enumerate(zip(result.history, result.epoch_ended_at, strict=True), start=1)
+        for name, value in logs.items()
+        if math.isfinite(value)
+    ]
+
+
+def _running_means(result: TrialResult) -> Logs:
+    """Loss and accuracy as `fit` reports them for the epoch whose weights are kept: means over its moving weights."""
+    if not result.best_epoch:
+        return {}
+    logs = result.history[result.best_epoch - 1]
+    return {"running_loss": logs["loss"], "running_accuracy": logs["accuracy"]}
+
+
+def _write_model(folder: Path, saved: Path, run_id: str, model_id: str, signature: ModelSignature) -> None:
+    data = folder / "data"
+    data.mkdir()
+    shutil.copyfile(saved, data / "model.keras")
+    (data / "keras_module.txt").write_text("keras")
+    requirements = [f"{library}=={version(library)}" for library in ("keras", "tensorflow", "numpy", "mlflow")]
+    (folder / "requirements.txt").write_text("\n".join(requirements) + "\n")
+    (folder / "python_env.yaml").write_text(
+        f"python: {platform.python_version()}\nbuild_dependencies:\n- pip\ndependencies:\n- -r requirements.txt\n"
+    )
+    model = Model(run_id=run_id, model_id=model_id, signature=signature)
+    model.add_flavor(
+        "keras", data="data", keras_version=version("keras"), keras_backend="tensorflow", save_exported_model=False
+    )
+    pyfunc.add_to_model(model, loader_module="mlflow.keras", python_env="python_env.yaml")
+    model.save(str(folder / "MLmodel"))
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

@@ -1,0 +1,31 @@
+"""The picture of one trial: loss and accuracy by epoch, train and validation."""
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from sweep.trial import Logs
+
+TRAIN_COLOUR, VALIDATION_COLOUR = "#4c72b0", "#dd8452"
+
+
+def draw_curves(history: list[Logs], title: str, best_epoch: int, path: Path) -> None:
+    """Draw `history` (one entry per epoch, first epoch first) to `path`; a dotted line marks the epoch whose weights are kept."""
+    figure = Figure(figsize=(8, 3.2), dpi=100, layout="constrained")
+    epochs = range(1, len(history) + 1)
+    for axes, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        axes.plot(
+            epochs, [logs[metric] for logs in history], color=TRAIN_COLOUR, marker=".", label="train (running mean)"
+        )
+        if any(f"val_{metric}" in logs for logs in history):
+            validation = [logs.get(f"val_{metric}", float("nan")) for logs in history]
+            axes.plot(epochs, validation, color=VALIDATION_COLOUR, marker=".", label="validation")
+        if best_epoch:
+            axes.axvline(best_epoch, color="0.6", linestyle=":", linewidth=1, label="weights kept")
+        axes.set(xlabel="epoch", ylabel=metric)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.25)
+    axes.legend(fontsize=8, loc="lower right")
+    figure.suptitle(title, fontsize=10)
+    figure.savefig(path)

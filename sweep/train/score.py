@@ -1,0 +1,29 @@
+"""Scoring finished models on the sealed test split: the one place that opens it."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from sweep.data import PreparedData, open_test_split
+from sweep.trial import Logs
+
+BATCH = 2000  # rows
+EPSILON = 1e-7  # Keras clips probabilities by this before it takes the logarithm
+
+
+def score_models(models: dict[str, Path], data: PreparedData) -> dict[str, Logs]:
+    """`test_loss` (mean cross-entropy) and `test_accuracy` of each saved model, by its key."""
+    test = open_test_split(data)
+    rows = np.asarray(test.x, np.float32)
+    scores = {}
+    for key, path in models.items():
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        probabilities = np.asarray(model.predict(rows, batch_size=BATCH, verbose=0), np.float64)
+        of_truth = probabilities[np.arange(len(test.y)), test.y]
+        scores[key] = {
+            "test_loss": float(-np.log(np.clip(of_truth, EPSILON, 1.0)).mean()),
+            "test_accuracy": float((probabilities.argmax(axis=1) == test.y).mean()),
+        }
+        keras.utils.clear_session(free_memory=False)
+    return scores

@@ -1,0 +1,82 @@
+"""What passes between rooms: a trial to train, what it reports while it trains, and what came of it."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from sweep.config import Config
+
+Phase = Literal["baseline", "search", "confirm"]
+State = Literal["complete", "pruned", "failed"]
+Logs = dict[
+    str, float
+]  # metric name -> value at one epoch: loss, accuracy, and val_ ones where there are validation rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One config, tried once: in the search, or as a replicate of a finalist."""
+
+    number: int  # counts from 0 within its record (search or confirmation)
+    phase: Phase
+    config: Config
+    seed: int
+    attempt: int = 1  # 2 and up after a crash or an interruption
+    name: str = ""  # a baseline's name, or the finalist's that a replicate repeats
+    replicate: int | None = None  # 1 and up; None in the search
+    rungs: tuple[int, ...] = ()  # epochs at which it waits to hear whether it goes on
+
+    @property
+    def key(self) -> str:
+        """Unique within the study: names the result folder and the MLflow run."""
+        kind = "trial" if self.replicate is None else "replicate"
+        return f"{kind}-{self.number:05d}"
+
+    @property
+    def label(self) -> str:
+        """A run name for people, such as `12 · 400-100 · drop 0.31 · bs 128`."""
+        if self.replicate is not None:
+            return f"{self.name} · {self.config.units_label} · replicate {self.replicate}"
+        return f"{self.number} · {self.name + ' · ' if self.name else ''}{self.config.label}"
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """A trial has trained `epoch` epochs (counted from 1). At a rung its worker waits for a verdict."""
+
+    key: str
+    epoch: int
+    logs: Logs
+    waits: bool = False
+
+
+@dataclass(frozen=True)
+class WorkerDied:
+    """The process that trained this trial is gone without a result."""
+
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialResult:
+    """What came of a trial. Epoch k's logs are `history[k - 1]`; seconds are wall clock, times are UTC seconds since 1970."""
+
+    key: str
+    state: State
+    reason: str = ""  # why it failed or where it was pruned
+    history: list[Logs] = field(default_factory=list)
+    epoch_ended_at: list[float] = field(default_factory=list)
+    best_epoch: int = 0  # the epoch whose weights the model has, counted from 1
+    metrics: Logs = field(default_factory=dict)  # of the restored model, evaluated: train_loss, ..., val_accuracy
+    params_count: int = 0
+    trainable_params_count: int = 0
+    train_seconds: float = 0.0
+    started_at: float = 0.0
+    ended_at: float = 0.0
+    files: dict[str, str] = field(default_factory=dict)  # name in the result folder -> sha256
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+Event = EpochReport | WorkerDied | TrialResult
