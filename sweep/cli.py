@@ -206,7 +206,7 @@ def _print_report(conclusion: "Conclusion", runs: "RunsDir") -> None:
 
     from sweep.report import champion_line, tables, write_report
 
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=120)
     for title, rows in tables(conclusion):
         table = Table(title=f"{conclusion.runs.study.name}: {title.lower()}", title_justify="left")
         for heading in rows[0]:

@@ -13,8 +13,8 @@ from sweep.study import cost
 # Rows of the notebook's table. Its train rows are running means, which see dropout and moving weights; an evaluation of
 # the finished model on the same rows is another number, so both are shown, each under its name.
 ROWS = {
-    "running_accuracy": "Train accuracy, running mean",
-    "running_loss": "Train loss, running mean",
+    "running_accuracy": "Train accuracy (running)",
+    "running_loss": "Train loss (running)",
     "train_accuracy": "Train accuracy",
     "train_loss": "Train loss",
     "val_accuracy": "Validation accuracy",

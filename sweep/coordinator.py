@@ -12,7 +12,7 @@ from typing import Any
 from sweep import results
 from sweep.confirm import finalists
 from sweep.data import PreparedData
-from sweep.errors import SweepError
+from sweep.errors import Interrupted
 from sweep.execute.executor import Executor
 from sweep.layout import RunsDir
 from sweep.lock import held
@@ -21,7 +21,7 @@ from sweep.provenance import provenance
 from sweep.sources import ConfirmSource, SearchSource
 from sweep.study import Study
 from sweep.suggest import Record
-from sweep.tracker import Tracked, Tracker
+from sweep.tracker import Projection, Tracker
 from sweep.trial import Logs, Trial, TrialResult
 
 logger = logging.getLogger(__name__)
@@ -54,16 +54,23 @@ def run_study(job: Job) -> None:
         search, confirmation = (
             Record(job.runs.optuna_db, job.study, part, job.data.facts.sha256) for part in ("search", "confirm")
         )
-        tracker = Tracker(job.runs, Tracked(job.study, job.table, job.data.facts, provenance()))
+        tracker = Tracker(partial(_open_projection, job))
         try:
             _train(job, search, confirmation, tracker, folder)
             _score(job, confirmation, folder)
             _track_all(tracker, confirmation, folder)
-        except SweepError:
-            tracker.close("KILLED")
+        except Exception as error:
+            tracker.close("KILLED" if isinstance(error, Interrupted) else "FAILED")
             raise
         if trouble := tracker.close("FINISHED"):
             raise trouble
+
+
+def _open_projection(job: Job) -> Projection:
+    # Imported here, on the tracker's thread: MLflow takes seconds to load, and workers start in the meantime.
+    from sweep import track
+
+    return track.Projection(job.runs, track.Tracked(job.study, job.table, job.data.facts, provenance()))
 
 
 def _train(job: Job, search: Record, confirmation: Record, tracker: Tracker, folder: Path) -> None:

@@ -8,6 +8,8 @@ import importlib.util
 import itertools
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +19,7 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from sweep.config import Config, derived_seed, training_seed
 from sweep.errors import ChangedStudyError, InvalidStudyError, RecordError
@@ -59,8 +62,9 @@ class Record:
         self._objective: Objective = study.objective
         self._rungs = study.rungs()
         identity = {**study.canonical(), "data": {**study.canonical()["data"], "sha256": data_sha256}}
+        self._db = db
         db.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with self._translated("open"):
             self._storage = optuna.storages.RDBStorage(
                 f"sqlite:///{db}", engine_kwargs={"connect_args": {"timeout": 60}}
             )
@@ -73,10 +77,6 @@ class Record:
             )
             self._check_identity(identity, study.name)
             frozen = self.frozen()
-        except optuna.exceptions.StorageInternalError as error:
-            raise RecordError(
-                f"cannot open the record of trials {db}: {error}; move it away if it is damaged"
-            ) from error
         self._study_id = self._storage.get_study_id_from_name(name)
         self.trials: dict[str, RecordedTrial] = {}
         self._rung_values: dict[int, dict[str, float]] = {}
@@ -119,18 +119,19 @@ class Record:
         attrs = {
             "config": config.to_dict(), "phase": phase, "seed": seed, "attempt": 1, "name": name, "replicate": replicate,
         }  # fmt: skip
-        self._study.add_trial(
-            optuna.trial.create_trial(
-                state=TrialState.RUNNING, params=params or {}, distributions=distributions or {}, user_attrs=attrs
-            )
+        claimed = optuna.trial.create_trial(
+            state=TrialState.RUNNING, params=params or {}, distributions=distributions or {}, user_attrs=attrs
         )
+        with self._translated("write"):
+            self._study.add_trial(claimed)
         self.trials[trial.key] = RecordedTrial(trial, None, None)
         return trial
 
     def restart(self, trial: Trial) -> Trial:
         """The same trial as its next attempt, after the last one died."""
         again = replace(trial, attempt=trial.attempt + 1)
-        self._storage.set_trial_user_attr(self._id(trial), "attempt", again.attempt)
+        with self._translated("write"):
+            self._storage.set_trial_user_attr(self._id(trial), "attempt", again.attempt)
         self.trials[trial.key] = RecordedTrial(again, None, None)
         return again
 
@@ -138,7 +139,8 @@ class Record:
         """The objective of a trial when it reached a rung."""
         values = self._rung_values.setdefault(rung, {})
         if key not in values:  # a restarted trial reaches it again, with the same value
-            self._storage.set_trial_intermediate_value(self._id(self.trials[key].trial), rung, value)
+            with self._translated("write"):
+                self._storage.set_trial_intermediate_value(self._id(self.trials[key].trial), rung, value)
         values[key] = value
 
     def rung_values(self, rung: int) -> list[float]:
@@ -148,20 +150,16 @@ class Record:
     def tell(self, result: TrialResult) -> None:
         """Write how a trial ended: the point after which it is done. Its result must be durable already."""
         trial = self.trials[result.key].trial
-        value: float | None = None
-        match result.state:
-            case "complete":
-                # Without validation rows nothing is selected; the record still wants a value, and takes the train metric.
-                value = result.metrics.get(
-                    self._objective, result.metrics.get(self._objective.replace("val_", "train_"))
-                )
-                self._study.tell(trial.number, value)
-            case "pruned":
-                value = self._study.tell(trial.number, state=TrialState.PRUNED).value
-            case "failed":
+        # Without validation rows nothing is selected; the record still wants a value, and takes the train metric.
+        train_metric = self._objective.replace("val_", "train_")
+        value = result.metrics.get(self._objective, result.metrics.get(train_metric))
+        with self._translated("write"):
+            if result.state == "failed":
                 self._storage.set_trial_user_attr(self._id(trial), "reason", result.reason)
-                self._study.tell(trial.number, state=TrialState.FAIL)
-        self.trials[result.key] = RecordedTrial(trial, result.state, value)
+            told = self._study.tell(
+                trial.number, value if result.state == "complete" else None, state=_OPTUNA_STATES[result.state]
+            )
+        self.trials[result.key] = RecordedTrial(trial, result.state, told.value)
 
     def complete(self) -> list[tuple[Config, float]]:
         """Config and objective of every complete trial, by number."""
@@ -171,6 +169,17 @@ class Record:
     def unfinished(self) -> list[Trial]:
         """Trials that were claimed and never told, oldest first."""
         return [recorded.trial for recorded in self.trials.values() if recorded.state is None]
+
+    @contextmanager
+    def _translated(self, verb: str) -> Iterator[None]:
+        try:
+            yield
+        except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
+            first_line = str(error).splitlines()[0]
+            raise RecordError(
+                f"cannot {verb} the record of trials {self._db}: {first_line}; see that the disk has room and the file is "
+                "readable and writable; if it is damaged, move it away"
+            ) from error
 
     def _id(self, trial: Trial) -> int:
         return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)

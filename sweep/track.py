@@ -9,9 +9,10 @@ import math
 import platform
 import shutil
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mlflow import pyfunc
@@ -20,15 +21,27 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 from sweep import results
+from sweep.data import DataFacts
 from sweep.layout import RunsDir
 from sweep.mlflow_store import all_runs, open_client, translated
-from sweep.tracker import Load, Tracked
+from sweep.study import Study
+from sweep.tracker import Load
 from sweep.trial import Logs, Trial, TrialResult
 
 PARENT_KEY = "study"
 STUDY_FILE, FACTS_FILE = "study.json", "data.json"
 _STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}  # the `state` tag says it in our words
 _BATCH = 1000  # metrics that MLflow takes in one call
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """What is projected of one study, beside its trials."""
+
+    study: Study
+    table: dict[str, Any]  # the study file as typed
+    facts: DataFacts
+    provenance: dict[str, str]
 
 
 class Projection:
@@ -53,7 +66,7 @@ class Projection:
                 self._write(trial, result, score, known)
 
     def close(self, status: str) -> None:
-        """End the parent run as FINISHED or KILLED."""
+        """End the parent run as FINISHED, KILLED (interrupted) or FAILED."""
         with translated(self._runs):
             self._set_parent(status)
 

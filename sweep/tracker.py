@@ -4,13 +4,9 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
-from sweep.data import DataFacts
 from sweep.errors import SweepError, TrackingError
-from sweep.layout import RunsDir
-from sweep.study import Study
 from sweep.trial import Logs, Trial, TrialResult
 
 logger = logging.getLogger(__name__)
@@ -18,22 +14,21 @@ logger = logging.getLogger(__name__)
 Load = Callable[[], tuple[TrialResult, Logs]]  # a trial's result and, for a scored replicate, its test metrics
 
 
-@dataclass(frozen=True)
-class Tracked:
-    """What is projected of one study, beside its trials."""
+class Projection(Protocol):
+    """Where runs are written; see `track.Projection`."""
 
-    study: Study
-    table: dict[str, Any]  # the study file as typed
-    facts: DataFacts
-    provenance: dict[str, str]
+    def write(self, trial: Trial, load: Load) -> None:
+        """Write the run of a trial that ended, unless it is there."""
+
+    def close(self, status: str) -> None:
+        """End the parent run as `status`."""
 
 
 class Tracker:
     """Projects what it is given, in order, on a thread of its own. Its trouble is told once, and never to training."""
 
-    def __init__(self, runs: RunsDir, tracked: Tracked) -> None:
-        self._runs = runs
-        self._tracked = tracked
+    def __init__(self, open_projection: Callable[[], Projection]) -> None:
+        self._open_projection = open_projection
         self._queue: queue.SimpleQueue[tuple[Trial, Load] | None] = queue.SimpleQueue()
         self._trouble: SweepError | None = None
         self._n_waiting = 0
@@ -47,7 +42,7 @@ class Tracker:
         self._queue.put((trial, load))
 
     def close(self, status: str) -> SweepError | None:
-        """Write what is waiting and end the parent run as `status` (FINISHED or KILLED); the trouble, if there was any."""
+        """Write what is waiting and end the parent run as `status` (FINISHED, KILLED or FAILED); the trouble, if there was any."""
         self._closing_status = status
         self._queue.put(None)
         self._thread.join()
@@ -58,11 +53,8 @@ class Tracker:
         )
 
     def _run(self) -> None:
-        # Imported here: MLflow takes seconds to load, and workers start in the meantime.
-        from sweep.track import Projection
-
         try:
-            projection = Projection(self._runs, self._tracked)
+            projection = self._open_projection()  # takes seconds: MLflow is loaded, its database created
             while (item := self._queue.get()) is not None:
                 projection.write(*item)
                 self._n_waiting -= 1

@@ -62,16 +62,16 @@ class FakeExecutor:
         started_at = self._now
         history: list[Logs] = []
         ended_at: list[float] = []
-        is_pruned = False
-        while len(history) < self._max_epochs and not is_pruned:
+        is_pruned = is_nan = False
+        while len(history) < self._max_epochs and not is_pruned and not is_nan:
             self._now += 1
             history.append(self._curve(trial.config, trial.seed, len(history) + 1))
             ended_at.append(self._now)
-            waits = len(history) in trial.rungs and len(history) < self._max_epochs
+            is_nan = any(map(math.isnan, history[-1].values()))
+            waits = len(history) in trial.rungs and len(history) < self._max_epochs and not is_nan
             yield EpochReport(trial.key, len(history), history[-1], waits)
             is_pruned = waits and not self._verdicts.pop(trial.key)
         last = history[-1]
-        is_nan = any(math.isnan(value) for value in last.values())
         result = TrialResult(
             key=trial.key,
             state="failed" if is_nan else "pruned" if is_pruned else "complete",

@@ -19,7 +19,7 @@ class Patience:
         Source: `keras.callbacks.EarlyStopping`, which the tests compare with.
         """
         new_cost = cost(rule.monitor, value)
-        if new_cost < self.best_cost - rule.min_delta:
+        if new_cost + rule.min_delta < self.best_cost:  # summed in Keras' order, which decides ties
             return Patience(new_cost, epoch, epoch)
         return Patience(self.best_cost, self.best_epoch, epoch)
 

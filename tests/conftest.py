@@ -1,0 +1,53 @@
+import os
+import shutil
+import socket
+
+# Before TensorFlow is imported by any test: the engine's tests run as its workers do.
+os.environ |= {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "CUDA_VISIBLE_DEVICES": "-1",
+    "KERAS_BACKEND": "tensorflow",
+    "MPLBACKEND": "agg",
+}
+os.environ |= {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+
+import pytest
+
+from sweep.layout import RunsDir
+from tests.support import STUDY, write_tiny_data
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory):
+    """A runs directory whose databases have their tables and nothing else: creating those takes seconds, copying none."""
+    import optuna
+
+    from sweep.mlflow_store import open_client
+
+    runs = RunsDir(tmp_path_factory.mktemp("migrated"))
+    open_client(runs).search_experiments()
+    optuna.storages.RDBStorage(f"sqlite:///{runs.optuna_db}").remove_session()
+    return runs
+
+
+@pytest.fixture
+def runs(migrated, tmp_path):
+    """An empty runs directory, its databases ready."""
+    shutil.copytree(migrated.root, tmp_path / "mlruns")
+    return RunsDir(tmp_path / "mlruns")
+
+
+@pytest.fixture
+def study_file(tmp_path):
+    """The tiny study as a file, its data beside it."""
+    write_tiny_data(tmp_path)
+    path = tmp_path / "tiny.toml"
+    path.write_text(STUDY)
+    return path
+
+
+@pytest.fixture
+def unused_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

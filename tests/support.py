@@ -1,0 +1,130 @@
+"""What several tests build on: tiny data, a tiny study, and a whole sweep on the fake executor."""
+
+import json
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sweep import results
+from sweep.config import derived_seed
+from sweep.coordinator import Job, run_study
+from sweep.data import DataFacts, PreparedData
+from sweep.execute.fake import Curve, FakeExecutor, plausible_logs
+from sweep.layout import RunsDir
+from sweep.study import parse_study
+from sweep.trial import Event, Logs, Trial
+
+STUDY = """
+name = "tiny"
+seed = 7
+
+[data]
+source = "tiny.npz"
+validation_rows = 100
+
+[space]
+hidden_layers = {choice = [1, 2]}
+units = {int = [4, 32]}
+dropout = {float = [0.0, 0.5]}
+batch_size = {choice = [32, 64]}
+
+[training]
+max_epochs = 5
+early_stopping = {monitor = "val_accuracy", patience = 2}
+
+[search]
+trials = 4
+workers = 2
+pruner = {kind = "halving", rungs = [1, 2], reduction_factor = 3}
+
+[confirmation]
+replicates = 2
+
+[[baselines]]
+name = "by hand"
+units = [16, 8]
+dropout = 0.5
+batch_size = 64
+reference = {train_accuracy = 0.5, test_accuracy = 0.5}
+"""
+
+FACTS = DataFacts(
+    name="tiny.npz",
+    sha256="0" * 64,
+    n_train=500,
+    n_validation=100,
+    n_test=100,
+    n_features=64,
+    classes=("0", "1", "2"),
+    scaling="pixels",
+    feature_shape=(8, 8),
+)
+
+
+def write_tiny_data(folder: Path) -> Path:
+    """`tiny.npz`: 600 training and 100 test images of 8 x 8, three classes that an MLP can tell apart, with overlap."""
+    rng = np.random.default_rng(0)
+    prototypes = rng.integers(60, 190, (3, 8, 8))
+
+    def draw(n: int) -> tuple[Any, Any]:
+        y = rng.integers(0, 3, n)
+        x = np.clip(prototypes[y] + rng.normal(0, 60, (n, 8, 8)), 0, 255).astype(np.uint8)
+        return x, y
+
+    (x_train, y_train), (x_test, y_test) = draw(600), draw(100)
+    path = folder / "tiny.npz"
+    np.savez(path, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
+    return path
+
+
+def tiny_table(**changes: Any) -> dict[str, Any]:
+    """The tiny study as a table, whole sections replaced by `changes`; None removes one."""
+    table = {**tomllib.loads(STUDY), **changes}
+    return {name: value for name, value in table.items() if value is not None}
+
+
+def job(
+    runs: RunsDir,
+    table: dict[str, Any] | None = None,
+    *,
+    curve: Curve = plausible_logs,
+    n_slots: int = 2,
+    facts: DataFacts = FACTS,
+    watch: Callable[[Trial, Event | None], None] = lambda trial, event: None,
+    is_interrupted: Callable[[], bool] = lambda: False,
+) -> Job:
+    """A study on the fake executor, in `runs`."""
+    table = table or tiny_table()
+    study = parse_study(table, "tiny.toml")
+    return Job(
+        study=study,
+        table=table,
+        data=PreparedData(runs.data_cache / "none", facts),
+        runs=runs,
+        start_executor=lambda folder: FakeExecutor(folder, study.training.max_epochs, n_slots, curve),
+        score=fake_score,
+        watch=watch,
+        is_interrupted=is_interrupted,
+    )
+
+
+def fake_score(models: dict[str, Path]) -> dict[str, Logs]:
+    """Test metrics that follow from the validation metrics and the key."""
+    return {key: _fake_test_metrics(path.parent, key) for key, path in models.items()}
+
+
+def _fake_test_metrics(folder: Path, key: str) -> Logs:
+    metrics = json.loads((folder / results.RESULT).read_bytes())["metrics"]
+    luck = derived_seed(key) / 2**32 * 0.002
+    accuracy = metrics.get("val_accuracy", metrics["train_accuracy"]) - luck
+    return {"test_accuracy": accuracy, "test_loss": 1.05 - accuracy}
+
+
+def fake_sweep(runs: RunsDir, table: dict[str, Any] | None = None, **options: Any) -> Job:
+    """Run a whole study on the fake executor; what was run."""
+    done = job(runs, table, **options)
+    run_study(done)
+    return done

@@ -1,0 +1,92 @@
+"""Imports flow one way, and a foreign library enters through one room."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "sweep"
+
+# Each room may import from rooms above its own line, or beside it where that is said; nothing imports from below.
+LAYERS = [
+    {"errors", "config", "layout"},
+    {"space", "trial", "compare", "provenance", "lock"},
+    {"study", "results"},
+    {"data", "prune", "confirm"},
+    {"model", "tracker", "train.stopping", "train.curves", "train.adam"},
+    {"train.graph", "train.score", "mlflow_store"},
+    {"train.fit", "suggest", "track", "runs"},
+    {"execute.worker", "execute.executor", "recover", "conclusion"},
+    {"execute.local", "execute.scoring", "execute.fake", "sources", "report"},
+    {"loop", "export"},
+    {"coordinator", "display"},
+    {"cli"},
+    {"__main__"},
+]
+RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
+
+LIBRARIES = {
+    "tensorflow": {"train.graph", "train.adam"},
+    "keras": {"model", "train.graph", "train.adam", "train.fit", "train.score"},
+    "optuna": {"suggest"},
+    "mlflow": {"mlflow_store", "track", "runs"},
+    "sqlalchemy": {"mlflow_store", "suggest"},
+    "sklearn": {"data"},
+    "matplotlib": {"train.curves"},
+    "rich": {"cli", "display"},
+    "pydantic": {"study"},
+    "fcntl": {"lock"},
+}
+
+
+def room_of(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+ROOMS = {room_of(path): path for path in ROOT.rglob("*.py") if path.name != "__init__.py"}
+
+
+def imports(path):
+    """Every module imported anywhere in the file, those for type checking alone left out."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
+            node.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def rooms_imported(path):
+    for name in imports(path):
+        parts = name.split(".")[1:] if name.startswith("sweep") else []
+        for length in (2, 1):
+            if ".".join(parts[:length]) in ROOMS:
+                yield ".".join(parts[:length])
+                break
+
+
+def test_every_room_has_its_place():
+    assert set(ROOMS) == set(RANK)
+
+
+@pytest.mark.parametrize("room", sorted(ROOMS))
+def test_imports_point_upwards_only(room):
+    wrong = [other for other in rooms_imported(ROOMS[room]) if RANK[other] >= RANK[room]]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("library", sorted(LIBRARIES))
+def test_a_library_enters_through_its_rooms_only(library):
+    users = {room for room, path in ROOMS.items() if any(name.split(".")[0] == library for name in imports(path))}
+    assert users == LIBRARIES[library]
+
+
+def test_nothing_that_trains_or_selects_opens_the_test_split():
+    users = {room for room, path in ROOMS.items() if "open_test_split" in path.read_text()}
+    assert users == {"data", "train.score"}
+    trainers = {"train.graph", "train.fit", "execute.worker", "execute.local", "suggest", "prune", "confirm", "sources"}
+    for room in trainers:
+        assert "train.score" not in rooms_imported(ROOMS[room])

@@ -1,0 +1,87 @@
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from sweep.cli import main
+
+ROOT = Path(__file__).parents[1]
+HEAVY = ("tensorflow", "keras", "mlflow", "optuna", "pandas", "numpy", "pydantic", "rich")
+
+
+def test_help_answers_within_half_a_second_and_loads_nothing_heavy():
+    code = f"import sys; from sweep.cli import main\ntry: main(['--help'])\nfinally: print([m for m in {HEAVY} if m in sys.modules])"
+    seconds = []
+    for _ in range(3):  # the machine may be busy: the fastest counts
+        started = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+        seconds.append(time.perf_counter() - started)
+    assert done.stdout.endswith("[]\n")
+    assert min(seconds) < 0.5
+
+
+@pytest.mark.parametrize("command", ["run", "report", "export", "ui"])
+def test_every_command_has_help_and_a_runs_dir(command, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([command, "--help"])
+    assert end.value.code == 0
+    assert "--runs-dir" in capsys.readouterr().out
+
+
+def test_usage_errors_end_with_2():
+    with pytest.raises(SystemExit) as end:
+        main(["sweep-everything"])
+    assert end.value.code == 2
+
+
+@pytest.mark.parametrize("command", ["report", "export"])
+def test_asking_for_what_was_never_run_is_one_line(command, tmp_path, capsys):
+    assert main([command, str(ROOT / "studies" / "quick.toml"), "--runs-dir", str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {tmp_path}/mlflow.db: no such file; run the study first")
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_ui_is_for_this_machine_alone(runs, unused_port):
+    command = [sys.executable, "-m", "sweep", "ui", "--runs-dir", str(runs.root), "--port", str(unused_port)]
+    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _wait_for(server, unused_port)
+        assert _status(unused_port, "localhost") == 200
+        assert _status(unused_port, "10.evil.com") == 403
+        assert _listening_addresses(unused_port) == {"0100007F"}  # 127.0.0.1, as /proc/net/tcp writes it
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _status(port, host):
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/", headers={"Host": f"{host}:{port}"})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def _wait_for(server, port, within_s=60):
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            return _status(port, "localhost")
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError(f"the UI did not answer; exit code {server.poll()}")
+
+
+def _listening_addresses(port):
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {
+        local.split(":")[0] for _, local, _, state, *_ in rows if state == "0A" and int(local.split(":")[1], 16) == port
+    }

@@ -1,0 +1,168 @@
+import math
+from dataclasses import replace
+
+import pytest
+
+from sweep.coordinator import run_study
+from sweep.errors import ChangedStudyError, DamagedResultError, Interrupted, StudyInUseError, TrackingError
+from sweep.execute.fake import FakeExecutor
+from sweep.lock import held
+from sweep.runs import read_runs
+from sweep.trial import TrialResult
+from tests.support import fake_sweep, job, tiny_table
+
+N_TRIALS, N_REPLICATES = 5, 4  # one baseline and four searched; the best of two depths, or of one and the baseline
+
+
+def test_every_trial_and_replicate_has_one_run_and_one_parent(runs):
+    fake_sweep(runs)
+    found = read_runs(runs, "tiny")
+    assert len(found.searched) == N_TRIALS
+    assert len(found.replicates) >= N_REPLICATES
+    assert found.frame["key"].is_unique
+    assert set(found.frame["status"]) <= {"FINISHED", "KILLED", "FAILED"}
+
+
+def test_the_same_command_again_trains_and_writes_nothing(runs):
+    fake_sweep(runs)
+    before = read_runs(runs, "tiny").frame
+    heard = []
+    fake_sweep(runs, watch=lambda trial, event: heard.append(trial))
+    assert heard == []
+    assert read_runs(runs, "tiny").frame.equals(before)
+
+
+def test_a_larger_budget_trains_what_is_missing(runs):
+    fake_sweep(runs)
+    started = []
+    fake_sweep(runs, tiny_table(search={"trials": 7}), watch=lambda trial, event: started.append((trial, event)))
+    searched = {trial.key for trial, _ in started if trial.phase == "search"}
+    assert len(searched) == 3
+    assert (read_runs(runs, "tiny").searched["phase"] == "search").sum() == 7
+
+
+@pytest.mark.parametrize("n_events", [0, 1, 7, 12, 30, 45])
+def test_an_interrupted_study_resumes_to_the_same_set_of_trials(runs, n_events):
+    countdown = iter(range(n_events))
+    with pytest.raises(Interrupted):
+        fake_sweep(runs, is_interrupted=lambda: next(countdown, None) is None)
+    fake_sweep(runs)
+    found = read_runs(runs, "tiny")
+    assert len(found.searched) == N_TRIALS
+    assert found.frame["key"].is_unique
+    assert set(found.frame["state"]) <= {"complete", "pruned"}
+
+
+def test_replicates_carry_test_metrics_and_searched_trials_do_not(runs):
+    fake_sweep(runs)
+    found = read_runs(runs, "tiny")
+    assert found.replicates["test_accuracy"].notna().all()
+    assert found.searched["test_accuracy"].isna().all()
+
+
+def test_states_are_told_apart_in_mlflow(runs):
+    def curve(config, seed, epoch):
+        value = math.nan if config.units[0] % 3 == 0 else 1 - 1 / config.units[0]
+        return {"loss": value, "accuracy": value, "val_loss": value, "val_accuracy": value}
+
+    fake_sweep(runs, tiny_table(search={**tiny_table()["search"], "trials": 20}), curve=curve)
+    searched = read_runs(runs, "tiny").searched
+    assert searched.groupby("state")["status"].unique().map(list).to_dict() == {
+        "complete": ["FINISHED"],
+        "failed": ["FAILED"],
+        "pruned": ["KILLED"],
+    }
+    assert searched[searched["state"] == "failed"]["reason"].str.startswith("nan").all()
+    assert len(searched) == 21  # a trial that fails by itself is spent
+
+
+def test_without_validation_rows_the_baselines_alone_are_confirmed(runs):
+    table = tiny_table(
+        data={"source": "tiny.npz", "validation_rows": 0}, space=None, search=None, training={"max_epochs": 2}
+    )
+
+    def curve(config, seed, epoch):
+        return {"loss": 0.1, "accuracy": 0.9}
+
+    fake_sweep(runs, table, curve=curve)
+    found = read_runs(runs, "tiny")
+    assert len(found.searched) == 0
+    assert found.replicates["name"].tolist() == ["by hand", "by hand"]
+
+
+def test_mlflow_out_of_order_costs_no_training_and_the_next_start_catches_up(runs):
+    good = runs.mlflow_db.read_bytes()
+    runs.mlflow_db.write_bytes(b"not a database" * 1000)
+    with pytest.raises(TrackingError, match="not tracked yet, nothing is lost"):
+        fake_sweep(runs)
+    runs.mlflow_db.write_bytes(good)
+    heard = []
+    fake_sweep(runs, watch=lambda trial, event: heard.append(trial))
+    assert heard == []
+    assert len(read_runs(runs, "tiny").searched) == N_TRIALS
+
+
+def test_a_second_coordinator_is_refused_with_the_name_of_the_first(runs):
+    with (
+        held(runs.results("tiny") / ".lock"),
+        pytest.raises(StudyInUseError, match=r"host .*, pid \d+, since"),
+    ):
+        fake_sweep(runs)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"seed": 8}, "seed: 7 -> 8"),
+        ({"objective": "val_loss"}, "objective: 'val_accuracy' -> 'val_loss'"),
+        ({"training": {"max_epochs": 6}}, "training.max_epochs: 5 -> 6"),
+    ],
+)
+def test_a_changed_study_under_the_same_name_stops_with_what_changed(runs, changes, named):
+    fake_sweep(runs)
+    with pytest.raises(ChangedStudyError, match=named):
+        fake_sweep(runs, tiny_table(**changes))
+
+
+class Crash(Exception):
+    """Stands for a SIGKILL: nothing after it is done."""
+
+
+class CrashingExecutor(FakeExecutor):
+    """Dies when it has a result that it has not given yet."""
+
+    n_results_before_crash = 3
+
+    def wait(self, timeout_s):
+        event = super().wait(timeout_s)
+        if isinstance(event, TrialResult):
+            self.n_results_before_crash -= 1
+            if self.n_results_before_crash == 0:
+                raise Crash
+        return event
+
+
+def crash(runs):
+    """Run the tiny study until a result is durable and not told."""
+    before = replace(job(runs), start_executor=lambda folder: CrashingExecutor(folder))
+    with pytest.raises(Crash):
+        run_study(before)
+    told = set(runs.results("tiny").glob("*/result.json"))
+    assert len(told) == 3
+
+
+def test_a_trial_that_was_trained_and_not_told_is_not_trained_again(runs):
+    crash(runs)
+    started = []
+    fake_sweep(runs, watch=lambda trial, event: started.append(trial.key) if event is None else None)
+    found = read_runs(runs, "tiny")
+    assert len(found.searched) == N_TRIALS
+    assert len([key for key in started if key.startswith("trial")]) == N_TRIALS - 3
+
+
+def test_a_damaged_result_stops_the_start_and_is_named(runs):
+    crash(runs)
+    for result in runs.results("tiny").glob("*/result.json"):
+        result.write_text(result.read_text()[:-20])
+    with pytest.raises(DamagedResultError, match=r"trial-0000\d: cannot be read .*; remove it to train it again"):
+        fake_sweep(runs)

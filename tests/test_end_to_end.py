@@ -1,0 +1,163 @@
+"""A real sweep through the command line: real workers, real training, real databases, on tiny data."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from sweep.data import open_training_split, prepare, read
+from sweep.layout import RunsDir
+from sweep.results import sha256_of
+from sweep.runs import read_runs
+from sweep.study import Data
+from tests.support import STUDY, write_tiny_data
+
+ROOT = Path(__file__).parents[1]
+N_TRIALS = 5
+
+
+def sweep(command, study_file, runs_dir, *options):
+    arguments = [sys.executable, "-m", "sweep", command, str(study_file), "--runs-dir", str(runs_dir), *options]
+    return subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=240)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished sweep: its folder, and what the command said."""
+    folder = tmp_path_factory.mktemp("e2e")
+    write_tiny_data(folder)
+    (folder / "tiny.toml").write_text(STUDY)
+    return folder, sweep("run", folder / "tiny.toml", folder / "mlruns")
+
+
+def test_it_ends_well_with_a_line_a_trial_its_table_and_its_export(finished):
+    folder, done = finished
+    assert done.returncode == 0, done.stderr
+    assert len(re.findall(r" trial \d+ · ", done.stderr)) == N_TRIALS
+    assert "Test accuracy" in done.stdout
+    assert "Champion: " in done.stdout
+    assert f"Export: {folder / 'mlruns' / 'exports' / 'tiny'}" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_mlflow_reads_back_every_run_in_a_fresh_process(finished):
+    folder, _ = finished
+    code = """
+import json, sys
+from mlflow import MlflowClient
+client = MlflowClient(sys.argv[1])
+experiment = client.get_experiment_by_name("tiny")
+runs = client.search_runs([experiment.experiment_id])
+run = next(r for r in runs if r.data.tags["state"] == "complete" and r.data.tags["phase"] == "confirm") if runs else None
+print(json.dumps({
+    "n": len(runs),
+    "phases": sorted(r.data.tags["phase"] for r in runs),
+    "params": run.data.params, "metrics": run.data.metrics, "tags": run.data.tags,
+    "curve": [m.step for m in client.get_metric_history(run.info.run_id, "epoch/val_accuracy")],
+    "artifacts": sorted(a.path for a in client.list_artifacts(run.info.run_id)),
+    "inputs": [(i.dataset.name, i.tags[0].value) for i in run.inputs.dataset_inputs],
+    "good": len(client.search_runs([experiment.experiment_id], "metrics.val_accuracy > 0.1 and tags.phase = 'search'")),
+}))
+""".replace('r.data.tags["state"]', 'r.data.tags.get("state")')
+    uri = f"sqlite:///{folder}/mlruns/mlflow.db"
+    done = subprocess.run([sys.executable, "-c", code, uri], capture_output=True, text=True, check=True, cwd=folder)
+    found = json.loads(done.stdout.splitlines()[-1])
+    frame = read_runs(RunsDir(folder / "mlruns"), "tiny").frame
+    assert found["n"] == len(frame) + 1
+    assert [found["phases"].count(phase) for phase in ("baseline", "search", "study")] == [1, 4, 1]
+    assert {"hidden_layers", "units", "units_1", "dropout", "batch_size", "learning_rate", "max_epochs"} <= set(
+        found["params"]
+    )
+    finals = {f"{part}_{metric}" for part in ("train", "val", "test") for metric in ("loss", "accuracy")}
+    assert finals | {"best_epoch", "epochs", "train_seconds", "params_count"} <= set(found["metrics"])
+    assert {"git_commit", "git_dirty", "data_sha256", "seed", "version_keras", "mlflow.parentRunId"} <= set(
+        found["tags"]
+    )
+    assert found["curve"] == list(range(1, int(found["metrics"]["epochs"]) + 1))
+    assert found["artifacts"] == ["curves.png", "history.json", "summary.txt"]
+    assert found["inputs"] == [["tiny.npz", part] for part in ("training", "validation", "test")]
+    assert found["good"] >= 1
+
+
+def test_the_logged_model_reloads_through_mlflow_and_reproduces_its_validation_accuracy(finished):
+    folder, _ = finished
+    runs = RunsDir(folder / "mlruns")
+    row = read_runs(runs, "tiny").replicates.iloc[0]
+    code = """
+import sys, numpy as np, mlflow
+mlflow.set_tracking_uri(sys.argv[1])
+[output] = mlflow.get_run(sys.argv[2]).outputs.model_outputs
+model = mlflow.keras.load_model(f"models:/{output.model_id}")
+np.save("probabilities.npy", model.predict(np.load("rows.npy"), verbose=0))
+info = mlflow.models.get_model_info(f"models:/{output.model_id}")
+print("signature", info.signature.inputs.to_dict()[0]["tensor-spec"])
+"""
+    spec = Data(source="tiny.npz", validation_rows=100)
+    split = open_training_split(prepare(read(spec, folder), spec, 7, runs.data_cache), "validation")
+    np.save(folder / "rows.npy", split.x)
+    arguments = [sys.executable, "-c", code, f"sqlite:///{runs.mlflow_db}", row["run_id"]]
+    done = subprocess.run(arguments, capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "signature {'dtype': 'uint8', 'shape': (-1, 64)}" in done.stdout
+    accuracy = (np.load(folder / "probabilities.npy").argmax(axis=1) == split.y).mean()
+    assert accuracy == pytest.approx(row["val_accuracy"], abs=1e-6)
+
+
+def test_deleting_the_reports_and_asking_again_gives_the_same_bytes(finished):
+    folder, _ = finished
+    reports = folder / "mlruns" / "reports"
+    before = {path.name: path.read_bytes() for path in (reports / "tiny").iterdir()}
+    shutil.rmtree(reports)
+    assert sweep("report", folder / "tiny.toml", folder / "mlruns").returncode == 0
+    assert {path.name: path.read_bytes() for path in (reports / "tiny").iterdir()} == before
+    assert set(before) == {"conclusion.md", "conclusion.csv", "conclusion.json"}
+
+
+def test_the_export_is_a_model_with_its_evidence(finished):
+    folder, _ = finished
+    exported = folder / "mlruns" / "exports" / "tiny"
+    shutil.rmtree(exported)
+    assert sweep("export", folder / "tiny.toml", folder / "mlruns").returncode == 0
+    assert {path.name for path in exported.iterdir()} == {"model.keras", "summary.json", "README.md", "curves.png"}
+    summary = json.loads((exported / "summary.json").read_text())
+    assert summary["model_sha256"] == sha256_of(exported / "model.keras")
+    test = np.load(folder / "tiny.npz")
+    model = keras.saving.load_model(exported / "model.keras")
+    guesses = model.predict(test["x_test"].reshape(100, 64), verbose=0).argmax(axis=1)
+    assert (guesses == test["y_test"]).mean() == pytest.approx(summary["metrics_of_this_model"]["test_accuracy"])
+
+
+def test_the_same_command_again_starts_no_worker(finished):
+    folder, first = finished
+    again = sweep("run", folder / "tiny.toml", folder / "mlruns")
+    assert again.returncode == 0
+    assert again.stderr == ""
+    assert again.stdout == first.stdout
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_it_cleanly_and_the_same_command_continues(study_file, runs, number, exit_code):
+    command = [sys.executable, "-m", "sweep", "run", str(study_file), "--runs-dir", str(runs.root)]
+    started = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while not re.search(r" trial \d+ · ", started.stderr.readline()):
+        assert started.poll() is None
+    os.killpg(started.pid, number)  # as a terminal does: to the workers too
+    _, stderr = started.communicate(timeout=10)
+    assert started.returncode == exit_code
+    assert stderr.splitlines()[-1] == "interrupted; the same command continues"
+    assert "Traceback" not in stderr
+    done = sweep("run", study_file, runs.root)
+    assert done.returncode == 0, done.stderr
+    found = read_runs(runs, "tiny")
+    assert len(found.searched) == N_TRIALS
+    assert found.frame["key"].is_unique

@@ -1,0 +1,130 @@
+"""The engine against its reference, `model.fit`."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from sweep.config import Config
+from sweep.data import Split, read
+from sweep.model import build_model
+from sweep.study import Data
+from sweep.train.adam import FusedAdam
+from sweep.train.graph import GraphTrainer, Rows
+from tests.support import FACTS as TINY_FACTS
+
+FACTS = replace(TINY_FACTS, n_features=784, classes=tuple("0123456789"))
+N = 500
+BATCH = 48  # 500 rows: ten whole batches and one of 20
+
+
+def config(**changes):
+    return Config(**{"units": (24, 12), "dropout": 0.0, "batch_size": BATCH, "learning_rate": 0.003, **changes})
+
+
+@pytest.fixture(scope="module")
+def rows():
+    mnist = read(Data(validation_rows=0), Path())
+    return Split(mnist.x_train[:N].reshape(N, -1), mnist.y_train[:N].astype(np.int32))
+
+
+def fit(net, rows, seed, n_epochs, optimizer=keras.optimizers.Adam):
+    """`model.fit` on the batches that the engine draws; the model and its history."""
+    keras.utils.set_random_seed(seed)
+    model = build_model(net, FACTS)
+    model.compile(optimizer(net.learning_rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    history = []
+    for epoch in range(1, n_epochs + 1):
+        order = tf.random.experimental.stateless_shuffle(tf.range(N), [seed, epoch]).numpy()
+        x, y = rows.x[order].astype(np.float32), rows.y[order]
+        done = model.fit(x, y, batch_size=net.batch_size, shuffle=False, verbose=0)
+        history.append({name: values[0] for name, values in done.history.items()})
+    return model, history
+
+
+@pytest.mark.parametrize("batch_norm", [True, False])
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_with_the_same_optimizer_the_weights_are_those_of_fit_to_the_bit(rows, batch_norm, dropout):
+    net = config(batch_norm=batch_norm, dropout=dropout)
+    trainer = GraphTrainer(net, FACTS, Rows(rows), seed=11)
+    for _ in range(5):
+        trainer.train_epoch()
+    reference, _ = fit(net, rows, seed=11, n_epochs=5, optimizer=FusedAdam)
+    for ours, theirs in zip(trainer.model.get_weights(), reference.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_after_55_steps_the_weights_are_those_of_fit_with_keras_adam(rows, batch_norm):
+    net = config(batch_norm=batch_norm)
+    trainer = GraphTrainer(net, FACTS, Rows(rows), seed=11)
+    logs = [trainer.train_epoch() for _ in range(5)]
+    reference, history = fit(net, rows, seed=11, n_epochs=5)
+    for ours, theirs in zip(trainer.model.get_weights(), reference.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    for ours, theirs in zip(logs, history, strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], abs=1e-5)
+        assert ours["accuracy"] == pytest.approx(theirs["accuracy"], abs=1e-6)
+
+
+def test_with_dropout_losses_are_distributed_as_those_of_fit(rows):
+    net = config(dropout=0.4)
+    ours, theirs = [], []
+    for seed in range(12):
+        trainer = GraphTrainer(net, FACTS, Rows(rows), seed)
+        ours.append([trainer.train_epoch() for _ in range(2)][-1]["loss"])
+        theirs.append(fit(net, rows, seed + 100, n_epochs=2)[1][-1]["loss"])
+    standard_error = np.hypot(np.std(ours, ddof=1), np.std(theirs, ddof=1)) / np.sqrt(12)
+    assert abs(np.mean(ours) - np.mean(theirs)) < 3 * standard_error
+
+
+def test_dropout_draws_anew_at_every_step(rows):
+    trainer = GraphTrainer(config(dropout=0.4, learning_rate=1e-8, batch_norm=False), FACTS, Rows(rows), seed=1)
+    first, second = trainer.train_epoch(), trainer.train_epoch()
+    assert first["loss"] != pytest.approx(second["loss"], abs=1e-5)  # the weights stand still, the masks do not
+
+
+def test_evaluation_is_that_of_keras(rows):
+    trainer = GraphTrainer(config(dropout=0.4), FACTS, Rows(rows), seed=5)
+    trainer.train_epoch()
+    trainer.model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    loss, accuracy = trainer.model.evaluate(rows.x.astype(np.float32), rows.y, verbose=0)
+    assert trainer.evaluate(Rows(rows)) == (pytest.approx(loss, abs=1e-6), pytest.approx(accuracy, abs=1e-7))
+
+
+def test_the_same_seed_gives_the_same_bits_after_other_models_were_trained(rows):
+    data = Rows(rows)
+
+    def weights(seed):
+        trainer = GraphTrainer(config(dropout=0.3), FACTS, data, seed)
+        trainer.train_epoch()
+        return np.concatenate([w.ravel() for w in trainer.model.get_weights()])
+
+    first = weights(21)
+    assert (weights(22) != first).any()
+    assert (weights(21) == first).all()
+
+
+def test_fused_adam_is_a_keras_optimizer_that_fit_takes_and_that_saves(rows, tmp_path):
+    model = build_model(config(), FACTS)
+    model.compile(
+        FusedAdam(keras.optimizers.schedules.ExponentialDecay(0.01, 10, 0.5)), "sparse_categorical_crossentropy"
+    )
+    model.fit(rows.x.astype(np.float32), rows.y, epochs=1, verbose=0)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras", custom_objects={"FusedAdam": FusedAdam})
+    assert again.optimizer.get_config() == model.optimizer.get_config()
+    np.testing.assert_array_equal(again.optimizer.iterations, model.optimizer.iterations)
+
+
+def test_floats_are_standardized_inside_the_model():
+    rng = np.random.default_rng(0)
+    x = rng.normal(100, 7, (200, 4)).astype(np.float32)
+    data = Rows(Split(x, np.zeros(200, np.int32)))
+    facts = replace(FACTS, n_features=4, scaling="standardize")
+    scaled = build_model(config(), facts, data.moments()).get_layer("scale")(x).numpy()
+    np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(scaled.std(axis=0), 1, atol=1e-4)

@@ -1,0 +1,111 @@
+"""Real worker processes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sweep import results
+from sweep.config import Config
+from sweep.data import prepare, read
+from sweep.errors import WorkersError
+from sweep.execute.local import LocalExecutor
+from sweep.execute.worker import WorkerOptions
+from sweep.study import Data, Training
+from sweep.trial import EpochReport, Trial, TrialResult, WorkerDied
+from tests.support import write_tiny_data
+
+ROOT = Path(__file__).parents[1]
+CONFIG = Config(units=(8,), dropout=0.2, batch_size=32, learning_rate=0.01)
+
+
+def trial(number, rungs=()):
+    return Trial(number=number, phase="search", config=CONFIG, seed=number, rungs=rungs)
+
+
+@pytest.fixture
+def options(tmp_path):
+    spec = Data(source=write_tiny_data(tmp_path).name, validation_rows=100)
+    data = prepare(read(spec, tmp_path), spec, 1, tmp_path / "cache")
+    return WorkerOptions(
+        data=data, training=Training(max_epochs=2000), results=tmp_path / "results", logs=tmp_path / "logs"
+    )
+
+
+def wait_for(executor, kind, within_s=60):
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        event = executor.wait(1.0)
+        if isinstance(event, kind):
+            return event
+    raise AssertionError(f"no {kind.__name__} within {within_s} s")
+
+
+def test_a_killed_worker_is_told_of_and_replaced_and_the_next_trial_runs(options):
+    executor = LocalExecutor(options, n_workers=1)
+    try:
+        executor.submit(trial(0))
+        wait_for(executor, EpochReport)
+        os.kill(executor.pids[0], signal.SIGKILL)
+        died = wait_for(executor, WorkerDied)
+        assert (died.key, died.reason) == ("trial-00000", "its worker was killed by signal 9")
+        executor.submit(trial(1, rungs=(1,)))
+        report = wait_for(executor, EpochReport)
+        assert (report.key, report.epoch, report.waits) == ("trial-00001", 1, True)
+        executor.answer("trial-00001", False)
+        result = wait_for(executor, TrialResult)
+        assert (result.key, result.state, len(result.history)) == ("trial-00001", "pruned", 1)
+        assert results.load(options.results / "trial-00001") == result
+    finally:
+        executor.close()
+    assert executor.pids == []
+
+
+def test_workers_that_cannot_start_are_a_named_error(options):
+    broken = replace(options, data=replace(options.data, folder=options.data.folder / "gone"))
+    executor = LocalExecutor(broken, n_workers=1)
+    try:
+        with pytest.raises(
+            WorkersError, match=r"workers do not start \(its worker ended with exit code 1\); see .*worker-0\.log"
+        ):
+            wait_for(executor, TrialResult, within_s=120)
+    finally:
+        executor.close()
+    assert "FileNotFoundError" in (options.logs / "worker-0.log").read_text()
+
+
+def test_no_worker_outlives_a_killed_coordinator(study_file, runs):
+    command = [sys.executable, "-m", "sweep", "run", str(study_file), "--runs-dir", str(runs.root), "--workers", "1"]
+    coordinator = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert "starting 1 worker" in coordinator.stderr.readline()
+    children = _children(coordinator.pid)
+    coordinator.kill()
+    coordinator.communicate()
+    deadline = time.monotonic() + 30
+    while any(map(_is_running, children)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert children
+    assert not any(map(_is_running, children))
+
+
+def _children(pid):
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        workers = [int(child) for child in found if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()]
+        if workers:
+            return workers
+        time.sleep(0.05)
+    raise AssertionError("no worker was started")
+
+
+def _is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

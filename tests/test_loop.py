@@ -1,0 +1,128 @@
+from pathlib import Path
+
+import pytest
+
+from sweep.config import Config
+from sweep.errors import Interrupted
+from sweep.execute.fake import FakeExecutor
+from sweep.loop import run_trials
+from sweep.recover import MAX_ATTEMPTS
+from sweep.sources import SearchSource
+from sweep.study import parse_study
+from sweep.suggest import Record
+from sweep.trial import EpochReport, Trial, TrialResult, WorkerDied
+from tests.support import tiny_table
+
+
+class ListSource:
+    """Gives trials from a list and remembers what it hears."""
+
+    def __init__(self, n, rungs=()):
+        config = Config(units=(8,), dropout=0.0, batch_size=32, learning_rate=0.001)
+        self.waiting = [Trial(number=i, phase="search", config=config, seed=i, rungs=rungs) for i in range(n)]
+        self.by_key = {trial.key: trial for trial in self.waiting}
+        self.told = []
+        self.asked = []
+
+    def next(self):
+        return self.waiting.pop(0) if self.waiting else None
+
+    def goes_on(self, report):
+        self.asked.append((report.key, report.epoch))
+        return report.key != "trial-00001"
+
+    def tell(self, result):
+        self.told.append(result)
+        return self.by_key[result.key]
+
+
+def run(source, executor, watch=lambda trial, event: None, **options):
+    tracked = []
+    run_trials(
+        source, lambda: executor, lambda trial, result: tracked.append((trial.key, result.key)), watch, **options
+    )
+    return tracked
+
+
+def test_every_trial_is_told_and_tracked_once(tmp_path):
+    source = ListSource(7)
+    tracked = run(source, FakeExecutor(tmp_path, n_slots=3))
+    keys = [f"trial-{i:05d}" for i in range(7)]
+    assert sorted(result.key for result in source.told) == keys
+    assert sorted(tracked) == [(key, key) for key in keys]
+
+
+def test_no_executor_is_started_for_nothing(tmp_path):
+    def start():
+        raise AssertionError("started")
+
+    run_trials(ListSource(0), start, lambda trial, result: None, lambda trial, event: None)
+
+
+def test_a_trial_is_pruned_at_its_rung_and_the_others_go_on(tmp_path):
+    source = ListSource(3, rungs=(2,))
+    run(source, FakeExecutor(tmp_path, max_epochs=5))
+    assert sorted(source.asked) == [(f"trial-{i:05d}", 2) for i in range(3)]
+    assert {r.key: (r.state, len(r.history)) for r in source.told} == {
+        "trial-00000": ("complete", 5),
+        "trial-00001": ("pruned", 2),
+        "trial-00002": ("complete", 5),
+    }
+
+
+def test_a_freed_slot_is_filled_before_the_ended_trial_is_told(tmp_path):
+    order = []
+    source = ListSource(4)
+    source.tell = lambda result: order.append(("told", result.key)) or source.by_key[result.key]
+    run(
+        source,
+        FakeExecutor(tmp_path, n_slots=1),
+        lambda trial, event: order.append(("start", trial.key)) if event is None else None,
+    )
+    assert order[:3] == [("start", "trial-00000"), ("start", "trial-00001"), ("told", "trial-00000")]
+
+
+def test_an_interruption_stops_between_events(tmp_path):
+    countdown = iter(range(4))
+    source = ListSource(5)
+    with pytest.raises(Interrupted):
+        run(source, FakeExecutor(tmp_path), is_interrupted=lambda: next(countdown, None) is None)
+    assert source.told == []
+
+
+class DyingExecutor(FakeExecutor):
+    """Kills the first `n_deaths` attempts at trial 2 after an epoch."""
+
+    def __init__(self, folder: Path, n_deaths: int) -> None:
+        super().__init__(folder)
+        self.n_deaths = n_deaths
+
+    def wait(self, timeout_s):
+        event = super().wait(timeout_s)
+        if isinstance(event, EpochReport) and event.key == "trial-00002" and self.n_deaths:
+            self.n_deaths -= 1
+            self._running = type(self._running)(pair for pair in self._running if pair[0].key != event.key)
+            return WorkerDied(event.key, "its worker was killed by signal 9")
+        return event
+
+
+@pytest.mark.parametrize(
+    ("n_deaths", "state"), [(1, "complete"), (MAX_ATTEMPTS - 1, "complete"), (MAX_ATTEMPTS, "failed")]
+)
+def test_a_trial_whose_worker_dies_is_tried_again_and_then_given_up(runs, n_deaths, state):
+    study = parse_study(tiny_table(search={"trials": 4}), "tiny.toml")
+    folder = runs.results("tiny")
+    record = Record(runs.optuna_db, study, "search", "0" * 64)
+    results = {}
+    run_trials(
+        SearchSource(study, record, folder),
+        lambda: DyingExecutor(folder, n_deaths),
+        lambda trial, result: results.update({trial.key: (trial.attempt, result)}),
+        lambda trial, event: None,
+    )
+    attempt, result = results["trial-00002"]
+    assert (attempt, result.state) == (min(n_deaths + 1, MAX_ATTEMPTS), state)
+    assert len(results) == 5
+    assert isinstance(result, TrialResult)
+    if state == "failed":
+        assert result.reason == "its worker was killed by signal 9, 3 times in a row"

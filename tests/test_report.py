@@ -1,0 +1,115 @@
+import csv
+import io
+import json
+import shutil
+
+import pytest
+
+from sweep.conclusion import conclude
+from sweep.errors import MissingRunsError
+from sweep.layout import RunsDir
+from sweep.report import champion_line, tables, to_csv, to_markdown, write_report
+from sweep.runs import config_of, read_runs
+from tests.support import FACTS, fake_sweep, tiny_table
+
+
+@pytest.fixture(scope="module")
+def swept(migrated, tmp_path_factory):
+    """A finished study on the fake executor."""
+    root = tmp_path_factory.mktemp("swept") / "mlruns"
+    shutil.copytree(migrated.root, root)
+    fake_sweep(RunsDir(root))
+    return RunsDir(root)
+
+
+@pytest.fixture(scope="module")
+def conclusion(swept):
+    return conclude(read_runs(swept, "tiny"))
+
+
+def cells(rows, title):
+    return next(row[1:] for row in rows if row[0] == title)
+
+
+def test_a_column_for_each_depth_and_each_baseline(conclusion):
+    (_, selected), (_, baselines) = tables(conclusion)
+    assert selected[0] == ["Metric", "Best with one hidden layer", "Best with two hidden layers"]
+    assert baselines[0] == ["Metric", "By hand"]
+    assert cells(baselines, "Hidden units") == ["16-8"]
+    assert cells(selected, "Replicates") == ["2", "2"]
+
+
+def test_figures_are_mean_and_deviation_of_the_replicates(conclusion):
+    frame = conclusion.runs.replicates
+    column = conclusion.columns[0]
+    mine = frame[frame["config"] == column.finalist.config.key]["test_accuracy"]
+    assert column.summaries["test_accuracy"].mean == pytest.approx(mine.mean(), abs=1e-12)
+    assert column.summaries["test_accuracy"].sd == pytest.approx(mine.std(), abs=1e-12)
+
+
+def test_published_figures_stand_below_ours(conclusion):
+    _, (_, baselines) = tables(conclusion)
+    assert cells(baselines, "Test accuracy, published") == ["0.5"]
+    assert cells(baselines, "Train accuracy (running), published") == ["0.5"]
+    assert [row for row in baselines if row[0] == "Train accuracy, published"] == []
+
+
+def test_the_champion_is_the_best_by_validation_never_by_test(conclusion):
+    best = max(conclusion.columns, key=lambda column: column.summaries["val_accuracy"].mean)
+    assert conclusion.champion is best
+    assert champion_line(conclusion).startswith(best.finalist.name.capitalize())
+
+
+def test_finalists_of_the_report_are_those_that_were_confirmed(conclusion):
+    confirmed = {config_of(row) for _, row in conclusion.runs.replicates.iterrows()}
+    assert {column.finalist.config for column in conclusion.columns} == confirmed
+
+
+def test_the_same_runs_give_the_same_bytes_also_after_a_move(swept, tmp_path):
+    first = [path.read_bytes() for path in write_report(conclude(read_runs(swept, "tiny")), tmp_path / "a")]
+    shutil.copytree(swept.root, tmp_path / "moved")
+    moved = conclude(read_runs(RunsDir(tmp_path / "moved"), "tiny"))
+    assert [path.read_bytes() for path in write_report(moved, tmp_path / "b")] == first
+
+
+def test_every_file_names_the_runs_it_was_made_from(conclusion):
+    run_ids = set(conclusion.runs.replicates["run_id"]) | {conclusion.runs.parent_run_id}
+    markdown, table = to_markdown(conclusion), to_csv(conclusion)
+    assert all(run_id in markdown for run_id in run_ids)
+    rows = list(csv.DictReader(io.StringIO(table)))
+    assert {run_id for row in rows for run_id in row["run_ids"].split()} == run_ids - {conclusion.runs.parent_run_id}
+
+
+def test_json_holds_what_the_table_shows(conclusion, tmp_path):
+    path = next(p for p in write_report(conclusion, tmp_path) if p.suffix == ".json")
+    found = json.loads(path.read_text())
+    assert found["champion"] == conclusion.champion.finalist.name
+    assert found["trials"] == conclusion.runs.searched["state"].value_counts().to_dict()
+    assert [finalist["metrics"]["test_loss"]["n"] for finalist in found["finalists"]] == [2, 2, 2]
+
+
+def test_a_study_without_validation_rows_says_so_and_has_no_champion(runs):
+    facts = FACTS.__class__(**{**FACTS.__dict__, "n_validation": 0})
+    table = tiny_table(
+        data={"source": "tiny.npz", "validation_rows": 0}, space=None, search=None, training={"max_epochs": 2}
+    )
+    fake_sweep(runs, table, facts=facts, curve=lambda config, seed, epoch: {"loss": 0.1, "accuracy": 0.9})
+    found = conclude(read_runs(runs, "tiny"))
+    ((_, rows),) = tables(found)
+    assert cells(rows, "Validation accuracy") == ["no validation rows"]
+    assert found.champion is None
+    assert "no validation rows to choose by" in champion_line(found)
+
+
+def test_a_study_that_was_never_run_is_a_named_error(runs):
+    with pytest.raises(MissingRunsError, match="holds no runs of study 'other'"):
+        read_runs(runs, "other")
+    with pytest.raises(MissingRunsError, match=r"no such file; run the study first"):
+        read_runs(RunsDir(runs.root / "nowhere"), "tiny")
+
+
+def test_runs_whose_files_are_gone_are_a_named_error(swept, tmp_path):
+    shutil.copytree(swept.root, tmp_path / "cut")
+    shutil.rmtree(tmp_path / "cut" / "artifacts")
+    with pytest.raises(MissingRunsError, match="was the runs directory copied whole"):
+        read_runs(RunsDir(tmp_path / "cut"), "tiny")
