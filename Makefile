@@ -43,7 +43,7 @@ lock: ## pin the dependencies of pyproject.toml anew, with hashes (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
 
 clean: ## remove .venv and tool caches; mlruns/ stays
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/bench/.site
 	find sweep tests -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/stamp: requirements.lock

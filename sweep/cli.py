@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweep.errors import Interrupted, InvalidStudyError, SweepError
+from sweep.errors import Interrupted, SweepError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -146,16 +146,12 @@ def _ui(arguments: argparse.Namespace) -> None:
 
 def _with_options(study: "Study", arguments: argparse.Namespace) -> "Study":
     """The study with `--trials` and `--workers` in place of the file's."""
-    from sweep.study import Study
+    from sweep.study import parse_study
 
     given = {name: value for name in ("trials", "workers") if (value := getattr(arguments, name)) is not None}
     if not given:
         return study
-    for name, value in given.items():
-        if value < (1 if name == "workers" else 0):
-            raise InvalidStudyError(f"--{name} {value}: wanted {'1 or more' if name == 'workers' else '0 or more'}")
-    changed: Study = study.model_copy(update={"search": study.search.model_copy(update=given)})
-    return changed
+    return parse_study({**dict(study), "search": {**dict(study.search), **given}}, str(arguments.study))
 
 
 def _job(

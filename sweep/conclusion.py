@@ -53,7 +53,9 @@ class Conclusion:
 
     @property
     def baselines(self) -> list[Column]:
-        return [column for column in self.columns if not column.finalist.is_selected]
+        """Every baseline in the study file's order, those that were selected too."""
+        columns = {column.finalist.baseline: column for column in self.columns}
+        return [columns[baseline.name] for baseline in self.runs.study.baselines if baseline.name in columns]
 
 
 def conclude(runs: StudyRuns) -> Conclusion:
@@ -78,7 +80,7 @@ def _column(
         else replicates
     )
     index = configs.index(finalist.config) if finalist.config in configs else None
-    baseline = next((b for b in runs.study.baselines if b.config == finalist.config), None)
+    baseline = runs.study.baseline_named(finalist.baseline)
     summaries = {metric: summarise(mine[metric].tolist()) for metric in ROWS if metric in mine}
     return Column(
         finalist=finalist,

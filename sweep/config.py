@@ -23,7 +23,8 @@ class Config:
     @property
     def key(self) -> str:
         """12 hex digits: the same config has the same key on every machine and in every version."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+        values = asdict(self) | {"dropout": self.dropout + 0.0}  # -0.0, which equals 0.0, is written as 0.0
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
     def label(self) -> str:

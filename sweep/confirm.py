@@ -16,6 +16,7 @@ class Finalist:
     name: str  # "best with three hidden layers", or the baseline's
     config: Config
     is_selected: bool  # by validation, as the best of its group
+    baseline: str | None  # the name of the baseline it is, if it is one
 
 
 def finalists(study: Study, candidates: Iterable[tuple[Config, float]]) -> list[Finalist]:
@@ -32,9 +33,12 @@ def finalists(study: Study, candidates: Iterable[tuple[Config, float]]) -> list[
         group = getattr(config, group_by)
         if group not in best or cost(study.objective, value) < cost(study.objective, best[group][1]):
             best[group] = config, value
-    winners = [Finalist(_group_name(group_by, group), best[group][0], is_selected=True) for group in sorted(best)]
-    chosen = {winner.config for winner in winners}
-    return winners + [Finalist(b.name, b.config, is_selected=False) for b in study.baselines if b.config not in chosen]
+    baselines = {baseline.config: baseline.name for baseline in study.baselines}
+    winners = [
+        Finalist(_group_name(group_by, group), config, True, baselines.pop(config, None))
+        for group, (config, _) in sorted(best.items())
+    ]
+    return winners + [Finalist(name, config, False, name) for config, name in baselines.items()]
 
 
 def replicates(study: Study, confirmed: Iterable[Finalist]) -> Iterator[tuple[Finalist, int]]:

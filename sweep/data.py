@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import zipfile
+import zlib
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
@@ -27,7 +28,7 @@ MNIST_SHA256 = {
     "x_test": "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
     "y_test": "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
 }
-CACHE_VERSION = 1  # of the layout below; part of a prepared folder's name
+CACHE_VERSION = 2  # of the layout below; part of a prepared folder's name
 
 Array = NDArray[Any]
 
@@ -85,7 +86,7 @@ class _DataSet:
 
 
 def open_training_split(prepared: PreparedData, part: Literal["train", "validation"]) -> Split:
-    """Rows to train or select by, mapped read-only: side by side processes share one copy."""
+    """Rows to train or select by, mapped: side by side processes share one copy, and none can change the file."""
     return _map(prepared.folder / part)
 
 
@@ -120,9 +121,12 @@ def prepare(data: _DataSet, spec: Data, seed: int, cache: Path) -> PreparedData:
     digest = data.sha256()
     asked = [CACHE_VERSION, digest, spec.validation_rows, spec.train_rows, spec.test_rows, seed]
     folder = cache / hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
-    if not folder.exists():
-        _write_prepared(data, spec, seed, digest, folder)
-    facts = json.loads((folder / "facts.json").read_bytes())
+    try:
+        if not folder.exists():
+            _write_prepared(data, spec, seed, digest, folder)
+        facts = json.loads((folder / "facts.json").read_bytes())
+    except OSError as error:
+        raise InvalidDataError(f"{cache}: cannot be written ({error.strerror}); choose another --runs-dir") from error
     facts |= {"classes": tuple(facts["classes"]), "feature_shape": tuple(facts["feature_shape"])}
     return PreparedData(folder, DataFacts(**facts))
 
@@ -196,21 +200,19 @@ def _write_prepared(data: _DataSet, spec: Data, seed: int, digest: str, folder: 
 
 def _stratified(rows: Array, labels: Array, n_second: int, seed: int) -> tuple[Array, Array]:
     """Split row numbers in two, the second of `n_second` rows, classes in equal shares; each part in rising order."""
-    from sklearn.model_selection import train_test_split
+    from sklearn.utils import resample
 
     if n_second == 0:
         return rows, rows[:0]
-    if n_second == len(rows):
-        return rows[:0], rows
-    try:
-        first, second = train_test_split(rows, test_size=n_second, random_state=seed, stratify=labels[rows])
-    except ValueError as error:
-        raise InvalidDataError(f"cannot split {len(rows)} rows, {n_second} of them off, by class: {error}") from error
-    return np.sort(first), np.sort(second)
+    # Not train_test_split: it wants a row of every class among those that a subset leaves over.
+    second = resample(rows, replace=False, n_samples=n_second, random_state=seed, stratify=labels[rows])
+    return np.setdiff1d(rows, second), np.sort(second)
 
 
 def _map(folder: Path) -> Split:
-    return Split(np.load(folder / "x.npy", mmap_mode="r"), np.load(folder / "y.npy", mmap_mode="r"))
+    # Copy on write: the tensors of `train/graph.py` want writable memory, though nobody writes; the file stays as it is.
+    x, y = (np.load(folder / f"{name}.npy", mmap_mode="c") for name in "xy")
+    return Split(x, y)
 
 
 def _read_mnist() -> _DataSet:
@@ -224,10 +226,14 @@ def _read_mnist() -> _DataSet:
 
 def _read_npz(path: Path) -> _DataSet:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in MNIST_SHA256 if name in arrays.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    # RuntimeError: encrypted, or a compression that zipfile does not know
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, MemoryError) as error:
         raise InvalidDataError(f"{path}: not a readable .npz of plain arrays: {_first_line(error)}") from error
+    for name, array in found.items():
+        if not isinstance(array, np.ndarray):
+            raise InvalidDataError(f"{path}: {name} is not an array")
     for name in ("x_train", "y_train"):
         if name not in found:
             raise InvalidDataError(f"{path}: has no array {name}; wanted x_train, y_train and, if any, x_test, y_test")
@@ -258,8 +264,12 @@ def _read_table(path: Path, label: str | None) -> _DataSet:
     if frame[label].isna().any():
         raise InvalidDataError(f"{path}: column {label!r} has {frame[label].isna().sum()} rows without a label")
     labels = frame[label].to_numpy()
+    if labels.dtype.kind == "O" and not all(isinstance(value, str | int | bool) for value in labels):
+        raise InvalidDataError(
+            f"{path}: column {label!r} holds {type(labels[0]).__name__}, wanted text or whole numbers"
+        )
     return _DataSet(
-        path.name, features.to_numpy(np.float32), labels.astype(str) if labels.dtype.kind == "O" else labels, None, None
+        path.name, features.to_numpy(np.float64), labels.astype(str) if labels.dtype.kind == "O" else labels, None, None
     )
 
 

@@ -6,6 +6,9 @@ class SweepError(Exception):
 
     exit_code = 1
 
+    def __str__(self) -> str:
+        return " ".join(super().__str__().splitlines())  # what it quotes may hold line breaks
+
 
 class InvalidStudyError(SweepError, ValueError):
     """A study file that cannot be read or asks for something that does not exist."""

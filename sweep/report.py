@@ -28,8 +28,13 @@ def write_report(conclusion: Conclusion, folder: Path) -> list[Path]:
 
 def tables(conclusion: Conclusion) -> list[tuple[str, list[list[str]]]]:
     """Each table as a title and rows of cells, the first row its head."""
-    titled = (("Selected by validation", conclusion.selected), ("Baselines", conclusion.baselines))
-    return [(title, _table(conclusion, columns)) for title, columns in titled if columns]
+    selected = {_capital(column.finalist.name): column for column in conclusion.selected}
+    baselines = {_capital(column.finalist.baseline or ""): column for column in conclusion.baselines}
+    titled = {
+        "Selected by validation": _table(conclusion, selected, with_references=False),
+        "Baselines": _table(conclusion, baselines, with_references=True),
+    }
+    return [(title, rows) for title, rows in titled.items() if len(rows[0]) > 1]
 
 
 def to_markdown(conclusion: Conclusion) -> str:
@@ -54,7 +59,8 @@ def champion_line(conclusion: Conclusion) -> str:
             )
         return "None yet: no finalist is confirmed."
     summary = champion.summaries[objective]
-    line = f"{_title(champion)}, {champion.finalist.config.units_label}: best mean {objective} over replicates, {summary.text} (n = {summary.n})"
+    baseline = f" (the baseline {champion.finalist.baseline!r})" if champion.finalist.baseline else ""
+    line = f"{_capital(champion.finalist.name)}{baseline}, {champion.finalist.config.units_label}: best mean {objective} over replicates, {summary.text} (n = {summary.n})"
     test = champion.summaries.get("test_accuracy")
     return line + (f"; test accuracy {test.text}." if test else ".")
 
@@ -93,6 +99,7 @@ def _column_dict(column: Column) -> dict[str, Any]:
     return {
         "name": column.finalist.name,
         "is_selected": column.finalist.is_selected,
+        "baseline": column.finalist.baseline,
         "config": column.finalist.config.to_dict(),
         "params_count": column.params_count,
         "selected_by": {"run": column.selected_run, "value": column.selected_value},
@@ -122,21 +129,21 @@ def _counts(conclusion: Conclusion) -> dict[str, int]:
     }
 
 
-def _table(conclusion: Conclusion, columns: list[Column]) -> list[list[str]]:
-    rows = [["Metric", *(_title(column) for column in columns)]]
+def _table(conclusion: Conclusion, titled: dict[str, Column], with_references: bool) -> list[list[str]]:
+    columns = titled.values()
+    rows = [["Metric", *titled]]
     rows.append(["Hidden units", *(column.finalist.config.units_label for column in columns)])
     rows.append(["Dropout, batch size, learning rate", *(_rest(column) for column in columns)])
     rows.append(["Replicates", *(str(len(column.replicate_runs)) for column in columns)])
     for metric, title in ROWS.items():
         rows.append([title, *(_cell(conclusion, column, metric) for column in columns)])
-        if any(metric in column.reference for column in columns):
+        if with_references and any(metric in column.reference for column in columns):
             rows.append([f"{title}, published", *(str(column.reference.get(metric, MISSING)) for column in columns)])
     return rows
 
 
-def _title(column: Column) -> str:
-    name = column.finalist.name
-    return name[0].upper() + name[1:]
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _rest(column: Column) -> str:

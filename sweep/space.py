@@ -61,7 +61,8 @@ class Space:
         """One point: `draw(name, axis)` answers for each axis that varies, widths after the depth they hang on."""
 
         def value(name: str, axis: Axis) -> Any:
-            return draw(name, axis) if isinstance(axis, Int | Float | Choice) else axis
+            drawn = draw(name, axis) if isinstance(axis, Int | Float | Choice) else axis
+            return _typed(drawn) if isinstance(axis, Float) and axis.step is not None else drawn
 
         hidden_layers = int(value("hidden_layers", self.hidden_layers))
         return Config(
@@ -136,14 +137,18 @@ def values_of(axis: Axis) -> tuple[Scalar, ...]:
         case Float(_, _, None):
             raise ValueError(f"{axis} is continuous and has no list of values")
         case Float(low, _, float(step)):
-            # Rounded, so that 0.1 + 2 * 0.1 is the config a person would type.
-            return tuple(round(low + i * step, 12) for i in range(int(count(axis))))
+            return tuple(_typed(low + i * step) for i in range(int(count(axis))))
         case Choice(options):
             return options
         case bool() | int() | float():
             return (axis,)
         case _:
             raise TypeError(f"not an axis: {axis!r}")
+
+
+def _typed(value: float) -> float:
+    """A value of a stepped axis as a person would type it: 0.3 for 0.1 + 2 * 0.1."""
+    return float(f"{value:.14g}")
 
 
 def contains(axis: Axis, value: Scalar) -> bool:

@@ -27,6 +27,7 @@ Objective = Literal["val_accuracy", "val_loss"]
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
 MAX_FILE_BYTES = 1 << 20
 MAX_GRID = 100_000  # configs
+MAX_VALUES = 1_000_000  # of one axis with a step
 
 
 def cost(metric: str, value: float) -> float:
@@ -63,8 +64,10 @@ def _axis_reader(kind: type, wanted: str, low: float, high: float, high_open: bo
         if value.get("log") and "step" in value:
             raise ValueError("wanted either log or step, not both")
         step = value.get("step", 1)
-        if isinstance(step, bool) or not isinstance(step, int if kind is int else int | float) or step <= 0:
-            raise ValueError("wanted a step above 0")
+        if isinstance(step, bool) or not isinstance(step, int if kind is int else int | float) or not 0 < step <= 65536:
+            raise ValueError("wanted a step above 0, up to 65536")
+        if (highest - lowest) / step > MAX_VALUES:
+            raise ValueError(f"wanted a step that gives up to {MAX_VALUES} values")
         return lowest, highest
 
     def read(value: Any) -> Axis:
@@ -280,7 +283,7 @@ class Study(_Table):
     def rungs(self) -> tuple[int, ...]:
         return self.search.pruner.rungs if self.search.pruner else ()
 
-    def baseline_named(self, name: str) -> Baseline | None:
+    def baseline_named(self, name: str | None) -> Baseline | None:
         return next((b for b in self.baselines if b.name == name), None)
 
     def in_space(self, config: Config) -> bool:
@@ -305,11 +308,13 @@ def load_study(path: Path) -> tuple[Study, dict[str, Any]]:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise InvalidStudyError(f"{path}: larger than {MAX_FILE_BYTES} bytes; a study file is a page")
         table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except InvalidStudyError:
+        raise
     except OSError as error:
         raise InvalidStudyError(f"{path}: cannot be read ({error.strerror}); give the path of a study file") from error
     except UnicodeDecodeError as error:
         raise InvalidStudyError(f"{path}: not UTF-8 text (byte {error.start}); a study is a TOML file") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidStudyError(f"{path}: not TOML: {error}") from error
     return parse_study(table, str(path)), table
 
@@ -332,7 +337,10 @@ def _first_fault(error: ValidationError) -> str:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python does not write out integers of more than 4300 digits
+        text = "a number too long to show"
     return text if len(text) <= 80 else text[:77] + "..."
 
 

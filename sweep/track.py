@@ -53,17 +53,20 @@ class Projection:
         self._client = open_client(runs)
         with translated(runs):
             self._experiment = self._find_or_create_experiment()
-            self._by_key = {run.data.tags["key"]: run for run in all_runs(self._client, self._experiment)}
-            self._parent, self._parent_status = self._open_parent()
+            found = {run.data.tags["key"]: run for run in all_runs(self._client, self._experiment)}
+            # A run of a trial that is still RUNNING was cut off while it was written: it is written again, over itself.
+            self._cut_off = {key: run for key, run in found.items() if run.info.status == "RUNNING"}
+            self._finished = found.keys() - self._cut_off.keys()
+            self._parent, self._parent_status = self._open_parent(found.get(PARENT_KEY))
 
     def write(self, trial: Trial, load: Load) -> None:
         """The run of a trial that ended, whole; nothing where it is there already. `load` is called only if it is not."""
-        known = self._by_key.get(trial.key)
-        if known is None or known.info.status == "RUNNING":  # RUNNING: an earlier writer was cut off inside it
-            result, score = load()
-            with translated(self._runs):
-                self._set_parent("RUNNING")
-                self._write(trial, result, score, known)
+        if trial.key in self._finished:
+            return
+        result, score = load()
+        with translated(self._runs):
+            self._set_parent("RUNNING")
+            self._write(trial, result, score)
 
     def close(self, status: str) -> None:
         """End the parent run as FINISHED, KILLED (interrupted) or FAILED."""
@@ -75,9 +78,9 @@ class Projection:
             self._client.update_run(self._parent, status=status)
             self._parent_status = status
 
-    def _write(self, trial: Trial, result: TrialResult, score: Logs, known: Run | None) -> None:
+    def _write(self, trial: Trial, result: TrialResult, score: Logs) -> None:
         folder = self._runs.results(self._tracked.study.name) / trial.key
-        run = known or self._client.create_run(
+        run = self._cut_off.get(trial.key) or self._client.create_run(
             self._experiment, start_time=_ms(result.started_at), tags=self._tags(trial, result), run_name=trial.label
         )
         run_id = run.info.run_id
@@ -106,7 +109,7 @@ class Projection:
         if model_id is not None:
             self._client.log_outputs(run_id, [LoggedModelOutput(model_id, result.best_epoch)])
         self._client.set_terminated(run_id, _STATUS[result.state], end_time=at)
-        self._by_key[trial.key] = self._client.get_run(run_id)
+        self._finished.add(trial.key)
 
     def _log_model(self, run_id: str, trial: Trial, folder: Path) -> str:
         """The saved model as a logged model that `mlflow.keras.load_model` reads; laid out as `mlflow.keras.save_model` does.
@@ -186,27 +189,22 @@ class Projection:
         location = self._runs.artifacts(name).absolute()
         return str(self._client.create_experiment(name, artifact_location=str(location)))
 
-    def _open_parent(self) -> tuple[str, str]:
-        """Run id and status."""
-        parent = self._by_key.get(PARENT_KEY)
-        if parent is not None:
-            return str(parent.info.run_id), str(parent.info.status)
+    def _open_parent(self, parent: Run | None) -> tuple[str, str]:
+        """Run id and status of the parent run, which holds the study as it is asked for now."""
         study = self._tracked.study
-        tags = {"key": PARENT_KEY, "phase": "study", "study": study.name, "data_sha256": self._tracked.facts.sha256}
-        parent = self._client.create_run(
-            self._experiment, tags={**tags, **self._tracked.provenance}, run_name=study.name
-        )
+        if parent is None:
+            tags = {"key": PARENT_KEY, "phase": "study", "study": study.name, "data_sha256": self._tracked.facts.sha256}
+            parent = self._client.create_run(
+                self._experiment, tags={**tags, **self._tracked.provenance}, run_name=study.name
+            )
+            params = {"objective": study.objective, "seed": study.seed}
+            self._client.log_batch(
+                parent.info.run_id, params=[Param(name, str(value)) for name, value in params.items()]
+            )
         run_id = str(parent.info.run_id)
-        params = {
-            "objective": study.objective,
-            "trials": study.search.trials,
-            "sampler": study.search.sampler,
-            "seed": study.seed,
-        }
-        self._client.log_batch(run_id, params=[Param(name, str(value)) for name, value in params.items()])
         self._client.log_dict(run_id, self._tracked.table, STUDY_FILE)
         self._client.log_dict(run_id, asdict(self._tracked.facts), FACTS_FILE)
-        return run_id, "RUNNING"
+        return run_id, str(parent.info.status)
 
 
 def _curves(result: TrialResult) -> list[Metric]:

@@ -1,5 +1,5 @@
 from sweep.config import Config
-from sweep.confirm import finalists, replicates
+from sweep.confirm import Finalist, finalists, replicates
 from sweep.study import parse_study
 from tests.support import tiny_table
 
@@ -18,16 +18,16 @@ BY_HAND = config(16, 8)  # the tiny study's baseline
 def test_the_best_of_each_depth_goes_first_and_then_the_baselines():
     candidates = [(config(8), 0.7), (config(9), 0.9), (config(8, 8), 0.8), (BY_HAND, 0.6)]
     chosen = finalists(study(), candidates)
-    assert [(f.name, f.config, f.is_selected) for f in chosen] == [
-        ("best with one hidden layer", config(9), True),
-        ("best with two hidden layers", config(8, 8), True),
-        ("by hand", BY_HAND, False),
+    assert chosen == [
+        Finalist("best with one hidden layer", config(9), is_selected=True, baseline=None),
+        Finalist("best with two hidden layers", config(8, 8), is_selected=True, baseline=None),
+        Finalist("by hand", BY_HAND, is_selected=False, baseline="by hand"),
     ]
 
 
 def test_a_baseline_that_wins_its_group_is_confirmed_once():
     chosen = finalists(study(), [(BY_HAND, 0.9), (config(8, 8), 0.8)])
-    assert [f.config for f in chosen] == [BY_HAND]
+    assert chosen == [Finalist("best with two hidden layers", BY_HAND, is_selected=True, baseline="by hand")]
 
 
 def test_lower_is_better_for_a_loss():

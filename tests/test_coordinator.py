@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 
+from sweep.conclusion import conclude
 from sweep.coordinator import run_study
 from sweep.errors import ChangedStudyError, DamagedResultError, Interrupted, StudyInUseError, TrackingError
 from sweep.execute.fake import FakeExecutor
@@ -39,6 +40,15 @@ def test_a_larger_budget_trains_what_is_missing(runs):
     searched = {trial.key for trial, _ in started if trial.phase == "search"}
     assert len(searched) == 3
     assert (read_runs(runs, "tiny").searched["phase"] == "search").sum() == 7
+
+
+def test_more_replicates_and_baselines_continue_the_study_and_reach_its_report(runs):
+    fake_sweep(runs)
+    more = {**tiny_table()["baselines"][0], "name": "wider", "units": [64]}
+    fake_sweep(runs, tiny_table(confirmation={"replicates": 3}, baselines=[*tiny_table()["baselines"], more]))
+    conclusion = conclude(read_runs(runs, "tiny"))
+    assert [column.finalist.baseline for column in conclusion.baselines] == ["by hand", "wider"]
+    assert {len(column.replicate_runs) for column in conclusion.columns} == {3}
 
 
 @pytest.mark.parametrize("n_events", [0, 1, 7, 12, 30, 45])

@@ -1,5 +1,6 @@
 import hashlib
 import json
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
@@ -26,11 +27,11 @@ def folder(tmp_path):
     return tmp_path
 
 
-def prepared(folder, *, seed=0, source="rows.csv", **entries):
+def prepared(folder, *, seed=0, source="rows.csv", cache="cache", **entries):
     spec = Data(source=source, label="animal", **{"validation_rows": 20, **entries})
     rows = read(spec, folder)
     check_rows(rows, spec)
-    return prepare(rows, spec, seed, folder / "cache")
+    return prepare(rows, spec, seed, folder / cache)
 
 
 def ids(split):
@@ -90,12 +91,9 @@ def test_a_split_follows_from_the_seed(folder):
     one, other = prepared(folder, seed=1, **entries), prepared(folder, seed=2, **entries)
     assert one.folder != other.folder
     assert all(a != b for a, b in zip(parts(one), parts(other), strict=True))
-    again = prepare(read(Data(source="rows.csv", label="animal", validation_rows=20), folder), *_spec(1, entries, folder))
+    again = prepared(folder, seed=1, cache="another cache", **entries)
+    assert again.folder != one.folder
     assert parts(again) == parts(one)
-
-
-def _spec(seed, entries, folder):
-    return Data(source="rows.csv", label="animal", validation_rows=20, **entries), seed, folder / "another cache"
 
 
 def test_fewer_train_rows_are_a_subset_and_leave_the_other_parts_alone(folder):
@@ -119,7 +117,9 @@ def test_no_validation_rows_leave_an_empty_part(folder):
     assert (len(train), validation, test) == (N, [], [])
 
 
-@pytest.mark.parametrize(("dtype", "scaling"), [(np.uint8, "pixels"), (np.int64, "standardize"), (float, "standardize")])
+@pytest.mark.parametrize(
+    ("dtype", "scaling"), [(np.uint8, "pixels"), (np.int64, "standardize"), (float, "standardize")]
+)
 def test_bytes_are_pixels_and_other_numbers_are_standardized(tmp_path, dtype, scaling):
     x = np.arange(40 * 6).reshape(40, 2, 3).astype(dtype)
     np.savez(tmp_path / "rows.npz", x_train=x, y_train=np.arange(40) % 2, x_test=x[:4], y_test=np.arange(4) % 2)
@@ -158,13 +158,19 @@ def test_changed_rows_are_prepared_anew(folder):
 
 
 @pytest.mark.parametrize("part", ["train", "validation", "test"])
-def test_prepared_arrays_are_mapped_read_only(folder, part):
+def test_prepared_arrays_are_mapped_and_no_write_to_them_reaches_the_files(folder, part):
     found = prepared(folder, test_rows=10)
-    split = open_test_split(found) if part == "test" else open_training_split(found, part)
-    for array in (split.x, split.y):
+
+    def opened():
+        return open_test_split(found) if part == "test" else open_training_split(found, part)
+
+    for name in ("x", "y"):
+        before = np.array(getattr(opened(), name))
+        array = getattr(opened(), name)
         assert isinstance(array, np.memmap)
-        with pytest.raises(ValueError, match="read-only"):
-            array[0] = 0
+        with suppress(ValueError):  # it may as well be refused
+            array[:] = 99
+        assert np.array_equal(getattr(opened(), name), before)
 
 
 def test_facts_survive_being_stored(folder):

@@ -113,3 +113,16 @@ def test_runs_whose_files_are_gone_are_a_named_error(swept, tmp_path):
     shutil.rmtree(tmp_path / "cut" / "artifacts")
     with pytest.raises(MissingRunsError, match="was the runs directory copied whole"):
         read_runs(RunsDir(tmp_path / "cut"), "tiny")
+
+
+def test_a_baseline_that_wins_its_group_stands_in_both_tables(runs):
+    def baseline_wins(config, seed, epoch):
+        accuracy = 0.9 if config.units == (16, 8) else 0.5
+        return {"loss": 0.1, "accuracy": accuracy, "val_loss": 0.1, "val_accuracy": accuracy}
+
+    fake_sweep(runs, curve=baseline_wins)
+    found = conclude(read_runs(runs, "tiny"))
+    (_, selected), (_, baselines) = tables(found)
+    assert cells(selected, "Hidden units")[-1] == "16-8"
+    assert cells(baselines, "Hidden units") == ["16-8"]
+    assert "(the baseline 'by hand')" in champion_line(found)

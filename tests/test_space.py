@@ -14,7 +14,7 @@ LISTED = [
     (Float(0.1, 0.6, step=0.1), (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)),
     (Float(0.0, 0.5, step=0.2), (0.0, 0.2, 0.4)),
     (Float(0.0, 0.5, step=2.0), (0.0,)),
-    (Float(0.00100005, 0.0030001, step=0.001), (0.00100005, 0.00200005)),
+    (Float(0.00100005, 0.003, step=0.001), (0.00100005, 0.00200005)),
     (Float(1.23456e-8, 1.3e-8, step=5e-10), (1.23456e-8, 1.28456e-8)),
     (Float(1e-8, 1.0003e-8, step=1e-12), (1e-8, 1.0001e-8, 1.0002e-8, 1.0003e-8)),
     (Choice((5, 2, 3)), (5, 2, 3)),
@@ -36,7 +36,7 @@ SPACES = {
         learning_rate=Choice((0.001, 0.01)),
         batch_norm=Choice((True, False)),
     ),
-    "small rates": Space(hidden_layers=1, units=8, learning_rate=Float(1e-8, 2e-8, step=5e-14)),
+    "small rates": Space(hidden_layers=1, units=8, learning_rate=Float(1e-8, 1.001e-8, step=5e-14)),
 }
 
 
@@ -132,8 +132,7 @@ def test_configs_are_counted_over_depths_and_widths(name, n_configs):
 @pytest.mark.parametrize("name", SPACES)
 def test_every_config_of_the_grid_lies_on_every_axis(name):
     space = SPACES[name]
-    some = list(space.grid())[:50]
-    assert all(contains(axis, value) for config in some for axis, value in space.axes_of(config).values())
+    assert all(contains(axis, value) for config in space.grid() for axis, value in space.axes_of(config).values())
 
 
 def test_a_space_with_a_continuous_axis_has_endless_configs_and_no_grid():

@@ -1,11 +1,9 @@
 """One trial from its first epoch to its result: early stopping, pruning, NaN, best weights."""
 
-import io
 import json
 import math
 import time
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +29,9 @@ class Fitter:
         self._facts = data.facts
         self._training = training
         self._clock = clock
-        self._train = Rows(open_training_split(data, "train"))
+        self._train = Rows.of(open_training_split(data, "train"))
         has_validation = data.facts.n_validation > 0
-        self._validation = Rows(open_training_split(data, "validation")) if has_validation else None
+        self._validation = Rows.of(open_training_split(data, "validation")) if has_validation else None
         self._moments = None if data.facts.scaling == "pixels" else self._train.moments()
 
     def fit(self, trial: Trial, goes_on: GoesOn, folder: Path) -> TrialResult:
@@ -147,7 +145,6 @@ def _write_files(draft: Path, model: keras.Model, result: TrialResult, trial: Tr
 
 
 def _summary(model: keras.Model) -> str:
-    text = io.StringIO()
-    with redirect_stdout(text):
-        model.summary(line_length=80, print_fn=lambda line: text.write(line + "\n"))
-    return text.getvalue()
+    lines: list[str] = []
+    model.summary(line_length=80, print_fn=lines.append)
+    return "\n".join(lines)

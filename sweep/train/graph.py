@@ -4,6 +4,7 @@
 the Keras model and optimizer are what is called inside it. What is computed is what `fit` computes: the tests compare.
 """
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,22 +21,40 @@ from sweep.trial import Logs
 EVALUATION_BATCH = 2000  # rows; larger is not faster, and activations grow
 
 
+@dataclass(frozen=True)
 class Rows:
-    """One split as constant tensors, shared by every model that a process trains."""
+    """One split as tensors: x of shape (n, n_features), uint8 or float32; y of shape (n,), int32."""
 
-    def __init__(self, split: Split) -> None:
-        self.x = tf.constant(split.x)
-        self.y = tf.constant(split.y)
-        self.n = len(split.y)
+    x: Any
+    y: Any
+
+    @classmethod
+    def of(cls, split: Split) -> "Rows":
+        return cls(_tensor_over(split.x), _tensor_over(split.y))
+
+    @property
+    def n(self) -> int:
+        return int(self.y.shape[0])
 
     def head(self, n: int) -> "Rows":
         """The first n rows."""
-        return Rows(Split(self.x[:n], self.y[:n]))
+        return Rows(self.x[:n], self.y[:n])
 
     def moments(self) -> tuple[Any, Any]:
         """Mean and variance of each feature, shape (n_features,), float32."""
         x = self.x.numpy().astype(np.float64)
         return x.mean(axis=0).astype(np.float32), x.var(axis=0).astype(np.float32)
+
+
+def _tensor_over(array: Any) -> Any:
+    """A tensor over the array's own memory where TensorFlow can take it, as it can a mapped file's; else a copy.
+
+    Processes that map one file then share one copy of it, where tf.constant makes two in each. TensorFlow wants
+    writable memory (though nothing writes here) at a multiple of 64 bytes, and aborts the process over any other.
+    """
+    if array.flags.writeable and array.flags.c_contiguous and array.ctypes.data % 64 == 0:
+        return tf.experimental.dlpack.from_dlpack(np.asarray(array).__dlpack__())
+    return tf.constant(array)
 
 
 def _graph(function: Any, *signature: tf.TensorSpec) -> Any:

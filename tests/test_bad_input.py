@@ -1,0 +1,307 @@
+"""Whatever is wrong with a study file or its data is told in one line, before anything is started or written."""
+
+import json
+import logging
+import multiprocessing
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sweep.cli import main
+from tests.support import STUDY
+
+X, Y = np.arange(120.0).reshape(40, 3), np.arange(40) % 2
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was():
+    logger = logging.getLogger("sweep")
+    before = logger.handlers, logger.level, logger.propagate
+    yield
+    logger.handlers, logger.level, logger.propagate = before
+
+
+@pytest.fixture
+def refusal(tmp_path, capsys):
+    """Runs a command that must fail, and gives its exit code and what it said."""
+
+    def run(study, *options, command="run"):
+        runs_dir = tmp_path / "mlruns"
+        exit_code = main([command, str(study), "--runs-dir", str(runs_dir), *options])
+        out, said = capsys.readouterr()
+        assert out == ""
+        assert said.startswith("error: ")
+        assert said.endswith("\n")
+        assert len(said.splitlines()) == 1
+        assert "Traceback" not in said
+        assert not runs_dir.exists()
+        assert not multiprocessing.active_children()
+        return exit_code, said
+
+    return run
+
+
+TWIN = '[[baselines]]\nname = "twin"\nunits = [16, 8]\ndropout = 0.5\nbatch_size = 64'
+TWO_LINES = '[[baselines]]\nname = "a\\nb"'
+
+# What in the tiny study is replaced, by what, and what the line must name beside the file.
+SLIPS = {
+    "bad TOML": ("seed = 7", "seed = ", "not TOML"),
+    "deep nesting": ("seed = 7", f"seed = {'[' * 5000}{']' * 5000}", "not TOML"),
+    "an endless number": ("seed = 7", f"seed = {'7' * 5000}", "not TOML"),
+    "a huge hexadecimal number": ("dropout = 0.5", f"dropout = 0x{'7' * 5000}", "dropout"),
+    "unknown key": ("seed = 7", "seed = 7\nsede = 8", "sede: unknown key"),
+    "unknown key of two lines": ("seed = 7", 'seed = 7\n"se\\nde" = 8', "unknown key"),
+    "unknown key of an axis": ("[4, 32]}", "[4, 32], stpe = 2}", "space.units", "stpe"),
+    "no name": ('name = "tiny"', "", "name: missing"),
+    "a name that is a path": ('"tiny"', '"../tiny"', "name = '../tiny'"),
+    "text for a number": ("seed = 7", 'seed = "7"', "seed = '7'"),
+    "true for a number": ("replicates = 2", "replicates = true", "confirmation.replicates = True"),
+    "a fraction of a row": ("validation_rows = 100", "validation_rows = 0.1", "data.validation_rows = 0.1"),
+    "seed out of range": ("seed = 7", "seed = 4294967296", "seed = 4294967296"),
+    "dropout of one": ("[0.0, 0.5]", "[0.0, 1.0]", "space.dropout"),
+    "dropout that is not a number": ("[0.0, 0.5]", "[nan, 0.5]", "space.dropout"),
+    "a step that is not a number": ("[0.0, 0.5]}", "[0.0, 0.5], step = nan}", "space.dropout", "step"),
+    "a huge step": ("[0.0, 0.5]}", f"[0.0, 0.5], step = 1{'0' * 400}}}", "space.dropout", "step"),
+    "log from zero": ("[0.0, 0.5]}", "[0.0, 0.5], log = true}", "space.dropout"),
+    "an empty choice": ("[1, 2]}\nunits", "[]}\nunits", "space.hidden_layers"),
+    "widths for too few layers": ("{int = [4, 32]}", "[4]", "units names 1 hidden layers, wanted 2"),
+    "unknown objective": ("seed = 7", 'seed = 7\nobjective = "accuracy"', "objective = 'accuracy'"),
+    "a rung at the last epoch": ("rungs = [1, 2]", "rungs = [1, 5]", "search.pruner.rungs"),
+    "falling rungs": ("rungs = [1, 2]", "rungs = [2, 1]", "search.pruner"),
+    "grid on a continuous space": ("trials = 4", 'trials = 4\nsampler = "grid"', "search.sampler is 'grid'"),
+    "a step too small to count": ("[0.0, 0.5]}", "[0.0, 0.5], step = 5e-324}", "space.dropout", "step"),
+    "nothing to select by": ("validation_rows = 100", "validation_rows = 0", "data.validation_rows is 0"),
+    "two baselines of one config": ("[[baselines]]", f"{TWIN}\n[[baselines]]", "baselines: two have the same config"),
+    "a name of two lines twice": (
+        '[[baselines]]\nname = "by hand"',
+        f"{TWO_LINES}\nunits = [4]\n{TWO_LINES}",
+        "two have the same name",
+    ),
+    "an empty file": (STUDY, "", "name: missing"),
+}
+
+
+@pytest.mark.parametrize("slip", SLIPS)
+def test_a_slip_in_a_study_file_is_refused(slip, tmp_path, refusal):
+    old, new, *named = SLIPS[slip]
+    assert STUDY.count(old) == 1
+    path = tmp_path / "slip.toml"
+    path.write_text(STUDY.replace(old, new))
+    exit_code, said = refusal(path)
+    assert exit_code == 2
+    assert all(name in said for name in [str(path), *named])
+
+
+@pytest.mark.parametrize("command", ["run", "report", "export"])
+def test_a_study_file_that_is_not_there_is_refused_by_every_command(command, tmp_path, refusal):
+    exit_code, said = refusal(tmp_path / "missing.toml", command=command)
+    assert exit_code == 2
+    assert str(tmp_path / "missing.toml") in said
+
+
+@pytest.mark.parametrize(
+    ("write", "named"),
+    [
+        (lambda path: path.mkdir(), "cannot be read"),
+        (lambda path: path.write_bytes(b"name = '\xff'"), "not UTF-8"),
+        (lambda path: path.write_bytes(b"\x00" * 100), "not TOML"),
+        (lambda path: path.write_bytes(b"#" * (1 << 21)), "larger than"),
+    ],
+    ids=["a directory", "not UTF-8", "zeros", "too large"],
+)
+def test_what_is_no_study_file_is_refused(write, named, tmp_path, refusal):
+    write(tmp_path / "odd.toml")
+    exit_code, said = refusal(tmp_path / "odd.toml")
+    assert exit_code == 2
+    assert str(tmp_path / "odd.toml") in said
+    assert named in said
+
+
+BASELINES_ONLY = 'name = "few"\nseed = 1\ndata.validation_rows = 9\ntraining.max_epochs = 1\n'
+BASELINES_ONLY += 'data.source = "missing.npz"\nbaselines = [{name = "one", units = [4]}]\n'
+NO_BASELINES = "space = {hidden_layers = 1, units = 8}\nsearch.trials = 1\n"
+
+
+@pytest.mark.parametrize(
+    ("study", "options"),
+    [
+        (STUDY, ["--trials", "-1"]),
+        (STUDY, ["--workers", "0"]),
+        (STUDY, ["--workers", "-2"]),
+        (STUDY, ["--workers", "100000"]),  # a study file may ask for up to 256
+        (BASELINES_ONLY, ["--trials", "3"]),  # there is no space to search
+        (BASELINES_ONLY.replace("baselines = ", "#") + NO_BASELINES, ["--trials", "0"]),  # nothing is left to train
+    ],
+)
+def test_an_option_that_the_study_cannot_take_is_refused(study, options, tmp_path, refusal):
+    (tmp_path / "study.toml").write_text(study)
+    exit_code, said = refusal(tmp_path / "study.toml", *options)
+    assert exit_code == 2
+    assert options[0].removeprefix("--") in said
+
+
+@pytest.mark.parametrize(
+    ("slip", "named"),
+    [
+        ({"source": "missing.npz"}, "missing.npz"),
+        ({"source": "."}, "no such file"),
+        ({"source": "mis\nsing.npz"}, "sing.npz"),
+        ({"source": "rows.xlsx"}, "cannot read .xlsx"),
+        ({"source": "rows"}, "without a suffix"),
+        ({"source": "rows.csv"}, "rows.csv: name its label column with data.label"),
+        ({"source": "mnist", "validation_rows": 60_000}, "mnist has 60000 rows"),
+        ({"source": "mnist", "test_rows": 100}, "data.test_rows = 100"),
+        ({"source": "mnist", "validation_rows": 9}, "data.validation_rows = 9"),
+        ({"validation_rows": 39}, "rows.npz has 40 rows"),
+        ({"validation_rows": 20, "train_rows": 21}, "rows.npz has 40 rows"),
+        ({"validation_rows": 20, "test_rows": 21}, "rows.npz has 40 rows"),
+        ({"validation_rows": 1}, "data.validation_rows = 1"),
+        ({"test_rows": 1}, "data.test_rows = 1"),
+    ],
+)
+def test_rows_that_the_data_does_not_have_are_refused(slip, named, tmp_path, refusal):
+    np.savez(tmp_path / "rows.npz", x_train=X, y_train=Y)
+    for name in ("rows", "rows.csv", "rows.xlsx"):
+        (tmp_path / name).write_text("nothing")
+    exit_code, said = refusal(write_study(tmp_path, **{"source": "rows.npz", **slip}))
+    assert exit_code == 1
+    assert named in said
+
+
+def write_study(folder, **data):
+    """A study of one baseline on `data`."""
+    lines = [f"{key} = {json.dumps(value)}" for key, value in {"validation_rows": 10, **data}.items()]
+    head = 'name = "few"\nseed = 1\nbaselines = [{name = "one", units = [4]}]\ntraining.max_epochs = 1\n[data]\n'
+    (folder / "few.toml").write_text(head + "\n".join(lines))
+    return folder / "few.toml"
+
+
+def arrays(**replaced):
+    """A writer of an .npz with some arrays replaced; None leaves one out."""
+    whole = {"x_train": X, "y_train": Y, "x_test": X[:4], "y_test": Y[:4], **replaced}
+    return lambda path: np.savez(path, **{name: array for name, array in whole.items() if array is not None})
+
+
+def damaged(at, patch, save=np.savez):
+    """A writer of an .npz with bytes overwritten; `at` is a place, or the bytes to find it by."""
+
+    def write(path):
+        save(path, x_train=X, y_train=Y)
+        whole = bytearray(path.read_bytes())
+        start = whole.index(at) + 8 if isinstance(at, bytes) else at
+        whole[start : start + len(patch)] = patch
+        path.write_bytes(whole)
+
+    return write
+
+
+def truncated(path):
+    np.savez(path, x_train=X, y_train=Y)
+    path.write_bytes(path.read_bytes()[:600])
+
+
+def bare_array(path):
+    with path.open("wb") as file:
+        np.save(file, X)
+
+
+def zip_of_text(path):
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("x_train.npy", "text")
+        file.writestr("y_train.npy", "text")
+
+
+def endless_array(path):
+    header = {"descr": "<f8", "fortran_order": False, "shape": (1 << 50, 3)}
+    with zipfile.ZipFile(path, "w") as file, file.open("x_train.npy", "w") as member:
+        np.lib.format.write_array_header_1_0(member, header)
+
+
+NAN, SINGLE = np.where(X == 50, np.nan, X), np.where(np.arange(40) == 3, 9, Y)
+NPZ = {
+    "pickled objects": (arrays(x_train=np.array([[{}], [{}]])), "not a readable .npz"),
+    "cut off": (truncated, "not a readable .npz"),
+    "empty": (lambda path: path.write_bytes(b""), "not a readable .npz"),
+    "a wrong checksum": (damaged(400, b"\xff\xff"), "not a readable .npz"),
+    "broken compression": (damaged(80, b"\xff" * 40, np.savez_compressed), "not a readable .npz"),
+    "encrypted": (damaged(b"PK\x01\x02", b"\x01"), "not a readable .npz"),
+    "an array that is no archive": (bare_array, "not a readable .npz"),
+    "an archive without arrays": (zip_of_text, "x_train"),
+    "more rows than any memory": (endless_array, "not a readable .npz"),
+    "no labels": (arrays(y_train=None), "has no array y_train"),
+    "rows and labels differ in number": (arrays(y_train=Y[:39]), "y_train has 39 labels for 40 rows"),
+    "NaN in rows": (arrays(x_train=NAN), "x_train holds 1 values that are NaN"),
+    "infinity in test rows": (arrays(x_test=X[:4] + np.inf), "x_test holds 12 values"),
+    "too large for float32": (arrays(x_train=X * 1e300), "x_train holds values too large"),
+    "text for rows": (arrays(x_train=X.astype(str)), "x_train is <U"),
+    "no rows": (arrays(x_train=X[:0], y_train=Y[:0]), "x_train is float64 (0, 3)"),
+    "fractional labels": (arrays(y_train=Y / 2), "y_train is float64"),
+    "one-hot labels": (arrays(y_train=np.eye(2, dtype=int)[Y]), "y_train is int64 (40, 2)"),
+    "one class": (arrays(y_train=Y * 0), "y_train has one class only"),
+    "a class with a single row": (arrays(y_train=SINGLE), "class 9 has a single row"),
+    "test rows without labels": (arrays(y_test=None), "one of x_test and y_test"),
+    "test rows of another width": (arrays(x_test=X[:4, :2]), "x_test has rows of float32 (2,)"),
+    "an unknown class in the test labels": (arrays(y_test=Y[:4] + 1), "y_test holds a class that y_train does not: 2"),
+}
+
+
+def text(content, encoding="utf-8"):
+    return lambda path: path.write_text(content, encoding=encoding)
+
+
+def table(**columns):
+    return lambda path: pd.DataFrame(columns).to_parquet(path)
+
+
+CSV = {
+    "empty": (text(""), "not a readable .csv"),
+    "a heading only": (text("a,y\n"), "wanted rows"),
+    "labels only": (text("y\n1\n2\n"), "one column beside 'y'"),
+    "another label column": (text("a,Y\n1,2\n"), "data.label = 'y'"),
+    "another label column beside one of two lines": (text('"a\nb",Y\n1,2\n'), "data.label = 'y'"),
+    "a text column": (text("a,b,y\n1,red,0\n2,blue,1\n"), "column 'b'"),
+    "a hole": (text("a,y\n1,0\n,1\n"), "1 values that are NaN"),
+    "a row without a label": (text("a,y\n1,0\n2,\n"), "column 'y' has 1 rows without a label"),
+    "rows of two lengths": (text("a,y\n1,0\n1,2,3\n"), "not a readable .csv"),
+    "Latin-1": (text("a,y\n1,caf\xe9\n", "latin-1"), "not a readable .csv"),
+    "too large for float32": (text("a,y\n1e300,0\n2,1\n"), "too large for float32"),
+    "a single row of a class of two lines": (text('a,y\n1,"b\nc"\n' + "2,d\n" * 12), "single row"),
+}
+PARQUET = {
+    "text": (text("a,y\n1,0\n"), "not a readable .parquet"),
+    "lists in a column": (table(a=[[1.0], [2.0]], y=[0, 1]), "column 'a'"),
+    "lists for labels": (table(a=[1.0, 2.0], y=[[0], [1]]), "y"),
+    "dates for labels": (table(a=[1.0, 2.0], y=pd.to_datetime(["2019-06-01", "2019-06-02"])), "y"),
+}
+FILES = {(suffix, what): of[what] for suffix, of in [("npz", NPZ), ("csv", CSV), ("parquet", PARQUET)] for what in of}
+
+
+@pytest.mark.parametrize(("suffix", "what"), FILES)
+def test_a_data_file_that_cannot_be_trained_on_is_refused(suffix, what, tmp_path, refusal):
+    write, named = FILES[suffix, what]
+    source = f"rows.{suffix}"
+    write(tmp_path / source)
+    exit_code, said = refusal(write_study(tmp_path, source=source, label="y"))
+    assert exit_code == 1
+    assert source in said
+    assert named in said
+
+
+@pytest.mark.parametrize("command", ["report", "export"])
+def test_a_study_that_was_never_run_has_nothing_to_show(command, study_file, refusal):
+    exit_code, said = refusal(study_file, command=command)
+    assert exit_code == 1
+    assert "mlruns" in said
+
+
+def test_a_runs_directory_that_is_a_file_is_refused(study_file, tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("mine")
+    assert main(["run", str(study_file), "--runs-dir", str(tmp_path / "notes.txt")]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert "notes.txt" in said
+    assert len(said.splitlines()) == 1
+    assert (tmp_path / "notes.txt").read_text() == "mine"
