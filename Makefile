@@ -6,7 +6,7 @@ RUN = .venv/bin/python -m
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup sweep report export ui test check format lock clean
+.PHONY: help setup sweep report export ui test check bench format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,12 +35,18 @@ check: setup ## check format, lint and types; changes nothing
 	$(RUN) ruff check .
 	$(RUN) mypy
 
+bench: setup tests/bench/.site ## compare with what people use, on an idle machine; hours
+	$(RUN) tests.bench.bench
+	$(RUN) tests.bench.scaling
+	$(RUN) tests.bench.loop_cost
+
 format: setup ## format the code and mend what the linter can
 	$(RUN) ruff format .
 	$(RUN) ruff check --fix .
 
 lock: ## pin the dependencies of pyproject.toml anew, with hashes (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
+	cd tests/bench && uv pip compile requirements.in -c ../../requirements.lock --no-deps --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
 
 clean: ## remove .venv and tool caches; mlruns/ stays
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/bench/.site
@@ -50,4 +56,8 @@ clean: ## remove .venv and tool caches; mlruns/ stays
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "sweep needs Python 3.11 or newer, found $$($(PYTHON) --version); pass PYTHON=/path/to/it" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@touch $@
+
+tests/bench/.site: tests/bench/requirements.lock
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --upgrade --target $@ --requirement $<
 	@touch $@

