@@ -35,6 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SweepError as error:
         print(f"{'' if isinstance(error, Interrupted) else 'error: '}{error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:  # a disk that is full, a folder that may not be written
+        print(f"error: {error}; put it right, and the same command continues", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted; the same command continues", file=sys.stderr)
         return Interrupted.exit_code
@@ -75,10 +78,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from sweep.study import load_study
+    from sweep.study import check_sampler_is_installed, load_study
 
-    study, table = load_study(arguments.study)
-    study = _with_options(study, arguments)
+    study, table = _with_options(*load_study(arguments.study), arguments)
+    check_sampler_is_installed(study, str(arguments.study))
     console = _set_up_logging()
     from sweep.coordinator import run_study
     from sweep.display import Display
@@ -125,7 +128,7 @@ def _ui(arguments: argparse.Namespace) -> None:
         raise MissingRunsError(f"{runs.mlflow_db}: no such file; run a study first: make sweep")
     environment = {
         **os.environ,
-        "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{runs.mlflow_db.absolute()}",
+        "MLFLOW_BACKEND_STORE_URI": runs.mlflow_uri,
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # it runs code that is sent to the server
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
@@ -138,20 +141,23 @@ def _ui(arguments: argparse.Namespace) -> None:
         "--x-frame-options",
         "DENY",
         "--artifacts-destination",
-        str(runs.root.absolute() / "artifacts"),
+        str(runs.all_artifacts.absolute()),
     ]
     print(f"MLflow on http://127.0.0.1:{arguments.port}, Ctrl-C ends it", file=sys.stderr)
     os.execve(sys.executable, [sys.executable, "-m", "mlflow", *server, *guards], environment)
 
 
-def _with_options(study: "Study", arguments: argparse.Namespace) -> "Study":
-    """The study with `--trials` and `--workers` in place of the file's."""
+def _with_options(
+    study: "Study", table: dict[str, Any], arguments: argparse.Namespace
+) -> tuple["Study", dict[str, Any]]:
+    """The study and its table with `--trials` and `--workers` in place of the file's."""
     from sweep.study import parse_study
 
     given = {name: value for name in ("trials", "workers") if (value := getattr(arguments, name)) is not None}
     if not given:
-        return study
-    return parse_study({**dict(study), "search": {**dict(study.search), **given}}, str(arguments.study))
+        return study, table
+    changed = {**table, "search": {**table.get("search", {}), **given}}
+    return parse_study(changed, str(arguments.study)), changed
 
 
 def _job(
@@ -161,7 +167,7 @@ def _job(
 
     from sweep.coordinator import Job
     from sweep.data import check_rows, prepare, read
-    from sweep.execute.local import LocalExecutor
+    from sweep.execute.local import LocalExecutor, available_cores
     from sweep.execute.scoring import score_in_process
     from sweep.execute.worker import WorkerOptions
 
@@ -169,7 +175,7 @@ def _job(
     check_rows(data, study.data)
     prepared = prepare(data, study.data, study.seed, runs.data_cache)
     logs = runs.logs(study.name)
-    n_workers = study.search.workers or len(os.sched_getaffinity(0))
+    n_workers = study.search.workers or len(available_cores())
 
     def start_executor(results: Path) -> LocalExecutor:
         logger.info("starting %d worker%s; logs in %s", n_workers, "" if n_workers == 1 else "s", logs)
@@ -185,6 +191,7 @@ def _job(
         start_executor=start_executor,
         score=partial(score_in_process, data=prepared, log=logs / "scoring.log"),
         watch=display.watch,
+        remember=display.remember,
         is_interrupted=lambda: bool(arrived),
     )
 

@@ -35,7 +35,7 @@ class Column:
     reference: dict[str, float]  # published figures, by our metric
     selected_value: float | None  # the objective of the trial it was selected by
     selected_run: str | None
-    replicate_runs: tuple[str, ...]  # run ids, by replicate
+    replicate_runs: tuple[str, ...]  # run ids, in the order of their training
     params_count: int | None
 
 

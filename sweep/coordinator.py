@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache, partial
@@ -20,7 +20,7 @@ from sweep.loop import Source, Watch, run_trials
 from sweep.provenance import provenance
 from sweep.sources import ConfirmSource, SearchSource
 from sweep.study import Study
-from sweep.suggest import Record
+from sweep.suggest import Record, RecordedTrial
 from sweep.tracker import Projection, Tracker
 from sweep.trial import Logs, Trial, TrialResult
 
@@ -41,6 +41,7 @@ class Job:
     start_executor: StartExecutor
     score: Score
     watch: Watch
+    remember: Callable[[Iterable[RecordedTrial]], None]  # hears, before anything is trained, what was recorded before
     is_interrupted: Callable[[], bool]
 
 
@@ -55,15 +56,23 @@ def run_study(job: Job) -> None:
             Record(job.runs.optuna_db, job.study, part, job.data.facts.sha256) for part in ("search", "confirm")
         )
         tracker = Tracker(partial(_open_projection, job))
+        job.remember([*search.trials.values(), *confirmation.trials.values()])
         try:
             _train(job, search, confirmation, tracker, folder)
+            _stop_if_asked(job)
             _score(job, confirmation, folder)
+            _stop_if_asked(job)
             _track_all(tracker, confirmation, folder)
         except Exception as error:
             tracker.close("KILLED" if isinstance(error, Interrupted) else "FAILED")
             raise
         if trouble := tracker.close("FINISHED"):
             raise trouble
+
+
+def _stop_if_asked(job: Job) -> None:
+    if job.is_interrupted():
+        raise Interrupted("interrupted; the same command continues")
 
 
 def _open_projection(job: Job) -> Projection:
@@ -95,8 +104,8 @@ def _train(job: Job, search: Record, confirmation: Record, tracker: Tracker, fol
 
 def _score(job: Job, confirmation: Record, folder: Path) -> None:
     """Score the complete replicates that have no score, and make each score durable."""
-    done = [key for key, recorded in confirmation.trials.items() if recorded.state == "complete"]
-    unscored = [key for key in done if results.load_score(folder / key) is None]
+    complete = (key for key, recorded in confirmation.trials.items() if recorded.state == "complete")
+    unscored = [key for key in complete if (folder / key).exists() and results.load_score(folder / key) is None]
     if not unscored or not job.data.facts.n_test:
         return
     logger.info("scoring %d replicates on the sealed test split", len(unscored))

@@ -125,8 +125,12 @@ def prepare(data: _DataSet, spec: Data, seed: int, cache: Path) -> PreparedData:
         if not folder.exists():
             _write_prepared(data, spec, seed, digest, folder)
         facts = json.loads((folder / "facts.json").read_bytes())
-    except OSError as error:
-        raise InvalidDataError(f"{cache}: cannot be written ({error.strerror}); choose another --runs-dir") from error
+    except InvalidDataError:
+        raise
+    except (OSError, ValueError) as error:
+        raise InvalidDataError(
+            f"{folder}: cannot be written or read ({error}); make room, remove it, or choose another --runs-dir"
+        ) from error
     facts |= {"classes": tuple(facts["classes"]), "feature_shape": tuple(facts["feature_shape"])}
     return PreparedData(folder, DataFacts(**facts))
 

@@ -2,9 +2,10 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -13,6 +14,9 @@ from rich.text import Text
 
 from sweep.study import Study, cost
 from sweep.trial import EpochReport, Event, State, Trial, TrialResult, WorkerDied
+
+if TYPE_CHECKING:
+    from sweep.suggest import RecordedTrial
 
 logger = logging.getLogger(__name__)
 
@@ -24,9 +28,18 @@ class Progress:
     study: Study
     n_planned: int
     started_at: float
+    n_before: int = 0  # ended in earlier runs of the command
     running: dict[str, tuple[Trial, EpochReport | None]] = field(default_factory=dict)
     n_ended: dict[State, int] = field(default_factory=lambda: {"complete": 0, "pruned": 0, "failed": 0})
     best: tuple[Trial, float] | None = None
+
+    def remember(self, recorded: Iterable["RecordedTrial"]) -> None:
+        for one in recorded:
+            if one.state is not None:
+                self.n_before += 1
+                self.n_ended[one.state] += 1
+                if one.state == "complete" and one.value is not None:
+                    self._keep_best(one.trial, one.value)
 
     def hear(self, trial: Trial, event: Event | None) -> None:
         match event:
@@ -37,21 +50,21 @@ class Progress:
             case TrialResult():
                 self.running.pop(trial.key, None)
                 self.n_ended[event.state] += 1
-                self._keep_best(trial, event)
+                if event.state == "complete" and self.study.objective in event.metrics:
+                    self._keep_best(trial, event.metrics[self.study.objective])
 
-    def _keep_best(self, trial: Trial, result: TrialResult) -> None:
+    def _keep_best(self, trial: Trial, value: float) -> None:
         objective = self.study.objective
-        value = result.metrics.get(objective)
-        if result.state != "complete" or value is None or trial.phase == "confirm":
+        if trial.phase == "confirm":
             return
         if self.best is None or cost(objective, value) < cost(objective, self.best[1]):
             self.best = trial, value
 
     def remaining_s(self, now: float) -> float | None:
-        """At the pace so far; None before anything has ended."""
+        """At the pace of this run of the command; None before anything has ended in it."""
         n_ended = sum(self.n_ended.values())
-        n_left = max(self.n_planned - n_ended, 0)
-        return (now - self.started_at) / n_ended * n_left if n_ended else None
+        n_now = n_ended - self.n_before
+        return (now - self.started_at) / n_now * max(self.n_planned - n_ended, 0) if n_now else None
 
 
 class Display:
@@ -60,6 +73,10 @@ class Display:
     def __init__(self, study: Study, console: Console) -> None:
         self._console = console
         self._progress = Progress(study, _n_planned(study), time.monotonic())
+
+    def remember(self, recorded: Iterable["RecordedTrial"]) -> None:
+        """Count what was recorded before this run of the command."""
+        self._progress.remember(recorded)
 
     def watch(self, trial: Trial, event: Event | None) -> None:
         """See `loop.Watch`."""

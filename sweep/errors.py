@@ -36,6 +36,10 @@ class DamagedResultError(SweepError):
     """A result or model on disk is not what was written."""
 
 
+class ResultsError(SweepError):
+    """A result cannot be written."""
+
+
 class TrackingError(SweepError):
     """MLflow cannot be read or written."""
 

@@ -15,6 +15,10 @@ class RunsDir:
         return self.root / "mlflow.db"
 
     @property
+    def mlflow_uri(self) -> str:
+        return f"sqlite:///{self.mlflow_db.absolute()}"
+
+    @property
     def optuna_db(self) -> Path:
         return self.root / "optuna.db"  # a file of its own: Optuna and MLflow share the name of a schema table
 
@@ -22,8 +26,12 @@ class RunsDir:
     def data_cache(self) -> Path:
         return self.root / "cache"
 
+    @property
+    def all_artifacts(self) -> Path:
+        return self.root / "artifacts"
+
     def artifacts(self, study: str) -> Path:
-        return self.root / "artifacts" / study
+        return self.all_artifacts / study
 
     def results(self, study: str) -> Path:
         return self.root / "results" / study

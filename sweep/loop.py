@@ -39,8 +39,8 @@ def run_trials(
 ) -> None:
     """Keep every slot of the executor busy until `source` has no more trials and none is running.
 
-    No executor is started where there is no trial. One trial is asked ahead, so that a free slot waits for no sampler and no database. Raises Interrupted between two
-    events; what runs then stays claimed.
+    No executor is started where there is no trial. One trial is asked ahead, so that a free slot waits for no sampler
+    and no database. Raises Interrupted between two events; what runs then stays claimed.
     """
     running: dict[str, Trial] = {}
 
@@ -60,12 +60,12 @@ def run_trials(
     while ahead is not None or executor.n_running:
         if is_interrupted():
             raise Interrupted("interrupted; the same command continues")
-        if ahead is not None and executor.n_free:
+        if ahead is not None and executor.n_free > 0:
             submit(ahead)
             ahead = source.next()
             continue
         event = executor.wait(POLL_S)
-        if ahead is not None and executor.n_free:  # before anything is written
+        if isinstance(event, TrialResult) and ahead is not None and executor.n_free > 0:  # before anything is written
             submit(ahead)
             ahead = None
         match event:
@@ -75,6 +75,8 @@ def run_trials(
                 watch(running[event.key], event)
             case TrialResult():
                 finish(event)
+            case WorkerDied() if is_interrupted():
+                pass  # the signal that stops the sweep reached its worker too
             case WorkerDied():
                 watch(running[event.key], event)
                 match source.after_death(event):

@@ -16,19 +16,17 @@ from sqlalchemy.exc import SQLAlchemyError
 from sweep.errors import TrackingError
 from sweep.layout import RunsDir
 
+STUDY_FILE, FACTS_FILE = "study.json", "data.json"  # artifacts of a study's parent run
+
 for _name in ("mlflow", "alembic"):  # both announce each schema migration of a new database
     logging.getLogger(_name).setLevel(logging.WARNING)
-
-
-def uri(runs: RunsDir) -> str:
-    return f"sqlite:///{runs.mlflow_db.absolute()}"
 
 
 def open_client(runs: RunsDir) -> MlflowClient:
     """A client on the runs' database, which is created if it is not there (2 to 3 s)."""
     runs.root.mkdir(parents=True, exist_ok=True)
     with translated(runs):
-        return MlflowClient(uri(runs))
+        return MlflowClient(runs.mlflow_uri)
 
 
 @contextmanager

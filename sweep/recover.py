@@ -6,7 +6,7 @@ from sweep import results
 from sweep.suggest import Record
 from sweep.trial import Trial, TrialResult
 
-MAX_ATTEMPTS = 3  # of a trial whose worker dies: it may be the trial that kills
+MAX_DEATHS = 3  # of workers on one trial, in one run of the command: it may be the trial that kills
 
 
 def recover(record: Record, folder: Path) -> list[Trial]:
@@ -15,6 +15,7 @@ def recover(record: Record, folder: Path) -> list[Trial]:
     A trial without a result was cut off, however that came about, so it is trained again under its own number: the
     budget is met exactly, and the same config with the same seed gives what it would have given.
     """
+    results.sweep_drafts(folder)
     to_train = []
     for trial in record.unfinished():
         result = results.find(folder / trial.key)
@@ -25,13 +26,12 @@ def recover(record: Record, folder: Path) -> list[Trial]:
     return to_train
 
 
-def after_death(record: Record, key: str, reason: str, folder: Path) -> Trial | TrialResult:
-    """A trial's next attempt after its worker died; its result, if that is there, or if it died `MAX_ATTEMPTS` times."""
+def after_death(record: Record, key: str, reason: str, n_deaths: int, folder: Path) -> Trial | TrialResult:
+    """A trial's next attempt after its worker died; its result, if that is there, or if it died `MAX_DEATHS` times."""
     result = results.find(folder / key)
     if result is not None:
         return result
-    trial = record.trials[key].trial
-    if trial.attempt < MAX_ATTEMPTS:
-        return record.restart(trial)
-    failed = TrialResult(key=key, state="failed", reason=f"{reason}, {trial.attempt} times in a row")
+    if n_deaths < MAX_DEATHS:
+        return record.restart(record.trials[key].trial)
+    failed = TrialResult(key=key, state="failed", reason=f"{reason}, {n_deaths} times in a row")
     return results.save(folder / key, failed, lambda draft: None)

@@ -57,6 +57,8 @@ def champion_line(conclusion: Conclusion) -> str:
             return (
                 "None: the study holds no validation rows to choose by, and choosing by the test split would spoil it."
             )
+        if conclusion.runs.study.confirmation is None:
+            return "None: the study asks for no confirmation."
         return "None yet: no finalist is confirmed."
     summary = champion.summaries[objective]
     baseline = f" (the baseline {champion.finalist.baseline!r})" if champion.finalist.baseline else ""
@@ -118,7 +120,7 @@ def _subject(conclusion: Conclusion) -> str:
     counts = ", ".join(f"{n} {state}" for state, n in _counts(conclusion).items())
     return (
         f"Data: {facts['name']}, {rows} (sha256 {facts['sha256'][:12]}...). Trials: {counts or 'none'}. Every figure is the mean "
-        "± standard deviation over replicates: the config retrained with fresh seeds and scored once on the test split."
+        "± standard deviation over replicates, the config retrained with fresh seeds; test rows were opened after selection."
     )
 
 

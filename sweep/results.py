@@ -17,6 +17,7 @@ SUMMARY = "summary.txt"
 CURVES = "curves.png"
 RESULT = "result.json"
 SCORE = "score.json"
+WAY_OUT = "restore the folder from a copy; if its trial is not recorded yet, remove it and it is trained again"
 
 
 def save(folder: Path, result: TrialResult, write_files: Callable[[Path], None]) -> TrialResult:
@@ -38,6 +39,13 @@ def save(folder: Path, result: TrialResult, write_files: Callable[[Path], None])
     return result
 
 
+def sweep_drafts(folder: Path) -> None:
+    """Remove what killed workers were writing; only while no worker runs."""
+    for draft in folder.glob(".*.*"):
+        if draft.is_dir():
+            shutil.rmtree(draft, ignore_errors=True)
+
+
 def find(folder: Path) -> TrialResult | None:
     """The result in `folder`, checked as `load` does; None where there is no folder."""
     return load(folder) if folder.exists() else None
@@ -52,12 +60,10 @@ def load(folder: Path) -> TrialResult:
         result = TrialResult(**json.loads((folder / RESULT).read_bytes()))
         found = {name: sha256_of(folder / name) for name in result.files}
     except (OSError, ValueError, TypeError) as error:
-        raise DamagedResultError(f"{folder}: cannot be read ({error}); remove it to train it again") from error
+        raise DamagedResultError(f"{folder}: cannot be read ({error}); {WAY_OUT}") from error
     for name, digest in result.files.items():
         if found[name] != digest:
-            raise DamagedResultError(
-                f"{folder / name}: not what was written (sha256); remove {folder} to train it again"
-            )
+            raise DamagedResultError(f"{folder / name}: not what was written (sha256); {WAY_OUT}")
     return result
 
 

@@ -11,7 +11,7 @@ from mlflow.entities import Run
 from sweep.config import Config
 from sweep.errors import MissingRunsError
 from sweep.layout import RunsDir
-from sweep.mlflow_store import all_runs, open_client, translated
+from sweep.mlflow_store import FACTS_FILE, STUDY_FILE, all_runs, open_client, translated
 from sweep.study import Study, parse_study
 
 
@@ -49,9 +49,11 @@ def read_runs(runs: RunsDir, name: str) -> StudyRuns:
     if not parents:
         raise MissingRunsError(f"{runs.mlflow_db}: holds no runs of study {name!r}; run it first: make sweep")
     parent = parents[0].info.run_id
-    table = json.loads(artifact(runs, name, parent, "study.json").read_bytes())
-    facts = json.loads(artifact(runs, name, parent, "data.json").read_bytes())
-    rows = [_row(run) for run in found if run.data.tags.get("phase") in ("baseline", "search", "confirm")]
+    table = json.loads(artifact(runs, name, parent, STUDY_FILE).read_bytes())
+    facts = json.loads(artifact(runs, name, parent, FACTS_FILE).read_bytes())
+    # A run of a trial is written in one go after it has ended: one that is RUNNING is half there.
+    whole = [run for run in found if run.info.status != "RUNNING"]
+    rows = [_row(run) for run in whole if run.data.tags.get("phase") in ("baseline", "search", "confirm")]
     rows.sort(key=lambda row: (row["phase"] == "confirm", row["trial"]))
     frame = pd.DataFrame(rows, columns=None if rows else ["run_id", "phase", "state", "trial"])
     return StudyRuns(parse_study(table, f"run {parent}"), facts, frame, parent)

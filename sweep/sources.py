@@ -1,6 +1,6 @@
 """Where trials come from: the search, and the confirmation of its finalists."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -13,14 +13,26 @@ from sweep.suggest import Record, Suggester
 from sweep.trial import EpochReport, Trial, TrialResult, WorkerDied
 
 
-class SearchSource:
-    """See `loop.Source`: first what a crash cut off, then the baselines, then the sampler's, up to the budget."""
+class _RecordedSource:
+    """What both sources do with their record: take up what was cut off, and answer a worker's death."""
 
-    def __init__(self, study: Study, record: Record, folder: Path) -> None:
-        self._study = study
+    def __init__(self, record: Record, folder: Path) -> None:
         self._record = record
         self._folder = folder
         self._again = deque(recover(record, folder))
+        self._deaths: Counter[str] = Counter()
+
+    def after_death(self, death: WorkerDied) -> Trial | TrialResult:
+        self._deaths[death.key] += 1
+        return after_death(self._record, death.key, death.reason, self._deaths[death.key], self._folder)
+
+
+class SearchSource(_RecordedSource):
+    """See `loop.Source`: first what a crash cut off, then the baselines, then the sampler's, up to the budget."""
+
+    def __init__(self, study: Study, record: Record, folder: Path) -> None:
+        super().__init__(record, folder)
+        self._study = study
         self._suggester = Suggester(study, record)
         known = {recorded.trial.config for recorded in record.trials.values()}
         # Without validation rows there is nothing to compare baselines by before they are confirmed.
@@ -47,23 +59,18 @@ class SearchSource:
         peers = [cost(objective, peer) for peer in self._record.rung_values(report.epoch)]
         return pruner is None or survives_rung(cost(objective, value), peers, pruner)
 
-    def after_death(self, death: WorkerDied) -> Trial | TrialResult:
-        return after_death(self._record, death.key, death.reason, self._folder)
-
     def tell(self, result: TrialResult) -> Trial:
         self._record.tell(result)
         self._suggester.tell(result)
         return self._record.trials[result.key].trial
 
 
-class ConfirmSource:
+class ConfirmSource(_RecordedSource):
     """See `loop.Source`: every replicate of every finalist that the record does not have."""
 
     def __init__(self, study: Study, record: Record, finalists: Iterable[Finalist], folder: Path) -> None:
+        super().__init__(record, folder)
         self._study = study
-        self._record = record
-        self._folder = folder
-        self._again = deque(recover(record, folder))
         self._wanted = self._missing(list(finalists))
 
     def next(self) -> Trial | None:
@@ -71,9 +78,6 @@ class ConfirmSource:
 
     def goes_on(self, report: EpochReport) -> bool:
         return True  # a replicate has no rungs
-
-    def after_death(self, death: WorkerDied) -> Trial | TrialResult:
-        return after_death(self._record, death.key, death.reason, self._folder)
 
     def tell(self, result: TrialResult) -> Trial:
         self._record.tell(result)

@@ -1,5 +1,6 @@
 """The study file: what may be asked, checked at birth, with errors that name file, key, value and what was wanted."""
 
+import importlib.util
 import json
 import re
 import tomllib
@@ -24,7 +25,6 @@ from sweep.errors import InvalidStudyError
 from sweep.space import Axis, Choice, Float, Int, Space, contains, values_of
 
 Objective = Literal["val_accuracy", "val_loss"]
-METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
 MAX_FILE_BYTES = 1 << 20
 MAX_GRID = 100_000  # configs
 MAX_VALUES = 1_000_000  # of one axis with a step
@@ -182,10 +182,19 @@ class Search(_Table):
     workers: Annotated[int, Field(ge=1, le=256)] | None = None  # None: one per core
 
 
+def _read_label(value: Any) -> Any:
+    # These names reach Markdown, matplotlib and terminal tables: no character that any of them reads as markup.
+    if isinstance(value, str) and not re.fullmatch(r"\w[\w .,()+-]{0,79}", value):
+        raise ValueError(
+            "wanted up to 80 letters, digits, spaces and any of . , ( ) + -, starting with a letter or digit"
+        )
+    return value
+
+
 class Baseline(_Table):
     """A config given by hand. `reference` holds published figures of it, printed beside ours."""
 
-    name: Annotated[str, Field(min_length=1, max_length=80)]
+    name: Annotated[str, BeforeValidator(_read_label)]
     units: Annotated[
         tuple[Annotated[int, Field(ge=1, le=65536)], ...], Strict(False), Field(min_length=1, max_length=20)
     ]
@@ -317,6 +326,14 @@ def load_study(path: Path) -> tuple[Study, dict[str, Any]]:
     except (ValueError, RecursionError) as error:
         raise InvalidStudyError(f"{path}: not TOML: {error}") from error
     return parse_study(table, str(path)), table
+
+
+def check_sampler_is_installed(study: Study, where: str) -> None:
+    """Raises InvalidStudyError if the search asks for a sampler whose library is not there."""
+    if study.search.sampler == "gp" and importlib.util.find_spec("torch") is None:
+        raise InvalidStudyError(
+            f"{where}: search.sampler = 'gp': needs torch, which is not installed; install it or use 'tpe'"
+        )
 
 
 def _first_fault(error: ValidationError) -> str:

@@ -4,7 +4,6 @@ The record is a SQLite file. Sampling happens on a copy of the record in memory,
 transaction for every parameter; a trial is written when it is claimed (one transaction) and when it is told.
 """
 
-import importlib.util
 import itertools
 import logging
 import warnings
@@ -22,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweep.config import Config, derived_seed, training_seed
-from sweep.errors import ChangedStudyError, InvalidStudyError, RecordError
+from sweep.errors import ChangedStudyError, RecordError
 from sweep.space import Axis, Choice, Float, Int, count
 from sweep.study import Objective, Study, cost, differences
 from sweep.trial import Phase, State, Trial, TrialResult
@@ -198,10 +197,6 @@ class Suggester:
     """Proposes configs that were not tried before, given the record, and claims them."""
 
     def __init__(self, study: Study, record: Record) -> None:
-        if study.search.sampler == "gp" and importlib.util.find_spec("torch") is None:
-            raise InvalidStudyError(
-                "search.sampler = 'gp': needs torch, which is not installed; install it or use 'tpe'"
-            )
         self._study = study
         self._record = record
         self._storage = optuna.storages.InMemoryStorage()

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mlflow import pyfunc
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param, Run
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
@@ -23,13 +22,12 @@ from mlflow.types import Schema, TensorSpec
 from sweep import results
 from sweep.data import DataFacts
 from sweep.layout import RunsDir
-from sweep.mlflow_store import all_runs, open_client, translated
+from sweep.mlflow_store import FACTS_FILE, STUDY_FILE, all_runs, open_client, translated
 from sweep.study import Study
 from sweep.tracker import Load
 from sweep.trial import Logs, Trial, TrialResult
 
 PARENT_KEY = "study"
-STUDY_FILE, FACTS_FILE = "study.json", "data.json"
 _STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}  # the `state` tag says it in our words
 _BATCH = 1000  # metrics that MLflow takes in one call
 
@@ -53,7 +51,8 @@ class Projection:
         self._client = open_client(runs)
         with translated(runs):
             self._experiment = self._find_or_create_experiment()
-            found = {run.data.tags["key"]: run for run in all_runs(self._client, self._experiment)}
+            runs_there = all_runs(self._client, self._experiment)
+            found = {run.data.tags["key"]: run for run in runs_there if "key" in run.data.tags}
             # A run of a trial that is still RUNNING was cut off while it was written: it is written again, over itself.
             self._cut_off = {key: run for key, run in found.items() if run.info.status == "RUNNING"}
             self._finished = found.keys() - self._cut_off.keys()
@@ -75,7 +74,10 @@ class Projection:
 
     def _set_parent(self, status: str) -> None:
         if status != self._parent_status:
-            self._client.update_run(self._parent, status=status)
+            if status == "RUNNING":
+                self._client.update_run(self._parent, status=status)
+            else:
+                self._client.set_terminated(self._parent, status)
             self._parent_status = status
 
     def _write(self, trial: Trial, result: TrialResult, score: Logs) -> None:
@@ -106,7 +108,8 @@ class Projection:
         for name in (results.HISTORY, results.SUMMARY, results.CURVES):
             if name in result.files:
                 self._client.log_artifact(run_id, str(folder / name))
-        if model_id is not None:
+        # A cut-off run may have its outputs already; MLflow refuses the same ones twice.
+        if model_id is not None and not (run.outputs and run.outputs.model_outputs):
             self._client.log_outputs(run_id, [LoggedModelOutput(model_id, result.best_epoch)])
         self._client.set_terminated(run_id, _STATUS[result.state], end_time=at)
         self._finished.add(trial.key)
@@ -187,7 +190,8 @@ class Projection:
         if experiment is not None:
             return str(experiment.experiment_id)
         location = self._runs.artifacts(name).absolute()
-        return str(self._client.create_experiment(name, artifact_location=str(location)))
+        tags = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow's UI opens it among chat traces
+        return str(self._client.create_experiment(name, artifact_location=str(location), tags=tags))
 
     def _open_parent(self, parent: Run | None) -> tuple[str, str]:
         """Run id and status of the parent run, which holds the study as it is asked for now."""
@@ -197,11 +201,9 @@ class Projection:
             parent = self._client.create_run(
                 self._experiment, tags={**tags, **self._tracked.provenance}, run_name=study.name
             )
-            params = {"objective": study.objective, "seed": study.seed}
-            self._client.log_batch(
-                parent.info.run_id, params=[Param(name, str(value)) for name, value in params.items()]
-            )
         run_id = str(parent.info.run_id)
+        params = {"objective": study.objective, "seed": study.seed}
+        self._client.log_batch(run_id, params=[Param(name, str(value)) for name, value in params.items()])
         self._client.log_dict(run_id, self._tracked.table, STUDY_FILE)
         self._client.log_dict(run_id, asdict(self._tracked.facts), FACTS_FILE)
         return run_id, str(parent.info.status)
@@ -219,7 +221,7 @@ def _curves(result: TrialResult) -> list[Metric]:
 
 def _running_means(result: TrialResult) -> Logs:
     """Loss and accuracy as `fit` reports them for the epoch whose weights are kept: means over its moving weights."""
-    if not result.best_epoch:
+    if result.state == "failed":
         return {}
     logs = result.history[result.best_epoch - 1]
     return {"running_loss": logs["loss"], "running_accuracy": logs["accuracy"]}
@@ -239,7 +241,13 @@ def _write_model(folder: Path, saved: Path, run_id: str, model_id: str, signatur
     model.add_flavor(
         "keras", data="data", keras_version=version("keras"), keras_backend="tensorflow", save_exported_model=False
     )
-    pyfunc.add_to_model(model, loader_module="mlflow.keras", python_env="python_env.yaml")
+    # As `mlflow.pyfunc.add_to_model` writes it; importing that module takes a second and warns of its own chat types.
+    model.add_flavor(
+        "python_function",
+        loader_module="mlflow.keras",
+        python_version=platform.python_version(),
+        env={"virtualenv": "python_env.yaml"},
+    )
     model.save(str(folder / "MLmodel"))
 
 

@@ -31,14 +31,12 @@ class Tracker:
         self._open_projection = open_projection
         self._queue: queue.SimpleQueue[tuple[Trial, Load] | None] = queue.SimpleQueue()
         self._trouble: Exception | None = None
-        self._n_waiting = 0
         self._closing_status = "FINISHED"
         self._thread = threading.Thread(target=self._run, name="sweep-tracker", daemon=True)
         self._thread.start()
 
     def track(self, trial: Trial, load: Load) -> None:
         """Project a trial that has ended, soon; nothing if that was done before. `load` is called if it was not."""
-        self._n_waiting += 1
         self._queue.put((trial, load))
 
     def close(self, status: str) -> SweepError | None:
@@ -51,7 +49,7 @@ class Tracker:
         if not isinstance(self._trouble, SweepError):  # our own mistake, to be seen in full
             raise self._trouble
         return TrackingError(
-            f"{self._trouble}; {self._n_waiting} runs are not tracked yet, nothing is lost: the same command tracks them"
+            f"{self._trouble}; not every run is tracked yet, nothing is lost: the same command tracks the rest"
         )
 
     def _run(self) -> None:
@@ -59,7 +57,6 @@ class Tracker:
             projection = self._open_projection()  # takes seconds: MLflow is loaded, its database created
             while (item := self._queue.get()) is not None:
                 projection.write(*item)
-                self._n_waiting -= 1
             projection.close(self._closing_status)
         except Exception as error:  # whatever it is, it must not end unseen with this thread
             self._trouble = error

@@ -57,6 +57,14 @@ class WorkerDied:
     reason: str
 
 
+@dataclass(frozen=True)
+class CannotStore:
+    """A worker could not write the result of a trial: the disk is full, say. The trial is not to blame."""
+
+    key: str
+    reason: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrialResult:
     """What came of a trial. Epoch k's logs are `history[k - 1]`; seconds are wall clock, times are UTC seconds since 1970."""
@@ -69,7 +77,6 @@ class TrialResult:
     best_epoch: int = 0  # the epoch whose weights the model has, counted from 1
     metrics: Logs = field(default_factory=dict)  # of the restored model, evaluated: train_loss, ..., val_accuracy
     params_count: int = 0
-    trainable_params_count: int = 0
     train_seconds: float = 0.0
     started_at: float = 0.0
     ended_at: float = 0.0

@@ -107,6 +107,7 @@ def job(
         start_executor=lambda folder: FakeExecutor(folder, study.training.max_epochs, n_slots, curve),
         score=fake_score,
         watch=watch,
+        remember=lambda recorded: None,
         is_interrupted=is_interrupted,
     )
 

@@ -78,8 +78,10 @@ SLIPS = {
     "a name of two lines twice": (
         '[[baselines]]\nname = "by hand"',
         f"{TWO_LINES}\nunits = [4]\n{TWO_LINES}",
-        "two have the same name",
+        "baselines.0.name",
+        "wanted up to 80 letters",
     ),
+    "a name that is markup": ('name = "by hand"', 'name = "by [/hand]"', "baselines.0.name", "wanted up to 80 letters"),
     "an empty file": (STUDY, "", "name: missing"),
 }
 

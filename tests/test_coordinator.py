@@ -103,7 +103,7 @@ def test_without_validation_rows_the_baselines_alone_are_confirmed(runs):
 def test_mlflow_out_of_order_costs_no_training_and_the_next_start_catches_up(runs):
     good = runs.mlflow_db.read_bytes()
     runs.mlflow_db.write_bytes(b"not a database" * 1000)
-    with pytest.raises(TrackingError, match="not tracked yet, nothing is lost"):
+    with pytest.raises(TrackingError, match="not every run is tracked yet, nothing is lost"):
         fake_sweep(runs)
     runs.mlflow_db.write_bytes(good)
     heard = []
@@ -174,5 +174,5 @@ def test_a_damaged_result_stops_the_start_and_is_named(runs):
     crash(runs)
     for result in runs.results("tiny").glob("*/result.json"):
         result.write_text(result.read_text()[:-20])
-    with pytest.raises(DamagedResultError, match=r"trial-0000\d: cannot be read .*; remove it to train it again"):
+    with pytest.raises(DamagedResultError, match=r"trial-0000\d: cannot be read .*remove it and it is trained again"):
         fake_sweep(runs)

@@ -98,6 +98,7 @@ mlflow.set_tracking_uri(sys.argv[1])
 model = mlflow.keras.load_model(f"models:/{output.model_id}")
 np.save("probabilities.npy", model.predict(np.load("rows.npy"), verbose=0))
 info = mlflow.models.get_model_info(f"models:/{output.model_id}")
+print("pyfunc", mlflow.pyfunc.load_model(f"models:/{output.model_id}").predict(np.load("rows.npy")).shape)
 print("signature", info.signature.inputs.to_dict()[0]["tensor-spec"])
 """
     spec = Data(source="tiny.npz", validation_rows=100)
@@ -106,6 +107,7 @@ print("signature", info.signature.inputs.to_dict()[0]["tensor-spec"])
     arguments = [sys.executable, "-c", code, f"sqlite:///{runs.mlflow_db}", row["run_id"]]
     done = subprocess.run(arguments, capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0, done.stderr
+    assert "pyfunc (100, 3)" in done.stdout
     assert "signature {'dtype': 'uint8', 'shape': (-1, 64)}" in done.stdout
     accuracy = (np.load(folder / "probabilities.npy").argmax(axis=1) == split.y).mean()
     assert accuracy == pytest.approx(row["val_accuracy"], abs=1e-6)

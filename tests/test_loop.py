@@ -6,7 +6,7 @@ from sweep.config import Config
 from sweep.errors import Interrupted
 from sweep.execute.fake import FakeExecutor
 from sweep.loop import run_trials
-from sweep.recover import MAX_ATTEMPTS
+from sweep.recover import MAX_DEATHS
 from sweep.sources import SearchSource
 from sweep.study import parse_study
 from sweep.suggest import Record
@@ -106,9 +106,7 @@ class DyingExecutor(FakeExecutor):
         return event
 
 
-@pytest.mark.parametrize(
-    ("n_deaths", "state"), [(1, "complete"), (MAX_ATTEMPTS - 1, "complete"), (MAX_ATTEMPTS, "failed")]
-)
+@pytest.mark.parametrize(("n_deaths", "state"), [(1, "complete"), (MAX_DEATHS - 1, "complete"), (MAX_DEATHS, "failed")])
 def test_a_trial_whose_worker_dies_is_tried_again_and_then_given_up(runs, n_deaths, state):
     study = parse_study(tiny_table(search={"trials": 4}), "tiny.toml")
     folder = runs.results("tiny")
@@ -121,8 +119,21 @@ def test_a_trial_whose_worker_dies_is_tried_again_and_then_given_up(runs, n_deat
         lambda trial, event: None,
     )
     attempt, result = results["trial-00002"]
-    assert (attempt, result.state) == (min(n_deaths + 1, MAX_ATTEMPTS), state)
+    assert (attempt, result.state) == (min(n_deaths + 1, MAX_DEATHS), state)
     assert len(results) == 5
     assert isinstance(result, TrialResult)
     if state == "failed":
         assert result.reason == "its worker was killed by signal 9, 3 times in a row"
+
+
+def test_stops_of_the_coordinator_are_not_deaths_of_a_worker(runs):
+    study = parse_study(tiny_table(search={"trials": 4}), "tiny.toml")
+    folder = runs.results("tiny")
+    record = Record(runs.optuna_db, study, "search", "0" * 64)
+    source = SearchSource(study, record, folder)
+    cut_off = [source.next() for _ in range(5)]
+    for _ in range(4):
+        source = SearchSource(study, record, folder)
+    again = source.after_death(WorkerDied(cut_off[0].key, "its worker was killed by signal 9"))
+    assert isinstance(again, Trial)
+    assert again.attempt == 6

@@ -1,6 +1,6 @@
 import pytest
 
-from sweep.errors import InvalidStudyError, RecordError
+from sweep.errors import RecordError
 from sweep.study import parse_study
 from sweep.suggest import Record, Suggester
 from sweep.trial import TrialResult
@@ -117,9 +117,3 @@ def test_a_damaged_record_is_one_named_error(runs):
     runs.optuna_db.write_bytes(b"not a database" * 1000)
     with pytest.raises(RecordError, match=r"cannot open the record of trials .*optuna\.db"):
         open_record(runs, study())
-
-
-def test_gp_without_torch_is_refused_in_a_line(runs):
-    the_study = study("gp")
-    with pytest.raises(InvalidStudyError, match=r"search\.sampler = 'gp': needs torch"):
-        Suggester(the_study, open_record(runs, the_study))

@@ -41,6 +41,7 @@ class FakeExecutor:
         return len(self._running)
 
     def submit(self, trial: Trial) -> None:
+        assert self.n_free > 0, "no slot is free"
         self._running.append((trial, self._train(trial)))
 
     def wait(self, timeout_s: float) -> Event | None:

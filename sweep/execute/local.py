@@ -9,11 +9,18 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from sweep.errors import WorkersError
+from sweep.errors import ResultsError, WorkersError
 from sweep.execute.worker import WorkerOptions, work
-from sweep.trial import EpochReport, Event, Trial, TrialResult, WorkerDied
+from sweep.trial import CannotStore, EpochReport, Event, Trial, TrialResult, WorkerDied
 
 MAX_FAILED_STARTS = 3  # in a row: then workers cannot start at all, and more would not help
+
+
+def available_cores() -> list[int]:
+    """The cores this process may use, by number."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
 
 
 @dataclass(eq=False)
@@ -32,7 +39,7 @@ class LocalExecutor:
     def __init__(self, options: WorkerOptions, n_workers: int) -> None:
         self._options = options
         self._context = multiprocessing.get_context("spawn")  # never fork: TensorFlow's threads do not survive it
-        self._cores = sorted(os.sched_getaffinity(0))
+        self._cores = available_cores()
         self._n_workers = n_workers
         self._failed_starts = 0
         self._events: deque[Event] = deque()
@@ -95,6 +102,10 @@ class LocalExecutor:
             case TrialResult():
                 worker.trial = None
                 self._events.append(message)
+            case CannotStore(key, reason):
+                raise ResultsError(
+                    f"cannot write the result of {key}: {reason}; make room, and the same command continues"
+                )
 
     def _replace(self, worker: _Worker) -> None:
         worker.process.join()
@@ -110,7 +121,7 @@ class LocalExecutor:
 
     def _start(self, slot: int) -> _Worker:
         ours, theirs = self._context.Pipe()
-        pinned = self._cores[slot] if self._n_workers <= len(self._cores) else None
+        pinned = self._cores[slot] if self._n_workers == len(self._cores) else None
         options = replace(self._options, slot=slot, core=pinned)
         process = self._context.Process(target=work, args=(theirs, options), name=f"sweep-worker-{slot}", daemon=True)
         process.start()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from sweep import results
 from sweep.data import PreparedData
 from sweep.study import Training
-from sweep.trial import EpochReport, Trial, TrialResult
+from sweep.trial import CannotStore, EpochReport, Trial, TrialResult
 
 if TYPE_CHECKING:
     from sweep.train.fit import Fitter, GoesOn
@@ -44,7 +44,7 @@ class WorkerOptions:
     results: Path  # where result folders go
     logs: Path  # folder for what TensorFlow and crashes write
     slot: int = 0  # which of the workers it is
-    core: int | None = None  # the core it is pinned to; None where there are more workers than cores
+    core: int | None = None  # the core it is pinned to; None unless there is one worker for each core
 
     @property
     def log(self) -> Path:
@@ -69,11 +69,13 @@ def work(connection: Connection, options: WorkerOptions) -> None:
         _give_back_memory()
 
 
-def _train(fitter: "Fitter", trial: Trial, report: "GoesOn", folder: Path) -> TrialResult:
+def _train(fitter: "Fitter", trial: Trial, report: "GoesOn", folder: Path) -> TrialResult | CannotStore:
     try:
         return fitter.fit(trial, report, folder)
     except (ConnectionError, EOFError):  # the coordinator is gone
         raise
+    except OSError as error:
+        return CannotStore(trial.key, str(error))
     except Exception as error:  # a trial that cannot be trained is a failed result; the sweep goes on
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
         return results.save(folder, TrialResult(key=trial.key, state="failed", reason=reason), lambda draft: None)
@@ -91,7 +93,7 @@ def settle_in(log: Path, core: int | None) -> None:
     os.environ.update(ONE_THREAD)
     # Ctrl-C reaches every process of the terminal; the coordinator alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if core is not None:
+    if core is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {core})
     log.parent.mkdir(parents=True, exist_ok=True)
     os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), sys.stderr.fileno())

@@ -51,6 +51,9 @@ class Fitter:
         train_seconds = self._clock() - started_at
         course.restore_best()
         metrics = self._final_metrics(trainer, course)
+        if not _is_finite(metrics):
+            course.fail(metrics)
+            metrics = {}
         result = TrialResult(
             key=trial.key,
             state=course.state,
@@ -60,7 +63,6 @@ class Fitter:
             best_epoch=course.best_epoch,
             metrics=metrics,
             params_count=trainer.model.count_params(),
-            trainable_params_count=sum(math.prod(v.shape) for v in trainer.model.trainable_variables),
             train_seconds=train_seconds,
             started_at=started_at,
             ended_at=self._clock(),
@@ -106,10 +108,7 @@ class _Course:
         self.epoch_ended_at.append(now)
         epoch = len(self.history)
         if not _is_finite(logs):
-            self.state, self.is_over = "failed", True
-            self.reason = "nan: " + ", ".join(
-                f"{name} is {value} at epoch {epoch}" for name, value in logs.items() if not math.isfinite(value)
-            )
+            self.fail(logs)
             return
         self.is_over = epoch >= self._training.max_epochs
         rule = self._training.early_stopping
@@ -121,6 +120,12 @@ class _Course:
         if self._patience.best_epoch == epoch:
             self.best_epoch = epoch
             self._best_weights = self._trainer.model.get_weights()
+
+    def fail(self, logs: Logs) -> None:
+        """Numbers among `logs` are NaN or infinite."""
+        self.state, self.is_over = "failed", True
+        wrong = ", ".join(f"{name} is {value}" for name, value in logs.items() if not math.isfinite(value))
+        self.reason = f"nan: {wrong} at epoch {len(self.history)}"
 
     def prune(self) -> None:
         self.state, self.is_over = "pruned", True

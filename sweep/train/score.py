@@ -6,9 +6,9 @@ import keras
 import numpy as np
 
 from sweep.data import PreparedData, open_test_split
+from sweep.train.graph import EVALUATION_BATCH
 from sweep.trial import Logs
 
-BATCH = 2000  # rows
 EPSILON = 1e-7  # Keras clips probabilities by this before it takes the logarithm
 
 
@@ -19,7 +19,7 @@ def score_models(models: dict[str, Path], data: PreparedData) -> dict[str, Logs]
     scores = {}
     for key, path in models.items():
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
-        probabilities = np.asarray(model.predict(rows, batch_size=BATCH, verbose=0), np.float64)
+        probabilities = np.asarray(model.predict(rows, batch_size=EVALUATION_BATCH, verbose=0), np.float64)
         of_truth = probabilities[np.arange(len(test.y)), test.y]
         scores[key] = {
             "test_loss": float(-np.log(np.clip(of_truth, EPSILON, 1.0)).mean()),

@@ -1,0 +1,139 @@
+"""The projection, on results with a model file, as real workers leave them."""
+
+from dataclasses import asdict
+
+import pytest
+from mlflow.entities import ViewType
+
+from sweep import results
+from sweep.config import Config
+from sweep.mlflow_store import open_client
+from sweep.runs import read_runs
+from sweep.study import parse_study
+from sweep.track import Projection, Tracked
+from sweep.trial import Trial, TrialResult
+from tests.support import FACTS, tiny_table
+
+CONFIG = Config(units=(8,), dropout=0.2, batch_size=32, learning_rate=0.01)
+LOGS = {"loss": 0.3, "accuracy": 0.8, "val_loss": 0.4, "val_accuracy": 0.75}
+
+
+def trial(number=0):
+    return Trial(number=number, phase="search", config=CONFIG, seed=1)
+
+
+def save(runs, number=0):
+    """A complete result with a model file, in its folder; what loads it."""
+    result = TrialResult(
+        key=trial(number).key, state="complete", history=[LOGS, LOGS], epoch_ended_at=[11.0, 12.0], best_epoch=2,
+        metrics={"val_accuracy": 0.75, "val_loss": 0.4}, params_count=9, started_at=10.0, ended_at=12.5,
+    )  # fmt: skip
+
+    def write_files(draft):
+        (draft / results.MODEL).write_bytes(b"model")
+        (draft / results.SUMMARY).write_text("summary")
+
+    folder = runs.results("tiny") / result.key
+    results.save(folder, result, write_files)
+    return lambda: (results.load(folder), {})
+
+
+def project(runs):
+    table = tiny_table()
+    return Projection(runs, Tracked(parse_study(table, "tiny.toml"), table, FACTS, {"git_commit": "none"}))
+
+
+def stored(runs):
+    """Everything the tracking database says of the study's runs and models."""
+    client = open_client(runs)
+    experiment = client.get_experiment_by_name("tiny").experiment_id
+    found = [run for run in client.search_runs([experiment], run_view_type=ViewType.ALL) if "trial" in run.data.tags]
+    models = client.search_logged_models([experiment])
+    curves = [client.get_metric_history(run.info.run_id, "epoch/loss") for run in found]
+    return (
+        [(r.info.run_id, r.info.status, r.info.end_time, r.data.params, r.data.metrics) for r in found],
+        [[(m.step, m.timestamp, m.value) for m in curve] for curve in curves],
+        [(m.model_id, str(m.status)) for m in models],
+        [[output.model_id for output in run.outputs.model_outputs] for run in found],
+    )
+
+
+CUTS = [
+    "create_run",
+    "create_logged_model",
+    "finalize_logged_model",
+    "log_batch",
+    "log_inputs",
+    "log_artifact",
+    "log_outputs",
+]
+
+
+class Cut(Exception):
+    """Stands for a SIGKILL."""
+
+
+class CutClient:
+    """The client, until a call to `last` has been carried out."""
+
+    def __init__(self, client, last):
+        self._client, self._last = client, last
+
+    def __getattr__(self, name):
+        call = getattr(self._client, name)
+
+        def carry_out(*arguments, **options):
+            answer = call(*arguments, **options)
+            if name == self._last:
+                raise Cut
+            return answer
+
+        return carry_out
+
+
+@pytest.mark.parametrize("last", CUTS)
+def test_a_run_that_was_cut_off_anywhere_is_completed_once(runs, last):
+    load = save(runs)
+    projection = project(runs)
+    projection._client = CutClient(projection._client, last)
+    with pytest.raises(Cut):
+        projection.write(trial(), load)
+    again = project(runs)
+    again.write(trial(), load)
+    run_rows, curves, models, outputs = stored(runs)
+    assert [(status, end) for _, status, end, _, _ in run_rows] == [("FINISHED", 12500)]
+    assert curves == [[(1, 11000, 0.3), (2, 12000, 0.3)]]
+    assert [status for _, status in models] == ["READY"]
+    assert outputs == [[models[0][0]]]
+    once_more = stored(runs)
+    again.write(trial(), load)
+    project(runs).write(trial(), load)
+    assert stored(runs) == once_more
+
+
+def test_a_run_that_is_half_written_is_not_read(runs):
+    projection = project(runs)
+    projection.write(trial(0), save(runs, 0))
+    projection._client = CutClient(projection._client, "create_run")
+    with pytest.raises(Cut):
+        projection.write(trial(1), save(runs, 1))
+    assert read_runs(runs, "tiny").frame["trial"].tolist() == [0]
+
+
+def test_a_run_that_a_person_adds_to_the_experiment_disturbs_nothing(runs):
+    projection = project(runs)
+    projection.write(trial(0), save(runs, 0))
+    client = open_client(runs)
+    client.create_run(client.get_experiment_by_name("tiny").experiment_id, tags={"note": "mine"})
+    project(runs).write(trial(1), save(runs, 1))
+    assert read_runs(runs, "tiny").frame["trial"].tolist() == [0, 1]
+
+
+def test_the_parent_run_ends_with_a_time(runs):
+    projection = project(runs)
+    projection.write(trial(0), save(runs, 0))
+    projection.close("FINISHED")
+    parent = open_client(runs).get_run(read_runs(runs, "tiny").parent_run_id)
+    assert parent.info.status == "FINISHED"
+    assert parent.info.end_time >= parent.info.start_time
+    assert asdict(FACTS)["sha256"] == parent.data.tags["data_sha256"]
