@@ -40,7 +40,7 @@ def save(folder: Path, result: TrialResult, write_files: Callable[[Path], None])
 
 
 def sweep_drafts(folder: Path) -> None:
-    """Remove what killed workers were writing; only while no worker runs."""
+    """Remove what killed workers were writing; only while no trial is in training."""
     for draft in folder.glob(".*.*"):
         if draft.is_dir():
             shutil.rmtree(draft, ignore_errors=True)
