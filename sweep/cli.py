@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}; put it right, and the same command continues", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; the same command continues", file=sys.stderr)
+        print(Interrupted(), file=sys.stderr)
         return Interrupted.exit_code
     return 0
 

@@ -72,7 +72,7 @@ def run_study(job: Job) -> None:
 
 def _stop_if_asked(job: Job) -> None:
     if job.is_interrupted():
-        raise Interrupted("interrupted; the same command continues")
+        raise Interrupted
 
 
 def _open_projection(job: Job) -> Projection:

@@ -56,3 +56,6 @@ class Interrupted(SweepError):
     """Ctrl-C or SIGTERM arrived; the same command continues."""
 
     exit_code = 130
+
+    def __init__(self) -> None:
+        super().__init__("interrupted; the same command continues")

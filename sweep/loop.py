@@ -59,7 +59,7 @@ def run_trials(
     executor = start_executor()
     while ahead is not None or executor.n_running:
         if is_interrupted():
-            raise Interrupted("interrupted; the same command continues")
+            raise Interrupted
         if ahead is not None and executor.n_free > 0:
             submit(ahead)
             ahead = source.next()
