@@ -66,6 +66,20 @@ def test_a_killed_worker_is_told_of_and_replaced_and_the_next_trial_runs(options
     assert executor.pids == []
 
 
+def test_a_worker_that_has_trained_its_share_is_replaced_and_no_trial_is_lost(options):
+    short = replace(options, training=Training(max_epochs=1))
+    executor = LocalExecutor(short, n_workers=1, trials_per_worker=2)
+    pids = []
+    try:
+        for number in range(5):
+            executor.submit(trial(number))
+            pids += executor.pids
+            assert wait_for(executor, TrialResult).key == f"trial-{number:05d}"
+    finally:
+        executor.close()
+    assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [2, 2, 1]
+
+
 def test_workers_that_cannot_start_are_a_named_error(options):
     broken = replace(options, data=replace(options.data, folder=options.data.folder / "gone"))
     executor = LocalExecutor(broken, n_workers=1)

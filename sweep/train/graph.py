@@ -91,6 +91,8 @@ class GraphTrainer:
         return float(loss), float(accuracy)
 
     def _epoch(self, train: Rows, batch_size: int, order_seed: Any) -> tuple[Any, Any]:
+        # A new order every epoch. `fit` on TensorFlow repeats one order after `keras.utils.set_random_seed` (Keras 3.15),
+        # which lowers the running loss without training better: tests/bench/fit_reference.py compares without that.
         order = tf.random.experimental.stateless_shuffle(tf.range(train.n), order_seed)
         return self._fold(train.x, train.y, order, batch_size, self._step)
 

@@ -4,18 +4,16 @@ import argparse
 import json
 import os
 import platform
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from rich.console import Console
 
-from tests.bench.configs import ConfigTable, config_set, notebook, twins
+from tests.bench.configs import config_set, notebook, twins
 from tests.bench.contender import N_CLASSES, N_FEATURES, prepare_rows
-from tests.bench.keras_tuner_loop import NOT_INSTALLED
 from tests.bench.limits import flops_per_row, sgemm_peak
-from tests.bench.run import MODULES, RESULTS, ContenderFailed, run
+from tests.bench.run import MODULES, RESULTS, alternate, run
 from tests.bench.summary import N_TRAIN, steady_epoch_s
 from tests.bench.tables import Runs, print_figures, print_limits, print_ratios
 
@@ -23,8 +21,6 @@ FLOOR_EPOCHS = 5
 IDLE_LOAD = 0.5
 FLOOR_NETS = {"-".join(map(str, config.units)): config for config in notebook()}
 FLOOR_NAMES = ("400-100", "500-350-200-100-50")
-
-Say = Callable[[str], None]
 
 
 def main() -> None:
@@ -48,7 +44,8 @@ def main() -> None:
         configs = config_set(name, given.n_default)
         for epochs in given.epochs:
             title = f"{name}: {len(configs)} configs, {epochs} epochs each, {given.repeats} repeats"
-            runs = alternate(given.contenders, configs, epochs, len(cores), given.repeats, console.print)
+            train = partial(run, configs=configs, epochs=epochs, n_workers=len(cores))
+            runs = alternate(given.contenders, given.repeats, train, console.print)
             case = {contender: [outcome.to_dict() for outcome in outcomes] for contender, outcomes in runs.items()}
             record["cases"].append({"name": name, "configs": configs, "epochs": epochs, "runs": case})
             keep()
@@ -58,27 +55,6 @@ def main() -> None:
     record["limits"] = {"sgemm_peak": peaks, "floors": floors}
     keep()
     print_limits(console, peaks, floors, runs)
-
-
-def alternate(
-    contenders: list[str], configs: list[ConfigTable], epochs: int, n_workers: int, repeats: int, say: Say
-) -> Runs:
-    """Run A B C D, A B C D, ...: what the machine does meanwhile meets all alike. One that is not installed is left out."""
-    runs: Runs = {contender: [] for contender in contenders}
-    for repeat in range(1, repeats + 1):
-        for contender in list(runs):
-            start = time.monotonic()
-            try:
-                outcome = run(contender, configs, epochs, n_workers)
-            except ContenderFailed as error:
-                if error.exit_code != NOT_INSTALLED:
-                    raise
-                say(f"{contender}: left out, it is not installed; see tests/bench/README.md")
-                del runs[contender]
-                continue
-            runs[contender].append(outcome)
-            say(f"repeat {repeat}, {contender}: {time.monotonic() - start:.0f} s")
-    return runs
 
 
 def against_floor(

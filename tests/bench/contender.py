@@ -25,10 +25,15 @@ N_FEATURES, N_CLASSES = 784, 10
 
 @dataclass(frozen=True)
 class Task:
-    """What one contender is to do: train each config for exactly `epochs`, and leave an `Outcome` in `out`."""
+    """What one contender is to do, and leave an outcome of in `out`: train each config for exactly `epochs`.
+
+    Or, where `n_search` is not 0, search the default study's space by itself, with early stopping and what it has of
+    pruning: that many trials of `epochs` at most, and no configs are given.
+    """
 
     configs: list[ConfigTable]
     epochs: int
+    n_search: int
     n_workers: int
     folder: Path  # empty; its databases and files go here
     out: Path
@@ -45,7 +50,7 @@ class Stamps:
     epoch_ended_at: list[float]
     train_ended_at: float
     ended_at: float  # all of this trial's own tracking done, where that is done in line
-    val_accuracy: float  # after the last epoch
+    val_accuracy: list[float]  # after each epoch
 
 
 def read_task() -> Task:
@@ -53,13 +58,14 @@ def read_task() -> Task:
     parser = argparse.ArgumentParser()
     parser.add_argument("--configs", type=Path, required=True)
     parser.add_argument("--epochs", type=int, required=True)
+    parser.add_argument("--search", type=int, required=True)
     parser.add_argument("--workers", type=int, required=True)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
     configs = json.loads(given.configs.read_text())
-    return Task(configs, given.epochs, given.workers, given.folder.absolute(), given.out)
+    return Task(configs, given.epochs, given.search, given.workers, given.folder.absolute(), given.out)
 
 
 def write_outcome(task: Task, trials: list[Stamps], n_workers: int) -> None:
@@ -105,7 +111,7 @@ def build_model(config: ConfigTable, steps_per_execution: int = 1) -> Any:
 
 
 def suggest(trial: Any) -> ConfigTable:
-    """A config from an Optuna trial; the trials here are enqueued, so that their values are given."""
+    """A config from an Optuna trial that was enqueued, so that its values are given."""
     hidden_layers = trial.suggest_int("hidden_layers", 1, 5)
     return {
         "units": [trial.suggest_int(f"units_{i}", 8, 512) for i in range(1, hidden_layers + 1)],
@@ -114,6 +120,45 @@ def suggest(trial: Any) -> ConfigTable:
         "learning_rate": trial.suggest_float("learning_rate", 1e-5, 1e-1, log=True),
         "batch_norm": trial.suggest_categorical("batch_norm", [True, False]),
     }
+
+
+def search_space(trial: Any) -> ConfigTable:
+    """A config of the default study's space from an Optuna trial, as a user writes it."""
+    hidden_layers = trial.suggest_categorical("hidden_layers", [2, 3, 5])
+    return {
+        "units": [trial.suggest_int(f"units_{i}", 64, 512, log=True) for i in range(1, hidden_layers + 1)],
+        "dropout": trial.suggest_float("dropout", 0.1, 0.6),
+        "batch_size": trial.suggest_categorical("batch_size", [64, 128, 256]),
+        "learning_rate": trial.suggest_float("learning_rate", 5e-4, 5e-3, log=True),
+        "batch_norm": True,
+    }
+
+
+def pruner() -> Any:
+    """Optuna's own nearest to the default study's: rungs after epochs 2, 6 and 18, a third goes on."""
+    import optuna
+
+    return optuna.pruners.SuccessiveHalvingPruner(min_resource=2, reduction_factor=3)
+
+
+def early_stopping() -> Any:
+    """The default study's."""
+    import keras
+
+    return keras.callbacks.EarlyStopping(monitor="val_accuracy", mode="max", patience=4, restore_best_weights=True)
+
+
+def pruning(trial: Any) -> Any:
+    """What Optuna's integration package does for Keras: report each epoch, stop where the pruner says so."""
+    import keras
+    import optuna
+
+    def epoch_ended(epoch: int, logs: dict[str, float]) -> None:
+        trial.report(float(logs["val_accuracy"]), epoch + 1)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+
+    return keras.callbacks.LambdaCallback(on_epoch_end=epoch_ended)
 
 
 def enqueued(config: ConfigTable) -> dict[str, Any]:
@@ -130,14 +175,14 @@ class TrialClock:
         self._began_at = time.time()
         self._train: list[float] = []
         self._epochs: list[float] = []
-        self._val_accuracy = float("nan")
+        self._val_accuracy: list[float] = []
 
     def callback(self) -> Any:
         import keras
 
         def epoch_ended(epoch: int, logs: dict[str, float]) -> None:
             self._epochs.append(time.time())
-            self._val_accuracy = float(logs["val_accuracy"])
+            self._val_accuracy.append(float(logs["val_accuracy"]))
 
         def stamp(logs: object) -> None:
             self._train.append(time.time())
@@ -145,14 +190,14 @@ class TrialClock:
         return keras.callbacks.LambdaCallback(on_train_begin=stamp, on_epoch_end=epoch_ended, on_train_end=stamp)
 
     def stop(self, config: int) -> Stamps:
-        train_began_at, train_ended_at = self._train
+        train_began_at, *ended = self._train
         return Stamps(
             config=config,
             worker=os.getpid(),
             began_at=self._began_at,
             train_began_at=train_began_at,
             epoch_ended_at=self._epochs,
-            train_ended_at=train_ended_at,
+            train_ended_at=ended[0] if ended else self._epochs[-1],  # a pruned fit never says that it ended
             ended_at=time.time(),
             val_accuracy=self._val_accuracy,
         )

@@ -1,13 +1,25 @@
-"""Contender `keras-tuner`: KerasTuner over the same configs, with its own record of trials and no MLflow.
+"""Contender `keras-tuner`: KerasTuner with its own record of trials and no MLflow; a grid over given configs, or a search.
 
-Exit code 3: KerasTuner is not installed (see requirements.lock).
+Its pruning is Hyperband, which sets the number of trials itself. Exit code 3: KerasTuner is not installed (see
+requirements.lock).
 """
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from tests.bench.contender import Stamps, TrialClock, build_model, float_rows, read_task, write_outcome
+from tests.bench.configs import ConfigTable
+from tests.bench.contender import (
+    Stamps,
+    Task,
+    TrialClock,
+    build_model,
+    early_stopping,
+    float_rows,
+    read_task,
+    write_outcome,
+)
 
 NOT_INSTALLED = 3
 SITE = Path(__file__).parent / ".site"
@@ -24,40 +36,58 @@ def main() -> None:
     rows, validation = float_rows()
     done: list[Stamps] = []
     clock = TrialClock()
+    index_of: dict[str, int] = {}  # config as JSON -> its place among those that were tried
+
+    def config_of(hp: Any) -> ConfigTable:
+        return search_space(hp) if task.n_search else task.configs[hp.Choice("config", list(range(len(task.configs))))]
 
     class Net(keras_tuner.HyperModel):  # type: ignore[misc]
         def build(self, hp: Any) -> Any:
-            return build_model(task.configs[hp.Choice("config", list(range(len(task.configs))))])
+            return build_model(config_of(hp))
 
         def fit(self, hp: Any, model: Any, *args: Any, callbacks: list[Any], **kwargs: Any) -> Any:
-            batch_size = task.configs[hp.get("config")]["batch_size"]
+            batch_size = config_of(hp)["batch_size"]
             return model.fit(*args, batch_size=batch_size, callbacks=[clock.callback(), *callbacks], **kwargs)
 
-    class Search(keras_tuner.GridSearch):  # type: ignore[misc]
-        """Grid search, with stamps around each trial."""
+    class Stamped:
+        """A tuner with stamps around each trial."""
 
         def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> Any:
             nonlocal clock
             clock = TrialClock()
-            return super().run_trial(trial, *args, **kwargs)
+            return super().run_trial(trial, *args, **kwargs)  # type: ignore[misc]
 
         def on_trial_end(self, trial: Any) -> None:
-            super().on_trial_end(trial)
-            done.append(clock.stop(trial.hyperparameters.get("config")))
+            super().on_trial_end(trial)  # type: ignore[misc]
+            key = json.dumps(config_of(trial.hyperparameters.copy()))
+            done.append(clock.stop(index_of.setdefault(key, len(index_of))))
 
         def _configure_tensorboard_dir(self, *args: Any) -> None:
             """Nothing: it imports TensorBoard, which TensorFlow 2.21 no longer brings, for a callback nobody gave."""
 
-    tuner = Search(
-        Net(),
-        objective="val_accuracy",
-        max_trials=len(task.configs),
-        directory=task.folder,
-        project_name="tuner",
-        overwrite=True,
-    )
-    tuner.search(*rows, epochs=task.epochs, validation_data=validation, verbose=0)
+    tuner = _tuner(keras_tuner, Stamped, Net(), task)
+    callbacks = [early_stopping()] if task.n_search else []
+    tuner.search(*rows, epochs=task.epochs, validation_data=validation, verbose=0, callbacks=callbacks)
     write_outcome(task, done, n_workers=1)
+
+
+def _tuner(keras_tuner: Any, stamped: type, net: Any, task: Task) -> Any:
+    kwargs = {"objective": "val_accuracy", "directory": task.folder, "project_name": "tuner", "overwrite": True}
+    if task.n_search:
+        return type("Search", (stamped, keras_tuner.Hyperband), {})(net, max_epochs=task.epochs, factor=3, **kwargs)
+    return type("Search", (stamped, keras_tuner.GridSearch), {})(net, max_trials=len(task.configs), **kwargs)
+
+
+def search_space(hp: Any) -> ConfigTable:
+    """The default study's space, in KerasTuner's terms."""
+    hidden_layers = hp.Choice("hidden_layers", [2, 3, 5])
+    return {
+        "units": [hp.Int(f"units_{i}", 64, 512, sampling="log") for i in range(1, hidden_layers + 1)],
+        "dropout": hp.Float("dropout", 0.1, 0.6),
+        "batch_size": hp.Choice("batch_size", [64, 128, 256]),
+        "learning_rate": hp.Float("learning_rate", 5e-4, 5e-3, sampling="log"),
+        "batch_norm": True,
+    }
 
 
 if __name__ == "__main__":

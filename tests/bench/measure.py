@@ -32,7 +32,7 @@ def measure(command: list[str], log: Path, environment: dict[str, str]) -> Measu
         )
         try:
             while process.poll() is None:
-                peak_kb = max(peak_kb, sum(map(_pss_kb, _tree(process.pid))))
+                peak_kb = max(peak_kb, sum(map(pss_kb, _tree(process.pid))))
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(SAMPLE_S)
             wall_s = time.monotonic() - start
@@ -56,10 +56,19 @@ def _tree(root: int) -> list[int]:
     return tree
 
 
-def _pss_kb(pid: int) -> int:
+def pss_kb(pid: int) -> int:
     """Proportional set size: what is shared counts once over all who share it. 0 for a process that has just ended."""
+    return _rollup_kb(pid, "Pss:")
+
+
+def rss_kb(pid: int) -> int:
+    """Resident set size: what is shared counts in full. 0 for a process that has just ended."""
+    return _rollup_kb(pid, "Rss:")
+
+
+def _rollup_kb(pid: int, name: str) -> int:
     with suppress(OSError):
         for line in (PROC / str(pid) / "smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
+            if line.startswith(name):
                 return int(line.split()[1])
     return 0

@@ -1,16 +1,19 @@
 """Contender `ours`: the configs as baselines of a study without a search, run by `python -m sweep run`."""
 
 import json
+import re
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from tests.bench.configs import STUDY as DEFAULT_STUDY
 from tests.bench.configs import ConfigTable
 from tests.bench.contender import DATA, DATA_CACHE, SPLIT_SEED, Stamps, Task, read_task, write_outcome
 
 STUDY = "bench"
+AFTER_SEARCH = "\n[confirmation]\n"  # what follows in the default study's file, no other contender has
 
 
 def main() -> None:
@@ -19,13 +22,17 @@ def main() -> None:
     study = task.folder / "bench.toml"
     study.write_text(study_text(task))
     subprocess.run([sys.executable, "-m", "sweep", "run", str(study), "--runs-dir", str(runs)], check=True)
-    results = [_result(runs, number) for number in range(len(task.configs))]
-    _check(runs, task)
+    results = [_result(runs, number) for number in range(task.n_search or len(task.configs))]
+    _check(runs, task, sum(len(result["history"]) for result in results))
     write_outcome(task, _stamps(results, task.n_workers), task.n_workers)
 
 
 def study_text(task: Task) -> str:
-    """The study file of a task: every config a baseline, no early stopping, no pruning, no confirmation."""
+    """The study file of a task: every config a baseline, no early stopping, no pruning; or the default study's search."""
+    if task.n_search:
+        text, found, _ = DEFAULT_STUDY.read_text().partition(AFTER_SEARCH)
+        assert found
+        return re.sub("^trials = .*", f"trials = {task.n_search}", text, flags=re.M).replace('"mnist"', f'"{STUDY}"', 1)
     head = (
         f'name = "{STUDY}"\nseed = {SPLIT_SEED}\n'
         f"[data]\nvalidation_rows = {DATA.validation_rows}\n"
@@ -43,20 +50,21 @@ def _baseline(number: int, config: ConfigTable) -> str:
 def _result(runs: Path, number: int) -> dict[str, Any]:
     """Baselines are claimed in the order of the file, so that a config's index is its trial's number."""
     result: dict[str, Any] = json.loads((runs / "results" / STUDY / f"trial-{number:05d}" / "result.json").read_text())
-    if result["state"] != "complete":
+    if result["state"] == "failed":
         raise SystemExit(f"config {number} ended as {result['state']}: {result['reason']}")
     return result
 
 
-def _check(runs: Path, task: Task) -> None:
+def _check(runs: Path, task: Task, n_epochs: int) -> None:
     """That the rows were the contenders' rows, and that every trial is in MLflow, whole."""
     if [path.name for path in (runs / "cache").iterdir()] != [path.name for path in DATA_CACHE.iterdir()]:
         raise SystemExit("ours was trained on another split than the contenders")
     with sqlite3.connect(runs / "mlflow.db") as db:
-        (n_runs,) = db.execute("select count(*) from runs where status = 'FINISHED'").fetchone()
+        (n_runs,) = db.execute("select count(*) from runs where status <> 'RUNNING'").fetchone()
         (n_points,) = db.execute("select count(*) from metrics where key = 'epoch/val_accuracy'").fetchone()
-    if (n_runs, n_points) != (len(task.configs) + 1, len(task.configs) * task.epochs):  # 1: the study's own run
-        raise SystemExit(f"MLflow holds {n_runs} finished runs and {n_points} epochs of them")
+    n_trials = task.n_search or len(task.configs)
+    if (n_runs, n_points) != (n_trials + 1, n_epochs):  # 1: the study's own run
+        raise SystemExit(f"MLflow holds {n_runs} ended runs and {n_points} epochs of them")
 
 
 def _stamps(results: list[dict[str, Any]], n_workers: int) -> list[Stamps]:
@@ -76,7 +84,7 @@ def _stamps(results: list[dict[str, Any]], n_workers: int) -> list[Stamps]:
                 epoch_ended_at=result["epoch_ended_at"],
                 train_ended_at=began_at + result["train_seconds"],
                 ended_at=result["ended_at"],
-                val_accuracy=result["metrics"]["val_accuracy"],
+                val_accuracy=[logs["val_accuracy"] for logs in result["history"]],
             )
         )
     return stamps

@@ -5,14 +5,16 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.bench.configs import ConfigTable
 from tests.bench.contender import Stamps
+from tests.bench.keras_tuner_loop import NOT_INSTALLED
 from tests.bench.measure import Measured, measure
-from tests.bench.summary import Figures, figures
+from tests.bench.summary import Figures, SearchFigures, figures, search_figures
 
 RESULTS = Path(__file__).parent / "results"
 MODULES = {
@@ -41,7 +43,7 @@ class ContenderFailed(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """One run of one contender: what was measured from outside, what it stamped, and the figures that follow."""
+    """One run of one contender over given configs: what was measured from outside, what it stamped, what follows."""
 
     contender: str
     measured: Measured
@@ -52,9 +54,61 @@ class Outcome:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class SearchOutcome:
+    """One search by one contender."""
+
+    contender: str
+    measured: Measured
+    trials: list[Stamps]
+    figures: SearchFigures
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+AnyOutcome = TypeVar("AnyOutcome", Outcome, SearchOutcome)
+
+
 def run(contender: str, configs: list[ConfigTable], epochs: int, n_workers: int) -> Outcome:
-    """Run `contender` in an empty folder, which is removed afterwards. Raises ContenderFailed."""
-    log = RESULTS / "logs" / f"{contender}.log"
+    """Let `contender` train each config for `epochs`. Raises ContenderFailed."""
+    measured, trials, n_at_once = _launch(contender, configs, epochs, 0, n_workers)
+    if sorted((t.config, len(t.epoch_ended_at)) for t in trials) != [(i, epochs) for i in range(len(configs))]:
+        raise ContenderFailed(contender, measured.exit_code, _log(contender))
+    return Outcome(contender, measured, trials, figures(trials, n_at_once, measured, configs, epochs))
+
+
+def search(contender: str, n_trials: int, max_epochs: int, n_workers: int) -> SearchOutcome:
+    """Let `contender` search the default space. Raises ContenderFailed."""
+    measured, trials, _ = _launch(contender, [], max_epochs, n_trials, n_workers)
+    return SearchOutcome(contender, measured, trials, search_figures(trials, measured))
+
+
+def alternate(
+    contenders: list[str], repeats: int, run: Callable[[str], AnyOutcome], say: Callable[[str], None]
+) -> dict[str, list[AnyOutcome]]:
+    """Run A B C D, A B C D, ...: what the machine does meanwhile meets all alike. One that is not installed is left out."""
+    runs: dict[str, list[AnyOutcome]] = {contender: [] for contender in contenders}
+    for repeat in range(1, repeats + 1):
+        for contender in list(runs):
+            try:
+                outcome = run(contender)
+            except ContenderFailed as error:
+                if error.exit_code != NOT_INSTALLED:
+                    raise
+                say(f"{contender}: left out, it is not installed; see tests/bench/README.md")
+                del runs[contender]
+                continue
+            runs[contender].append(outcome)
+            say(f"repeat {repeat}, {contender}: {outcome.measured.wall_s:.0f} s")
+    return runs
+
+
+def _launch(
+    contender: str, configs: list[ConfigTable], epochs: int, n_search: int, n_workers: int
+) -> tuple[Measured, list[Stamps], int]:
+    """Run `contender` in an empty folder, which is removed afterwards."""
+    log = _log(contender)
     log.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f"bench-{contender}-", dir=RESULTS))
     try:
@@ -62,6 +116,7 @@ def run(contender: str, configs: list[ConfigTable], epochs: int, n_workers: int)
         options = {
             "configs": folder / "configs.json",
             "epochs": epochs,
+            "search": n_search,
             "workers": n_workers,
             "folder": folder / "work",
             "out": folder / "out.json",
@@ -73,7 +128,8 @@ def run(contender: str, configs: list[ConfigTable], epochs: int, n_workers: int)
         out = json.loads((folder / "out.json").read_text())
     finally:
         shutil.rmtree(folder)
-    trials = [Stamps(**row) for row in out["trials"]]
-    if sorted((t.config, len(t.epoch_ended_at)) for t in trials) != [(i, epochs) for i in range(len(configs))]:
-        raise ContenderFailed(contender, measured.exit_code, log)
-    return Outcome(contender, measured, trials, figures(trials, out["n_workers"], measured, configs, epochs))
+    return measured, [Stamps(**row) for row in out["trials"]], out["n_workers"]
+
+
+def _log(contender: str) -> Path:
+    return RESULTS / "logs" / f"{contender}.log"

@@ -44,8 +44,34 @@ def figures(
         outside_s=sum(map(_outside_s, _by_worker(trials))) / len(trials),
         startup_s=began_at - measured.began_at,
         peak_mb=measured.peak_mb,
-        val_accuracy=fmean(t.val_accuracy for t in trials),
+        val_accuracy=fmean(t.val_accuracy[-1] for t in trials),
         flops=flops / train_s * n_workers,
+    )
+
+
+@dataclass(frozen=True)
+class SearchFigures:
+    """One contender's search of the default space, each by its own sampler."""
+
+    n_configs: int  # distinct ones that were tried
+    n_epochs: int
+    configs_per_hour: float  # whole command
+    epochs_per_hour: float
+    wall_s: float
+    peak_mb: float
+    best_val_accuracy: float  # of any trial after any epoch
+
+
+def search_figures(trials: list[Stamps], measured: Measured) -> SearchFigures:
+    n_configs, n_epochs = len({t.config for t in trials}), sum(len(t.epoch_ended_at) for t in trials)
+    return SearchFigures(
+        n_configs=n_configs,
+        n_epochs=n_epochs,
+        configs_per_hour=3600 * n_configs / measured.wall_s,
+        epochs_per_hour=3600 * n_epochs / measured.wall_s,
+        wall_s=measured.wall_s,
+        peak_mb=measured.peak_mb,
+        best_val_accuracy=max(max(t.val_accuracy) for t in trials),
     )
 
 
@@ -107,11 +133,11 @@ def same_accuracy(ours: list[list[Stamps]], theirs: list[list[Stamps]]) -> Verdi
     by_config: dict[int, list[float]] = defaultdict(list)
     for trials in theirs:
         for t in trials:
-            by_config[t.config].append(t.val_accuracy)
+            by_config[t.config].append(t.val_accuracy[-1])
     repeated = [values for values in by_config.values() if len(values) > 1]
     run_sd = sqrt(fmean(stdev(values) ** 2 for values in repeated)) if len(theirs) > 2 else SINGLE_RUN_SD
     n_configs = len(by_config)
     error = run_sd * sqrt(1 / (n_configs * len(theirs)) + 1 / n_configs)
     mean_theirs = fmean(fmean(values) for values in by_config.values())
-    difference = fmean(t.val_accuracy for t in ours[0]) - mean_theirs
+    difference = fmean(t.val_accuracy[-1] for t in ours[0]) - mean_theirs
     return Verdict(difference, 3 * error, abs(difference) > 3 * error)

@@ -5,7 +5,7 @@ from statistics import fmean
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench.run import Outcome
+from tests.bench.run import Outcome, SearchOutcome
 from tests.bench.summary import Spread, ratios, same_accuracy, spread
 
 Runs = dict[str, list[Outcome]]  # contender -> its runs, one for each repeat
@@ -67,6 +67,39 @@ def print_ratios(console: Console, title: str, runs: Runs) -> None:
     console.print(table)
     for line in void:
         console.print(f"[bold red]VOID COMPARISON[/] {title}: {line}")
+
+
+def print_searches(console: Console, title: str, runs: dict[str, list[SearchOutcome]]) -> None:
+    """Each contender's searches, mean and range over repeats, and ours over it within each repeat."""
+    headings = (
+        "contender",
+        "configs",
+        "epochs",
+        "wall s",
+        "configs/h",
+        "epochs/h",
+        "best val accuracy",
+        "peak MB, all processes",
+        "ours over it, configs/h",
+    )
+    table = Table(*headings, title=title, title_justify="left")
+    for contender, outcomes in runs.items():
+        rows = [outcome.figures for outcome in outcomes]
+        speed_up = ratios(
+            runs.get("ours", outcomes), outcomes, lambda a, b: a.figures.configs_per_hour / b.figures.configs_per_hour
+        )
+        table.add_row(
+            contender,
+            spread(f.n_configs for f in rows).show(0),
+            spread(f.n_epochs for f in rows).show(0),
+            spread(f.wall_s for f in rows).show(0),
+            spread(f.configs_per_hour for f in rows).show(0),
+            spread(f.epochs_per_hour for f in rows).show(0),
+            spread(f.best_val_accuracy for f in rows).show(4),
+            spread(f.peak_mb for f in rows).show(0),
+            "" if contender == "ours" else _times(speed_up),
+        )
+    console.print(table)
 
 
 def print_limits(

@@ -1,5 +1,7 @@
 """Contender `textbook`: Optuna, `model.fit` and MLflow's autolog, as a competent user writes it."""
 
+from typing import Any
+
 import mlflow
 import optuna
 
@@ -7,9 +9,13 @@ from tests.bench.contender import (
     Stamps,
     TrialClock,
     build_model,
+    early_stopping,
     enqueued,
     float_rows,
+    pruner,
+    pruning,
     read_task,
+    search_space,
     suggest,
     write_outcome,
 )
@@ -26,28 +32,35 @@ def main() -> None:
 
     def objective(trial: optuna.Trial) -> float:
         clock = TrialClock()
-        config = suggest(trial)
-        with mlflow.start_run(run_name=f"trial {trial.number}"):
-            mlflow.log_params(trial.params)
-            model = build_model(config)
-            history = model.fit(
-                x,
-                y,
-                batch_size=config["batch_size"],
-                epochs=task.epochs,
-                validation_data=validation,
-                verbose=0,
-                callbacks=[clock.callback()],  # a fresh list each time: autolog appends to it
-            )
-        done.append(clock.stop(trial.number))
-        return float(history.history["val_accuracy"][-1])
+        callbacks: list[Any] = [clock.callback()]  # a fresh list each time: autolog appends to it
+        if task.n_search:
+            config = search_space(trial)
+            callbacks += [early_stopping(), pruning(trial)]
+        else:
+            config = suggest(trial)
+        try:
+            with mlflow.start_run(run_name=f"trial {trial.number}"):
+                mlflow.log_params(trial.params)
+                model = build_model(config)
+                history = model.fit(
+                    x,
+                    y,
+                    batch_size=config["batch_size"],
+                    epochs=task.epochs,
+                    validation_data=validation,
+                    verbose=0,
+                    callbacks=callbacks,
+                )
+        finally:
+            done.append(clock.stop(trial.number))
+        return float(max(history.history["val_accuracy"]))
 
     study = optuna.create_study(
-        storage=f"sqlite:///{task.folder}/optuna.db", study_name="textbook", direction="maximize"
+        storage=f"sqlite:///{task.folder}/optuna.db", study_name="textbook", direction="maximize", pruner=pruner()
     )
     for config in task.configs:
         study.enqueue_trial(enqueued(config))
-    study.optimize(objective, n_trials=len(task.configs))
+    study.optimize(objective, n_trials=task.n_search or len(task.configs))
     write_outcome(task, done, n_workers=1)
 
 

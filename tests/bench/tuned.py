@@ -19,9 +19,13 @@ from tests.bench.contender import (
     Task,
     TrialClock,
     build_model,
+    early_stopping,
     enqueued,
     float_rows,
+    pruner,
+    pruning,
     read_task,
+    search_space,
     suggest,
     write_outcome,
 )
@@ -54,35 +58,42 @@ def main() -> None:
 
 
 def work(task: Task, slot: int) -> None:
-    """Train enqueued trials until none is left."""
+    """Train trials until the study has as many as are wanted."""
     (x, y), validation = float_rows()
     mlflow.set_tracking_uri(_mlflow_uri(task))
     mlflow.set_experiment("tuned")
     done: list[Stamps] = []
 
     def objective(trial: optuna.Trial) -> float:
-        if trial.number >= len(task.configs):  # beyond what was enqueued
+        if trial.number >= (task.n_search or len(task.configs)):
             trial.study.stop()
             raise optuna.TrialPruned
         clock = TrialClock()
-        config = suggest(trial)
-        with mlflow.start_run(run_name=f"trial {trial.number}"):
-            mlflow.log_params(trial.params)
-            model = build_model(config, STEPS_PER_EXECUTION)
-            history = model.fit(
-                x,
-                y,
-                batch_size=config["batch_size"],
-                epochs=task.epochs,
-                validation_data=validation,
-                verbose=0,
-                callbacks=[clock.callback(), _log_epochs()],
-            )
-            _log_model(model)
-        done.append(clock.stop(trial.number))
-        return float(history.history["val_accuracy"][-1])
+        callbacks = [clock.callback(), _log_epochs()]
+        if task.n_search:
+            config = search_space(trial)
+            callbacks += [early_stopping(), pruning(trial)]
+        else:
+            config = suggest(trial)
+        try:
+            with mlflow.start_run(run_name=f"trial {trial.number}"):
+                mlflow.log_params(trial.params)
+                model = build_model(config, STEPS_PER_EXECUTION)
+                history = model.fit(
+                    x,
+                    y,
+                    batch_size=config["batch_size"],
+                    epochs=task.epochs,
+                    validation_data=validation,
+                    verbose=0,
+                    callbacks=callbacks,
+                )
+                _log_model(model)
+        finally:
+            done.append(clock.stop(trial.number))
+        return float(max(history.history["val_accuracy"]))
 
-    optuna.load_study(storage=_optuna_url(task), study_name="tuned").optimize(objective)
+    optuna.load_study(storage=_optuna_url(task), study_name="tuned", pruner=pruner()).optimize(objective)
     (task.folder / f"worker-{slot}.json").write_text(json.dumps([asdict(stamps) for stamps in done]))
 
 
