@@ -115,11 +115,13 @@ class Record:
             number=len(self.trials), phase=phase, config=config, seed=seed, name=name, replicate=replicate,
             rungs=self._rungs if phase == "search" else (),  # a baseline is confirmed anyway, and trained in full
         )  # fmt: skip
-        attrs = {
-            "config": config.to_dict(), "phase": phase, "seed": seed, "attempt": 1, "name": name, "replicate": replicate,
-        }  # fmt: skip
+        # One attribute for all that stays: Optuna writes each with two statements of its own.
+        lasting = {"config": config.to_dict(), "phase": phase, "seed": seed, "name": name, "replicate": replicate}
         claimed = optuna.trial.create_trial(
-            state=TrialState.RUNNING, params=params or {}, distributions=distributions or {}, user_attrs=attrs
+            state=TrialState.RUNNING,
+            params=params or {},
+            distributions=distributions or {},
+            user_attrs={"trial": lasting, "attempt": trial.attempt},
         )
         with self._translated("write"):
             self._study.add_trial(claimed)
@@ -184,12 +186,13 @@ class Record:
         return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
 
     def _thawed(self, trial: FrozenTrial) -> Trial:
-        attrs = trial.user_attrs
+        lasting = dict(trial.user_attrs["trial"])
         return Trial(
             number=trial.number,
-            config=Config.from_dict(attrs["config"]),
-            rungs=self._rungs if attrs["phase"] == "search" else (),
-            **{name: attrs[name] for name in ("phase", "seed", "attempt", "name", "replicate")},
+            config=Config.from_dict(lasting.pop("config")),
+            rungs=self._rungs if lasting["phase"] == "search" else (),
+            attempt=trial.user_attrs["attempt"],
+            **lasting,
         )
 
 
