@@ -12,9 +12,10 @@ from tensorflow.python.framework.func_graph import FuncGraph
 
 from sweep.config import Config
 from sweep.data import Split, read
-from sweep.model import build_model
+from sweep.model import build_model, load_model
 from sweep.study import Data
 from sweep.train.adam import FusedAdam
+from sweep.train.dropout import HalfwordDropout, with_halfword_dropout
 from sweep.train.graph import GraphTrainer, Rows
 from tests.support import FACTS as TINY_FACTS
 
@@ -34,9 +35,9 @@ def rows():
 
 
 def fit(net, rows, seed, n_epochs, optimizer=keras.optimizers.Adam):
-    """`model.fit` on the batches that the engine draws; the model and its history."""
+    """`model.fit` on the batches and the dropout masks that the engine draws; the model and its history."""
     keras.utils.set_random_seed(seed)
-    model = build_model(net, FACTS)
+    model = with_halfword_dropout(build_model(net, FACTS))
     model.compile(optimizer(net.learning_rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
     history = []
     for epoch in range(1, n_epochs + 1):
@@ -76,6 +77,45 @@ def test_dropout_draws_anew_at_every_step(rows):
     trainer = GraphTrainer(config(dropout=0.4, learning_rate=1e-8, batch_norm=False), FACTS, Rows.of(rows), seed=1)
     first, second = trainer.train_epoch(), trainer.train_epoch()
     assert first["loss"] != pytest.approx(second["loss"], abs=1e-5)  # the weights stand still, the masks do not
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.393, 0.6])
+def test_dropout_keeps_its_share_everywhere_and_scales_it_to_the_same_mean(rate):
+    layer = HalfwordDropout(rate)
+    draws = np.stack([layer(tf.ones((40, 25)), training=True).numpy() for _ in range(400)])  # 400,000 elements
+    kept = draws > 0
+    np.testing.assert_allclose(draws[kept], 1 / (1 - rate), rtol=1e-4)
+    assert abs(kept.mean() - (1 - rate)) < 4 * np.sqrt(rate * (1 - rate) / kept.size)
+    by_place = kept.mean(axis=0)
+    assert np.abs(by_place - (1 - rate)).max() < 5 * np.sqrt(rate * (1 - rate) / len(draws))
+    for other in (
+        np.roll(kept, 1, axis=0),
+        np.roll(kept, 1, axis=1),
+        np.roll(kept, 1, axis=2),
+        np.roll(kept, 4, axis=2),
+    ):
+        assert abs(np.corrcoef(kept.ravel(), other.ravel())[0, 1]) < 4 / np.sqrt(kept.size)
+
+
+def test_dropout_passes_gradients_where_it_passes_values_and_does_nothing_outside_training():
+    layer, rows = HalfwordDropout(0.5), tf.Variable(tf.ones((6, 7)))
+    with tf.GradientTape() as tape:
+        dropped = layer(rows, training=True)
+    np.testing.assert_array_equal(tape.gradient(dropped, rows), dropped)
+    np.testing.assert_array_equal(layer(rows), rows)
+    np.testing.assert_array_equal(HalfwordDropout(0.0)(rows, training=True), rows)
+
+
+def test_the_model_that_is_trained_is_saved_with_the_layers_of_keras_alone(rows, tmp_path):
+    trainer = GraphTrainer(config(dropout=0.4), FACTS, Rows.of(rows), seed=5)
+    before = trainer.model.get_weights()
+    trainer.train_epoch()
+    trainer.model.save(tmp_path / "model.keras")
+    again = load_model(tmp_path / "model.keras")
+    assert not any(isinstance(layer, HalfwordDropout) for layer in again.layers)
+    for trained, saved, old in zip(trainer.model.get_weights(), again.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(trained, saved)
+        assert (trained != old).any()
 
 
 def test_evaluation_is_that_of_keras(rows):

@@ -16,6 +16,7 @@ from sweep.config import Config
 from sweep.data import DataFacts, Split
 from sweep.model import build_model
 from sweep.train.adam import FusedAdam
+from sweep.train.dropout import with_halfword_dropout
 from sweep.trial import Logs
 
 EVALUATION_BATCH = 2000  # rows; larger is not faster, and activations grow
@@ -69,6 +70,7 @@ class GraphTrainer:
     ) -> None:
         keras.utils.set_random_seed(seed)
         self.model = build_model(config, facts, moments)
+        self._in_training = with_halfword_dropout(self.model)
         self.optimizer = FusedAdam(config.learning_rate)
         self.optimizer.build(self.model.trainable_variables)
         self._seed = seed
@@ -123,7 +125,7 @@ class GraphTrainer:
     def _step(self, rows: Any, labels: Any) -> tuple[Any, Any]:
         """One optimizer step; the probabilities and losses of the batch before it, shapes (b, n_classes) and (b,)."""
         with tf.GradientTape() as tape:
-            probabilities = self.model(rows, training=True)
+            probabilities = self._in_training(rows, training=True)
             losses = keras.losses.sparse_categorical_crossentropy(labels, probabilities)
             loss = tf.reduce_mean(losses)
         gradients = tape.gradient(loss, self.model.trainable_variables)
