@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweep.errors import Interrupted, SweepError
+from sweep.errors import Interrupted, StorageError, SweepError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,7 +28,7 @@ logger = logging.getLogger("sweep")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. 0: done; 1: an error, named in one line; 2: usage or study file; 130, 143: interrupted."""
+    """Run one command. Exit codes: see the README, and the errors in `sweep/errors.py`."""
     arguments = _parser().parse_args(argv)
     try:
         arguments.command(arguments)
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except OSError as error:  # a disk that is full, a folder that may not be written
         print(f"error: {error}; put it right, and the same command continues", file=sys.stderr)
-        return 1
+        return StorageError.exit_code
     except KeyboardInterrupt:
         print(Interrupted(), file=sys.stderr)
         return Interrupted.exit_code
@@ -71,6 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("export", parents=[of_study], help="write the champion to exports/").set_defaults(
         command=_export
     )
+    commands.add_parser(
+        "sync", parents=[of_study], help="track in MLflow what was trained while it was away"
+    ).set_defaults(command=_sync)
     ui = commands.add_parser("ui", parents=[everywhere], help="browse the runs in MLflow, on this machine only")
     ui.add_argument("--port", type=int, default=5000, metavar="N", help="port on 127.0.0.1 (default: 5000)")
     ui.set_defaults(command=_ui)
@@ -85,9 +88,8 @@ def _run(arguments: argparse.Namespace) -> None:
     console = _set_up_logging()
     from sweep.coordinator import run_study
     from sweep.display import Display
-    from sweep.layout import RunsDir
 
-    runs = RunsDir(arguments.runs_dir)
+    runs = _runs_dir(arguments)
     display = Display(study, console)
     with _signals() as arrived, display.live():
         job = _job(study, table, arguments.study.parent, runs, display, arrived)
@@ -103,27 +105,38 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> None:
-    from sweep.layout import RunsDir
     from sweep.study import load_study
 
-    runs = RunsDir(arguments.runs_dir)
+    runs = _runs_dir(arguments)
     _print_report(_conclusion(runs, load_study(arguments.study)[0].name), runs)
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from sweep.layout import RunsDir
     from sweep.study import load_study
 
-    runs = RunsDir(arguments.runs_dir)
+    runs = _runs_dir(arguments)
     _print_export(_conclusion(runs, load_study(arguments.study)[0].name), runs)
+
+
+def _sync(arguments: argparse.Namespace) -> None:
+    from sweep.coordinator import sync_study
+    from sweep.display import Display
+    from sweep.study import load_study
+
+    study, table = load_study(arguments.study)
+    console = _set_up_logging()
+    runs = _runs_dir(arguments)
+    sync_study(_job(study, table, arguments.study.parent, runs, Display(study, console), []))
+    print(f"Every trial of {study.name} that has ended is tracked: {runs.mlflow_name}")
 
 
 def _ui(arguments: argparse.Namespace) -> None:
     """Become `mlflow server`, on loopback, with the safe choice made wherever its default is not."""
     from sweep.errors import MissingRunsError
-    from sweep.layout import RunsDir
 
-    runs = RunsDir(arguments.runs_dir)
+    runs = _runs_dir(arguments)
+    if runs.mlflow_server is not None:
+        raise MissingRunsError(f"MLFLOW_TRACKING_URI is set, so runs are kept on {runs.mlflow_server}: open that")
     if not runs.mlflow_db.exists():
         raise MissingRunsError(f"{runs.mlflow_db}: no such file; run a study first: make sweep")
     environment = {
@@ -145,6 +158,12 @@ def _ui(arguments: argparse.Namespace) -> None:
     ]
     print(f"MLflow on http://127.0.0.1:{arguments.port}, Ctrl-C ends it", file=sys.stderr)
     os.execve(sys.executable, [sys.executable, "-m", "mlflow", *server, *guards], environment)
+
+
+def _runs_dir(arguments: argparse.Namespace) -> "RunsDir":
+    from sweep.layout import RunsDir, tracking_server
+
+    return RunsDir(arguments.runs_dir, tracking_server(os.environ.get("MLFLOW_TRACKING_URI")))
 
 
 def _with_options(

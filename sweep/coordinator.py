@@ -1,8 +1,7 @@
 """One study from start to end: recover, search, confirm, score, with every trial tracked on the way."""
 
-import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache, partial
@@ -12,7 +11,7 @@ from typing import Any
 from sweep import results
 from sweep.confirm import finalists
 from sweep.data import PreparedData
-from sweep.errors import Interrupted
+from sweep.errors import Interrupted, MissingRunsError
 from sweep.execute.executor import Executor
 from sweep.layout import RunsDir
 from sweep.lock import held
@@ -20,11 +19,13 @@ from sweep.loop import Source, Watch, run_trials
 from sweep.provenance import provenance
 from sweep.sources import ConfirmSource, SearchSource
 from sweep.study import Study
-from sweep.suggest import Record, RecordedTrial
+from sweep.suggest import Record, RecordedTrial, is_recorded
 from sweep.tracker import Projection, Tracker
 from sweep.trial import Logs, Trial, TrialResult
 
 logger = logging.getLogger(__name__)
+
+LAST_WORDS_S = 5.0  # that a command which stops early may spend on tracking; the next start tracks the rest
 
 StartExecutor = Callable[[Path], Executor]  # takes the folder for results
 Score = Callable[[dict[str, Path]], dict[str, Logs]]  # saved models by key -> test_loss and test_accuracy by key
@@ -52,9 +53,7 @@ def run_study(job: Job) -> None:
     """
     folder = job.runs.results(job.study.name)
     with held(folder / ".lock"):
-        search, confirmation = (
-            Record(job.runs.optuna_db, job.study, part, job.data.facts.sha256) for part in ("search", "confirm")
-        )
+        search, confirmation = _records(job)
         tracker = Tracker(partial(_open_projection, job))
         job.remember([*search.trials.values(), *confirmation.trials.values()])
         try:
@@ -64,10 +63,32 @@ def run_study(job: Job) -> None:
             _stop_if_asked(job)
             _track_all(tracker, confirmation, folder)
         except Exception as error:
-            tracker.close("KILLED" if isinstance(error, Interrupted) else "FAILED")
+            tracker.close("KILLED" if isinstance(error, Interrupted) else "FAILED", LAST_WORDS_S)
             raise
         if trouble := tracker.close("FINISHED"):
             raise trouble
+
+
+def sync_study(job: Job) -> None:
+    """Track what was recorded and is not in MLflow; trains and scores nothing. Raises MissingRunsError, TrackingError."""
+    if not is_recorded(job.runs.optuna_db, job.study.name):
+        raise MissingRunsError(f"{job.runs.optuna_db}: holds no study {job.study.name!r}; run it first: make sweep")
+    folder = job.runs.results(job.study.name)
+    with held(folder / ".lock"):
+        search, confirmation = _records(job)
+        waiting = _unscored(job, confirmation, folder)
+        is_whole = not (waiting or search.unfinished() or confirmation.unfinished())
+        tracker = Tracker(partial(_open_projection, job))
+        _track_all(tracker, search, folder)
+        _track_all(tracker, confirmation, folder, but=waiting)
+        if trouble := tracker.close("FINISHED" if is_whole else "KILLED"):
+            raise trouble
+
+
+def _records(job: Job) -> tuple[Record, Record]:
+    """Of the search and of the confirmation."""
+    db, sha256 = job.runs.optuna_db, job.data.facts.sha256
+    return Record(db, job.study, "search", sha256), Record(db, job.study, "confirm", sha256)
 
 
 def _stop_if_asked(job: Job) -> None:
@@ -104,21 +125,28 @@ def _train(job: Job, search: Record, confirmation: Record, tracker: Tracker, fol
 
 def _score(job: Job, confirmation: Record, folder: Path) -> None:
     """Score the complete replicates that have no score, and make each score durable."""
-    complete = (key for key, recorded in confirmation.trials.items() if recorded.state == "complete")
-    unscored = [key for key in complete if (folder / key).exists() and results.load_score(folder / key) is None]
-    if not unscored or not job.data.facts.n_test:
+    unscored = _unscored(job, confirmation, folder)
+    if not unscored:
         return
     logger.info("scoring %d replicates on the sealed test split", len(unscored))
     for key in unscored:
         results.load(folder / key)  # checks the model's hash
     for key, score in job.score({key: folder / key / results.MODEL for key in unscored}).items():
-        results.write_durably(folder / key / results.SCORE, json.dumps(score))
+        results.save_score(folder / key, score)
 
 
-def _track_all(tracker: Tracker, record: Record, folder: Path) -> None:
+def _unscored(job: Job, confirmation: Record, folder: Path) -> list[str]:
+    """Complete replicates that wait for their score."""
+    if not job.data.facts.n_test:
+        return []
+    complete = (key for key, recorded in confirmation.trials.items() if recorded.state == "complete")
+    return [key for key in complete if (folder / key).exists() and results.load_score(folder / key) is None]
+
+
+def _track_all(tracker: Tracker, record: Record, folder: Path, but: Sequence[str] = ()) -> None:
     """Have every trial that ended tracked; those that are already cost nothing."""
     for key, recorded in record.trials.items():
-        if recorded.state is not None:
+        if recorded.state is not None and key not in but:
             tracker.track(recorded.trial, partial(_load, folder / key))
 
 

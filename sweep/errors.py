@@ -28,20 +28,34 @@ class StudyInUseError(SweepError):
     """Another coordinator is at work on the study."""
 
 
-class RecordError(SweepError):
-    """The record of trials cannot be read or written."""
+class InvalidSettingError(SweepError, ValueError):
+    """An environment variable asks for something that does not exist."""
 
-
-class DamagedResultError(SweepError):
-    """A result or model on disk is not what was written."""
-
-
-class ResultsError(SweepError):
-    """A result cannot be written."""
+    exit_code = 2
 
 
 class TrackingError(SweepError):
-    """MLflow cannot be read or written."""
+    """MLflow cannot be read or written. What was trained is kept, and tracked later."""
+
+    exit_code = 3
+
+
+class StorageError(SweepError):
+    """A disk that is full, a database that is locked, a file that is damaged: a person has to act before it goes on."""
+
+    exit_code = 4
+
+
+class RecordError(StorageError):
+    """The record of trials cannot be read or written."""
+
+
+class DamagedResultError(StorageError):
+    """A result or model on disk is not what was written."""
+
+
+class ResultsError(StorageError):
+    """A result cannot be written."""
 
 
 class MissingRunsError(SweepError):

@@ -2,13 +2,39 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+
+from sweep.errors import InvalidSettingError
+
+
+def tracking_server(uri: str | None) -> str | None:
+    """The tracking server that `uri`, the value of MLFLOW_TRACKING_URI, names; None where it is unset.
+
+    Raises InvalidSettingError for anything but a plain http(s) address. It does not repeat what was given: that may
+    hold a password.
+    """
+    if not uri:
+        return None
+    address = urlsplit(uri)
+    if address.scheme not in ("http", "https") or not address.hostname:
+        raise InvalidSettingError(
+            "MLFLOW_TRACKING_URI: must be the http:// or https:// address of a tracking server; unset it to keep runs in "
+            "mlflow.db below --runs-dir"
+        )
+    if address.username or address.password or address.query:
+        raise InvalidSettingError(
+            "MLFLOW_TRACKING_URI: must not hold a user, a password or a query; set MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD instead"
+        )
+    return uri
 
 
 @dataclass(frozen=True)
 class RunsDir:
-    """Paths below one runs directory. Nothing is created here."""
+    """Paths below one runs directory, and where MLflow is. Nothing is created here."""
 
     root: Path
+    mlflow_server: str | None = None  # http(s) address of a tracking server; None: a database of our own
 
     @property
     def mlflow_db(self) -> Path:
@@ -16,7 +42,12 @@ class RunsDir:
 
     @property
     def mlflow_uri(self) -> str:
-        return f"sqlite:///{self.mlflow_db.absolute()}"
+        return self.mlflow_server or f"sqlite:///{self.mlflow_db.absolute()}"
+
+    @property
+    def mlflow_name(self) -> str:
+        """What to call MLflow before people."""
+        return self.mlflow_server or str(self.mlflow_db)
 
     @property
     def optuna_db(self) -> Path:
@@ -25,6 +56,10 @@ class RunsDir:
     @property
     def data_cache(self) -> Path:
         return self.root / "cache"
+
+    @property
+    def downloads(self) -> Path:
+        return self.data_cache / "mlflow"  # what a tracking server was asked for
 
     @property
     def all_artifacts(self) -> Path:

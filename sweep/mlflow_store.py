@@ -7,6 +7,9 @@ from contextlib import contextmanager
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")
+# A server that is down is tried again by the tracker, with its trials kept; by MLflow's defaults one call takes 4 minutes.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -17,13 +20,14 @@ from sweep.errors import TrackingError
 from sweep.layout import RunsDir
 
 STUDY_FILE, FACTS_FILE = "study.json", "data.json"  # artifacts of a study's parent run
+MODEL_PATH = "data/model.keras"  # in a logged model
 
 for _name in ("mlflow", "alembic"):  # both announce each schema migration of a new database
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 
 def open_client(runs: RunsDir) -> MlflowClient:
-    """A client on the runs' database, which is created if it is not there (2 to 3 s)."""
+    """A client on the runs' server, or on their database, which is created if it is not there (2 to 3 s)."""
     runs.root.mkdir(parents=True, exist_ok=True)
     with translated(runs):
         return MlflowClient(runs.mlflow_uri)
@@ -31,12 +35,12 @@ def open_client(runs: RunsDir) -> MlflowClient:
 
 @contextmanager
 def translated(runs: RunsDir) -> Iterator[None]:
-    """MLflow's and its database's errors as a TrackingError that names the file."""
+    """MLflow's and its database's errors as a TrackingError that names the file or server."""
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
         first_line = (str(error) or type(error).__name__).splitlines()[0]
-        raise TrackingError(f"MLflow at {runs.mlflow_db}: {first_line}") from error
+        raise TrackingError(f"MLflow at {runs.mlflow_name}: {first_line}") from error
 
 
 def all_runs(client: MlflowClient, experiment: str) -> list[Run]:

@@ -1,11 +1,24 @@
-"""Config -> Keras model."""
+"""Config -> Keras model, and back from its file."""
 
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import keras
 
 from sweep.config import Config
 from sweep.data import DataFacts
+from sweep.errors import DamagedResultError
+
+MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}  # of a .keras file
+CLASSES = {  # that `build_model` makes a model of, by module
+    "keras": {"Sequential", "DTypePolicy"},
+    "keras.layers": {"InputLayer", "Rescaling", "Normalization", "Dense", "BatchNormalization", "Dropout"},
+    "keras.initializers": {"GlorotUniform", "Ones", "Zeros"},
+}
+MAX_BYTES = 2**30  # unpacked
 
 
 def build_model(config: Config, facts: DataFacts, moments: tuple[Any, Any] | None = None) -> keras.Sequential:
@@ -34,3 +47,37 @@ def _scaling(facts: DataFacts, moments: tuple[Any, Any] | None) -> keras.Layer:
         raise ValueError("rows that are not pixels are standardized: moments are needed")
     mean, variance = moments
     return keras.layers.Normalization(mean=mean, variance=variance, name="scale")
+
+
+def load_model(path: Path) -> keras.Sequential:
+    """A model of `build_model` from its .keras file, uncompiled.
+
+    Raises DamagedResultError where it is none, or holds anything that `build_model` does not make: Keras' own safe mode
+    has been walked around often (CVE-2025-1550, -8747, -9906, ...), and nothing else than these classes is needed.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {member.filename: member.file_size for member in archive.infolist()}
+            strange = sorted(members.keys() ^ MEMBERS)
+            if not strange and sum(members.values()) <= MAX_BYTES:
+                strange = sorted(set(_strange_classes(json.loads(archive.read("config.json")))))
+            elif not strange:
+                strange = [f"{sum(members.values())} bytes"]
+        if not strange:
+            return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+        raise DamagedResultError(f"{path}: not a Keras model ({error})") from error
+    raise DamagedResultError(f"{path}: not a model of this program, it is not loaded: {', '.join(strange)}")
+
+
+def _strange_classes(config: Any) -> Iterator[str]:
+    """Classes named anywhere in a model's config that are not among CLASSES."""
+    if isinstance(config, dict):
+        if "class_name" in config:
+            module, name = str(config.get("module")), config["class_name"]
+            if name not in CLASSES.get(module, ()) or config.get("registered_name"):
+                yield f"{module}.{name}"
+        config = list(config.values())
+    if isinstance(config, list):
+        for part in config:
+            yield from _strange_classes(part)

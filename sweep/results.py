@@ -1,4 +1,4 @@
-"""Result folders: what a worker leaves of a trial, whole or not at all, each file with its sha256."""
+"""Result folders: what a worker leaves of a trial, whole or not at all, every byte of it under a sha256."""
 
 import hashlib
 import json
@@ -7,8 +7,10 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from sweep.errors import DamagedResultError
+from sweep.failpoint import failpoint
 from sweep.trial import Logs, TrialResult
 
 MODEL = "model.keras"
@@ -17,6 +19,7 @@ SUMMARY = "summary.txt"
 CURVES = "curves.png"
 RESULT = "result.json"
 SCORE = "score.json"
+_TAIL = "}\n"
 WAY_OUT = "restore the folder from a copy; if its trial is not recorded yet, remove it and it is trained again"
 
 
@@ -28,14 +31,20 @@ def save(folder: Path, result: TrialResult, write_files: Callable[[Path], None])
     draft = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
+    failpoint("result.draft")
     write_files(draft)
+    failpoint("result.files")
     written = sorted(path for path in draft.iterdir())
     result = replace(result, files={path.name: sha256_of(path) for path in written})
-    (draft / RESULT).write_text(json.dumps(result.to_dict(), indent=1))
+    (draft / RESULT).write_text(_sealed(result.to_dict()))
+    failpoint("result.written")
     for path in (*written, draft / RESULT, draft):
         _sync(path)
+    failpoint("result.synced")
     draft.rename(folder)
+    failpoint("result.renamed")
     _sync(folder.parent)
+    failpoint("result.saved")
     return result
 
 
@@ -57,7 +66,7 @@ def load(folder: Path) -> TrialResult:
     Raises DamagedResultError, naming the file, if one is missing or not what was written.
     """
     try:
-        result = TrialResult(**json.loads((folder / RESULT).read_bytes()))
+        result = TrialResult(**_opened(folder / RESULT))
         found = {name: sha256_of(folder / name) for name in result.files}
     except (OSError, ValueError, TypeError) as error:
         raise DamagedResultError(f"{folder}: cannot be read ({error}); {WAY_OUT}") from error
@@ -71,10 +80,16 @@ def load_score(folder: Path) -> Logs | None:
     """The test metrics of a confirmed replicate; None before it is scored."""
     path = folder / SCORE
     try:
-        score: Logs | None = json.loads(path.read_bytes()) if path.exists() else None
+        score: Logs | None = _opened(path) if path.exists() else None
     except (OSError, ValueError) as error:
         raise DamagedResultError(f"{path}: cannot be read ({error}); remove it to score it again") from error
     return score
+
+
+def save_score(folder: Path, score: Logs) -> None:
+    """Make the test metrics of a replicate durable."""
+    write_durably(folder / SCORE, _sealed(score))
+    failpoint("score.saved")
 
 
 def write_durably(path: Path, text: str) -> None:
@@ -89,6 +104,24 @@ def write_durably(path: Path, text: str) -> None:
 def sha256_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sealed(content: Any) -> str:
+    """JSON with the sha256 of its content in front, so that a byte that changes anywhere in the file shows."""
+    return _seal(json.dumps(content, indent=1))
+
+
+def _opened(path: Path) -> Any:
+    """The content of a sealed file. Raises OSError or ValueError."""
+    text = path.read_text()
+    content = text[len(_seal("")) - len(_TAIL) : -len(_TAIL)]
+    if _seal(content) != text:
+        raise ValueError(f"{path.name} is not what was written (sha256)")
+    return json.loads(content)
+
+
+def _seal(content: str) -> str:
+    return f'{{"sha256": "{hashlib.sha256(content.encode()).hexdigest()}",\n"content": {content}{_TAIL}'
 
 
 def _sync(path: Path) -> None:

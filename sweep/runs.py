@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from mlflow.artifacts import download_artifacts
 from mlflow.entities import Run
 
 from sweep.config import Config
 from sweep.errors import MissingRunsError
 from sweep.layout import RunsDir
-from sweep.mlflow_store import FACTS_FILE, STUDY_FILE, all_runs, open_client, translated
+from sweep.mlflow_store import FACTS_FILE, MODEL_PATH, STUDY_FILE, all_runs, open_client, translated
 from sweep.study import Study, parse_study
 
 
@@ -39,7 +40,7 @@ class StudyRuns:
 
 def read_runs(runs: RunsDir, name: str) -> StudyRuns:
     """All runs of the study called `name`. Raises MissingRunsError where there are none."""
-    if not runs.mlflow_db.exists():
+    if runs.mlflow_server is None and not runs.mlflow_db.exists():
         raise MissingRunsError(f"{runs.mlflow_db}: no such file; run the study first: make sweep")
     client = open_client(runs)
     with translated(runs):
@@ -47,7 +48,7 @@ def read_runs(runs: RunsDir, name: str) -> StudyRuns:
         found = [] if experiment is None else all_runs(client, experiment.experiment_id)
     parents = [run for run in found if run.data.tags.get("phase") == "study"]
     if not parents:
-        raise MissingRunsError(f"{runs.mlflow_db}: holds no runs of study {name!r}; run it first: make sweep")
+        raise MissingRunsError(f"{runs.mlflow_name}: holds no runs of study {name!r}; run it first: make sweep")
     parent = parents[0].info.run_id
     table = json.loads(artifact(runs, name, parent, STUDY_FILE).read_bytes())
     facts = json.loads(artifact(runs, name, parent, FACTS_FILE).read_bytes())
@@ -61,7 +62,9 @@ def read_runs(runs: RunsDir, name: str) -> StudyRuns:
 
 def artifact(runs: RunsDir, study: str, run_id: str, name: str) -> Path:
     """A file logged to a run. Raises MissingRunsError where it is gone."""
-    return _existing(runs.artifacts(study) / run_id / "artifacts" / name)
+    if runs.mlflow_server is None:
+        return _existing(runs.artifacts(study) / run_id / "artifacts" / name)
+    return _downloaded(runs, f"runs:/{run_id}/{name}", run_id)
 
 
 def model_file(runs: RunsDir, study: str, run_id: str) -> tuple[str, Path]:
@@ -72,7 +75,9 @@ def model_file(runs: RunsDir, study: str, run_id: str) -> tuple[str, Path]:
     if outputs is None or not outputs.model_outputs:
         raise MissingRunsError(f"run {run_id} has no model")
     model_id = str(outputs.model_outputs[0].model_id)
-    return model_id, _existing(runs.artifacts(study) / "models" / model_id / "artifacts" / "data" / "model.keras")
+    if runs.mlflow_server is None:
+        return model_id, _existing(runs.artifacts(study) / "models" / model_id / "artifacts" / MODEL_PATH)
+    return model_id, _downloaded(runs, f"models:/{model_id}/{MODEL_PATH}", model_id)
 
 
 def config_of(row: "pd.Series[Any]") -> Config:
@@ -97,6 +102,13 @@ def _row(run: Run) -> dict[str, Any]:
         **metrics,
         "trial": int(tags["trial"]),
     }
+
+
+def _downloaded(runs: RunsDir, uri: str, folder: str) -> Path:
+    """A file fetched from the tracking server, anew each time: the server is what a report is made from."""
+    into = runs.downloads / folder
+    with translated(runs):
+        return Path(download_artifacts(artifact_uri=uri, dst_path=str(into), tracking_uri=runs.mlflow_uri))
 
 
 def _existing(path: Path) -> Path:

@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sweep.config import Config, derived_seed, training_seed
 from sweep.errors import ChangedStudyError, RecordError
+from sweep.failpoint import failpoint
 from sweep.space import Axis, Choice, Float, Int, count
 from sweep.study import Objective, Study, cost, differences
 from sweep.trial import Phase, State, Trial, TrialResult
@@ -74,7 +75,9 @@ class Record:
                 sampler=optuna.samplers.RandomSampler(seed=0),  # draws nothing here, see Suggester
                 load_if_exists=True,
             )
+            failpoint("record.created")
             self._check_identity(identity, study.name)
+            failpoint("record.identified")
             frozen = self.frozen()
         self._study_id = self._storage.get_study_id_from_name(name)
         self.trials: dict[str, RecordedTrial] = {}
@@ -125,6 +128,7 @@ class Record:
         )
         with self._translated("write"):
             self._study.add_trial(claimed)
+        failpoint("record.claimed")
         self.trials[trial.key] = RecordedTrial(trial, None, None)
         return trial
 
@@ -133,6 +137,7 @@ class Record:
         again = replace(trial, attempt=trial.attempt + 1)
         with self._translated("write"):
             self._storage.set_trial_user_attr(self._id(trial), "attempt", again.attempt)
+        failpoint("record.restarted")
         self.trials[trial.key] = RecordedTrial(again, None, None)
         return again
 
@@ -142,6 +147,7 @@ class Record:
         if key not in values:  # a restarted trial reaches it again, with the same value
             with self._translated("write"):
                 self._storage.set_trial_intermediate_value(self._id(self.trials[key].trial), rung, value)
+        failpoint("record.rung")
         values[key] = value
 
     def rung_values(self, rung: int) -> list[float]:
@@ -154,12 +160,14 @@ class Record:
         # Without validation rows nothing is selected; the record still wants a value, and takes the train metric.
         train_metric = self._objective.replace("val_", "train_")
         value = result.metrics.get(self._objective, result.metrics.get(train_metric))
+        failpoint("record.tell")
         with self._translated("write"):
             if result.state == "failed":
                 self._storage.set_trial_user_attr(self._id(trial), "reason", result.reason)
             told = self._study.tell(
                 trial.number, value if result.state == "complete" else None, state=_OPTUNA_STATES[result.state]
             )
+        failpoint("record.told")
         self.trials[result.key] = RecordedTrial(trial, result.state, told.value)
 
     def complete(self) -> list[tuple[Config, float]]:
@@ -194,6 +202,11 @@ class Record:
             attempt=trial.user_attrs["attempt"],
             **lasting,
         )
+
+
+def is_recorded(db: Path, study: str) -> bool:
+    """Whether the record holds a study of that name. Creates nothing."""
+    return db.exists() and study in optuna.study.get_all_study_names(f"sqlite:///{db}")
 
 
 class Suggester:

@@ -21,8 +21,9 @@ from mlflow.types import Schema, TensorSpec
 
 from sweep import results
 from sweep.data import DataFacts
+from sweep.failpoint import failpoint
 from sweep.layout import RunsDir
-from sweep.mlflow_store import FACTS_FILE, STUDY_FILE, all_runs, open_client, translated
+from sweep.mlflow_store import FACTS_FILE, MODEL_PATH, STUDY_FILE, all_runs, open_client, translated
 from sweep.study import Study
 from sweep.tracker import Load
 from sweep.trial import Logs, Trial, TrialResult
@@ -51,6 +52,7 @@ class Projection:
         self._client = open_client(runs)
         with translated(runs):
             self._experiment = self._find_or_create_experiment()
+            failpoint("track.experiment")
             runs_there = all_runs(self._client, self._experiment)
             found = {run.data.tags["key"]: run for run in runs_there if "key" in run.data.tags}
             # A run of a trial that is still RUNNING was cut off while it was written: it is written again, over itself.
@@ -85,6 +87,7 @@ class Projection:
         run = self._cut_off.get(trial.key) or self._client.create_run(
             self._experiment, start_time=_ms(result.started_at), tags=self._tags(trial, result), run_name=trial.label
         )
+        failpoint("track.created")
         run_id = run.info.run_id
         finals = {**result.metrics, **_running_means(result), **score}
         has_model = results.MODEL in result.files
@@ -104,14 +107,19 @@ class Projection:
             ]
         for start in range(0, len(metrics), _BATCH):
             self._client.log_batch(run_id, metrics[start : start + _BATCH], self._params(trial) if start == 0 else ())
+        failpoint("track.metrics")
         self._client.log_inputs(run_id, self._inputs(score))
+        failpoint("track.inputs")
         for name in (results.HISTORY, results.SUMMARY, results.CURVES):
             if name in result.files:
                 self._client.log_artifact(run_id, str(folder / name))
+        failpoint("track.artifacts")
         # A cut-off run may have its outputs already; MLflow refuses the same ones twice.
         if model_id is not None and not (run.outputs and run.outputs.model_outputs):
             self._client.log_outputs(run_id, [LoggedModelOutput(model_id, result.best_epoch)])
+        failpoint("track.outputs")
         self._client.set_terminated(run_id, _STATUS[result.state], end_time=at)
+        failpoint("track.closed")
         self._finished.add(trial.key)
 
     def _log_model(self, run_id: str, trial: Trial, folder: Path) -> str:
@@ -124,11 +132,14 @@ class Projection:
         model = (
             found[0] if found else self._client.create_logged_model(self._experiment, name, run_id, model_type="keras")
         )
+        failpoint("track.model")
         if model.status != "READY":
             with tempfile.TemporaryDirectory() as scratch:
                 _write_model(Path(scratch), folder / results.MODEL, run_id, model.model_id, self._signature())
                 self._client.log_model_artifacts(model.model_id, scratch)
+            failpoint("track.model_files")
             self._client.finalize_logged_model(model.model_id, "READY")
+            failpoint("track.model_ready")
         return str(model.model_id)
 
     def _signature(self) -> ModelSignature:
@@ -189,9 +200,10 @@ class Projection:
         experiment = self._client.get_experiment_by_name(name)
         if experiment is not None:
             return str(experiment.experiment_id)
-        location = self._runs.artifacts(name).absolute()
+        # A server keeps artifacts where it likes.
+        location = None if self._runs.mlflow_server else str(self._runs.artifacts(name).absolute())
         tags = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow's UI opens it among chat traces
-        return str(self._client.create_experiment(name, artifact_location=str(location), tags=tags))
+        return str(self._client.create_experiment(name, artifact_location=location, tags=tags))
 
     def _open_parent(self, parent: Run | None) -> tuple[str, str]:
         """Run id and status of the parent run, which holds the study as it is asked for now."""
@@ -201,6 +213,7 @@ class Projection:
             parent = self._client.create_run(
                 self._experiment, tags={**tags, **self._tracked.provenance}, run_name=study.name
             )
+        failpoint("track.parent")
         run_id = str(parent.info.run_id)
         params = {"objective": study.objective, "seed": study.seed}
         self._client.log_batch(run_id, params=[Param(name, str(value)) for name, value in params.items()])
@@ -228,10 +241,10 @@ def _running_means(result: TrialResult) -> Logs:
 
 
 def _write_model(folder: Path, saved: Path, run_id: str, model_id: str, signature: ModelSignature) -> None:
-    data = folder / "data"
-    data.mkdir()
-    shutil.copyfile(saved, data / "model.keras")
-    (data / "keras_module.txt").write_text("keras")
+    copy = folder / MODEL_PATH
+    copy.parent.mkdir()
+    shutil.copyfile(saved, copy)
+    (copy.parent / "keras_module.txt").write_text("keras")
     requirements = [f"{library}=={version(library)}" for library in ("keras", "tensorflow", "numpy", "mlflow")]
     (folder / "requirements.txt").write_text("\n".join(requirements) + "\n")
     (folder / "python_env.yaml").write_text(

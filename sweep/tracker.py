@@ -1,15 +1,17 @@
 """The writer thread: tracking off the critical path."""
 
 import logging
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from sweep.errors import SweepError, TrackingError
+from sweep.errors import DamagedResultError, SweepError, TrackingError
 from sweep.trial import Logs, Trial, TrialResult
 
 logger = logging.getLogger(__name__)
+
+RETRY_S = 10.0  # between attempts while MLflow cannot be written
 
 Load = Callable[[], tuple[TrialResult, Logs]]  # a trial's result and, for a scored replicate, its test metrics
 
@@ -18,46 +20,94 @@ class Projection(Protocol):
     """Where runs are written; see `track.Projection`."""
 
     def write(self, trial: Trial, load: Load) -> None:
-        """Write the run of a trial that ended, unless it is there."""
+        """Write the run of a trial that ended, unless it is there. Raises TrackingError, or DamagedResultError from `load`."""
 
     def close(self, status: str) -> None:
         """End the parent run as `status`."""
 
 
 class Tracker:
-    """Projects what it is given, in order, on a thread of its own. Its trouble is told once, and never to training."""
+    """Projects what it is given, in order, on a thread of its own. Its trouble is told once, and never to training.
 
-    def __init__(self, open_projection: Callable[[], Projection]) -> None:
+    While MLflow cannot be written, trials wait here; it is tried again every `retry_s` seconds, and once more at the end.
+    """
+
+    def __init__(self, open_projection: Callable[[], Projection], retry_s: float = RETRY_S) -> None:
         self._open_projection = open_projection
-        self._queue: queue.SimpleQueue[tuple[Trial, Load] | None] = queue.SimpleQueue()
-        self._trouble: Exception | None = None
-        self._closing_status = "FINISHED"
+        self._retry_s = retry_s
+        self._waiting: deque[tuple[Trial, Load]] = deque()
+        self._changed = threading.Condition()
+        self._closing_status: str | None = None
+        self._trouble: TrackingError | None = None  # with MLflow, since the last write that succeeded
+        self._damage: DamagedResultError | None = None  # the first result that could not be read
+        self._mistake: Exception | None = None  # our own
         self._thread = threading.Thread(target=self._run, name="sweep-tracker", daemon=True)
         self._thread.start()
 
     def track(self, trial: Trial, load: Load) -> None:
         """Project a trial that has ended, soon; nothing if that was done before. `load` is called if it was not."""
-        self._queue.put((trial, load))
+        with self._changed:
+            self._waiting.append((trial, load))
+            self._changed.notify()
 
-    def close(self, status: str) -> SweepError | None:
-        """Write what is waiting and end the parent run as `status` (FINISHED, KILLED or FAILED); the trouble, if there was any."""
-        self._closing_status = status
-        self._queue.put(None)
-        self._thread.join()
-        if self._trouble is None:
-            return None
-        if not isinstance(self._trouble, SweepError):  # our own mistake, to be seen in full
-            raise self._trouble
-        return TrackingError(
-            f"{self._trouble}; not every run is tracked yet, nothing is lost: the same command tracks the rest"
-        )
+    def close(self, status: str, timeout_s: float | None = None) -> SweepError | None:
+        """Write what is waiting, for `timeout_s` at most, and end the parent run as `status`; what is wrong, if anything.
+
+        status: FINISHED, KILLED or FAILED.
+        """
+        with self._changed:
+            self._closing_status = status
+            self._changed.notify()
+        self._thread.join(timeout_s)
+        if self._mistake is not None:  # to be seen in full
+            raise self._mistake
+        if self._trouble is not None:
+            return TrackingError(
+                f"{len(self._waiting)} runs are not tracked yet: {self._trouble}; nothing is lost: "
+                "`python -m sweep sync`, or the same command, tracks them"
+            )
+        return self._damage
 
     def _run(self) -> None:
-        try:
-            projection = self._open_projection()  # takes seconds: MLflow is loaded, its database created
-            while (item := self._queue.get()) is not None:
+        while True:
+            is_last = self._closing_status is not None
+            try:
+                self._project()
+                return
+            except TrackingError as error:
+                if self._trouble is None:
+                    logger.warning("MLflow cannot be written, training goes on: %s", error)
+                self._trouble = error
+            except Exception as error:  # whatever it is, it must not end unseen with this thread
+                self._mistake = error
+                logger.warning("tracking stopped, training goes on: %s", error)
+                return
+            if is_last:
+                return
+            with self._changed:
+                self._changed.wait_for(lambda: self._closing_status is not None, self._retry_s)
+
+    def _project(self) -> None:
+        """Write what is waiting and what still comes, until this is closed."""
+        projection = self._open_projection()  # takes seconds: MLflow is loaded, its database created
+        while (item := self._next()) is not None:
+            try:
                 projection.write(*item)
-            projection.close(self._closing_status)
-        except Exception as error:  # whatever it is, it must not end unseen with this thread
-            self._trouble = error
-            logger.warning("tracking stopped, training goes on: %s", error)
+            except DamagedResultError as error:
+                logger.warning("not tracked: %s", error)
+                self._damage = self._damage or error
+            self._waiting.popleft()
+            self._recovered()
+        projection.close(self._closing_status or "FINISHED")
+        self._recovered()
+
+    def _next(self) -> tuple[Trial, Load] | None:
+        """The next trial to write; None when this is closed and all are written."""
+        with self._changed:
+            self._changed.wait_for(lambda: bool(self._waiting) or self._closing_status is not None)
+            return self._waiting[0] if self._waiting else None
+
+    def _recovered(self) -> None:
+        if self._trouble is not None:
+            logger.info("MLflow can be written again")
+            self._trouble = None

@@ -1,6 +1,5 @@
 """What several tests build on: tiny data, a tiny study, and a whole sweep on the fake executor."""
 
-import json
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -118,7 +117,7 @@ def fake_score(models: dict[str, Path]) -> dict[str, Logs]:
 
 
 def _fake_test_metrics(folder: Path, key: str) -> Logs:
-    metrics = json.loads((folder / results.RESULT).read_bytes())["metrics"]
+    metrics = results.load(folder).metrics
     luck = derived_seed(key) / 2**32 * 0.002
     accuracy = metrics.get("val_accuracy", metrics["train_accuracy"]) - luck
     return {"test_accuracy": accuracy, "test_loss": 1.05 - accuracy}

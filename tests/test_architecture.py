@@ -9,11 +9,11 @@ ROOT = Path(__file__).parents[1] / "sweep"
 
 # Each room may import from rooms above its own line, or beside it where that is said; nothing imports from below.
 LAYERS = [
-    {"errors", "config", "layout"},
-    {"space", "trial", "compare", "provenance", "lock"},
+    {"errors", "config", "failpoint"},
+    {"space", "trial", "compare", "provenance", "lock", "layout"},
     {"study", "results"},
     {"data", "prune", "confirm"},
-    {"model", "tracker", "train.stopping", "train.curves", "train.adam"},
+    {"model", "tracker", "train.stopping", "train.curves", "train.adam", "train.dropout"},
     {"train.graph", "mlflow_store"},
     {"train.fit", "train.score", "suggest", "track", "runs"},
     {"execute.worker", "execute.executor", "recover", "conclusion"},
@@ -26,8 +26,8 @@ LAYERS = [
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
 
 LIBRARIES = {
-    "tensorflow": {"train.graph", "train.adam"},
-    "keras": {"model", "train.graph", "train.adam", "train.fit", "train.score"},
+    "tensorflow": {"train.graph", "train.adam", "train.dropout"},
+    "keras": {"model", "train.graph", "train.adam", "train.dropout", "train.fit", "train.score"},
     "optuna": {"suggest"},
     "mlflow": {"mlflow_store", "track", "runs"},
     "sqlalchemy": {"mlflow_store", "suggest"},

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from sweep import results
 from sweep.data import PreparedData
+from sweep.failpoint import failpoint
 from sweep.study import Training
 from sweep.trial import CannotStore, EpochReport, Trial, TrialResult
 
@@ -58,14 +59,18 @@ def work(connection: Connection, options: WorkerOptions) -> None:
 
     fitter = Fitter(options.data, options.training)
     fitter.warm_up()
+    failpoint("worker.ready")
     connection.send(None)
 
     def report(epoch: EpochReport) -> bool:
+        failpoint("worker.epoch")
         connection.send(epoch)
         return bool(connection.recv()) if epoch.waits else True
 
     while (trial := connection.recv()) is not None:
+        failpoint("worker.trial")
         connection.send(_train(fitter, trial, report, options.results / trial.key))
+        failpoint("worker.sent")
         _give_back_memory()
 
 

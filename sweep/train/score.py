@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from sweep.data import PreparedData, open_test_split
+from sweep.model import load_model
 from sweep.train.graph import EVALUATION_BATCH
 from sweep.trial import Logs
 
@@ -18,7 +19,7 @@ def score_models(models: dict[str, Path], data: PreparedData) -> dict[str, Logs]
     rows = np.asarray(test.x, np.float32)
     scores = {}
     for key, path in models.items():
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        model = load_model(path)
         probabilities = np.asarray(model.predict(rows, batch_size=EVALUATION_BATCH, verbose=0), np.float64)
         of_truth = probabilities[np.arange(len(test.y)), test.y]
         scores[key] = {

@@ -6,8 +6,10 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
+from sweep import results
+from sweep.layout import RunsDir
+from sweep.trial import TrialResult
 from tests.bench.configs import STUDY as DEFAULT_STUDY
 from tests.bench.configs import ConfigTable
 from tests.bench.contender import DATA, DATA_CACHE, SPLIT_SEED, Stamps, Task, read_task, write_outcome
@@ -22,9 +24,9 @@ def main() -> None:
     study = task.folder / "bench.toml"
     study.write_text(study_text(task))
     subprocess.run([sys.executable, "-m", "sweep", "run", str(study), "--runs-dir", str(runs)], check=True)
-    results = [_result(runs, number) for number in range(task.n_search or len(task.configs))]
-    _check(runs, task, sum(len(result["history"]) for result in results))
-    write_outcome(task, _stamps(results, task.n_workers), task.n_workers)
+    ended = [_result(runs, number) for number in range(task.n_search or len(task.configs))]
+    _check(runs, task, sum(len(result.history) for result in ended))
+    write_outcome(task, _stamps(ended, task.n_workers), task.n_workers)
 
 
 def study_text(task: Task) -> str:
@@ -47,11 +49,11 @@ def _baseline(number: int, config: ConfigTable) -> str:
     return "\n".join(["[[baselines]]", *lines, ""])
 
 
-def _result(runs: Path, number: int) -> dict[str, Any]:
+def _result(runs: Path, number: int) -> TrialResult:
     """Baselines are claimed in the order of the file, so that a config's index is its trial's number."""
-    result: dict[str, Any] = json.loads((runs / "results" / STUDY / f"trial-{number:05d}" / "result.json").read_text())
-    if result["state"] == "failed":
-        raise SystemExit(f"config {number} ended as {result['state']}: {result['reason']}")
+    result = results.load(RunsDir(runs).results(STUDY) / f"trial-{number:05d}")
+    if result.state == "failed":
+        raise SystemExit(f"config {number} failed: {result.reason}")
     return result
 
 
@@ -67,24 +69,24 @@ def _check(runs: Path, task: Task, n_epochs: int) -> None:
         raise SystemExit(f"MLflow holds {n_runs} ended runs and {n_points} epochs of them")
 
 
-def _stamps(results: list[dict[str, Any]], n_workers: int) -> list[Stamps]:
+def _stamps(ended: list[TrialResult], n_workers: int) -> list[Stamps]:
     """A worker is not recorded: each trial goes to the one that was free last before it began."""
     free_since = [0.0] * n_workers
     stamps = []
-    for number, result in sorted(enumerate(results), key=lambda pair: pair[1]["started_at"]):
-        worker = max(range(n_workers), key=lambda w: (free_since[w] <= result["started_at"], free_since[w]))
-        free_since[worker] = result["ended_at"]
-        began_at = result["started_at"]
+    for number, result in sorted(enumerate(ended), key=lambda pair: pair[1].started_at):
+        worker = max(range(n_workers), key=lambda w: (free_since[w] <= result.started_at, free_since[w]))
+        free_since[worker] = result.ended_at
+        began_at = result.started_at
         stamps.append(
             Stamps(
                 config=number,
                 worker=worker,
                 began_at=began_at,
                 train_began_at=began_at,  # building and tracing count as training here
-                epoch_ended_at=result["epoch_ended_at"],
-                train_ended_at=began_at + result["train_seconds"],
-                ended_at=result["ended_at"],
-                val_accuracy=[logs["val_accuracy"] for logs in result["history"]],
+                epoch_ended_at=result.epoch_ended_at,
+                train_ended_at=began_at + result.train_seconds,
+                ended_at=result.ended_at,
+                val_accuracy=[logs["val_accuracy"] for logs in result.history],
             )
         )
     return stamps

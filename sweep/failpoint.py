@@ -1,0 +1,36 @@
+"""Named points of the write protocol at which a test can end this process, or fill its disk.
+
+`SWEEP_FAILPOINT=name:hit:action` acts the hit-th time (counted from 1) that a process reaches the point, and once among all
+processes: it creates the file `SWEEP_FAILPOINT_MARK` first, and does nothing where that exists. Actions: `kill` (SIGKILL to
+itself) and `full` (OSError ENOSPC). Unset, a point costs one comparison.
+"""
+
+import errno
+import os
+import signal
+from collections import Counter
+from pathlib import Path
+
+_ARMED = os.environ.get("SWEEP_FAILPOINT")
+_hits: Counter[str] = Counter()
+
+
+def failpoint(name: str) -> None:
+    """Act here if a test asked for it."""
+    if _ARMED is None:
+        return
+    armed, hit, action = _ARMED.rsplit(":", 2)
+    _hits[name] += 1
+    if name != armed or _hits[name] != int(hit):
+        return
+    try:
+        Path(os.environ["SWEEP_FAILPOINT_MARK"]).touch(exist_ok=False)
+    except FileExistsError:
+        return
+    match action:
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "full":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
+        case _:
+            raise ValueError(f"SWEEP_FAILPOINT: no such action: {action}")
