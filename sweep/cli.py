@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--workers", type=int, metavar="N", help="worker processes, instead of the study file's (default: one per core)"
     )
+    run.add_argument(
+        "--fork", metavar="NAME", help="take over what still holds of the stored study NAME, whose file was changed"
+    )
     run.set_defaults(command=_run)
     commands.add_parser("report", parents=[of_study], help="rebuild the conclusion table from MLflow").set_defaults(
         command=_report
@@ -74,6 +78,11 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "sync", parents=[of_study], help="track in MLflow what was trained while it was away"
     ).set_defaults(command=_sync)
+    doctor = commands.add_parser(
+        "doctor", parents=[of_study], help="check that databases, files, runs and report of a study agree"
+    )
+    doctor.add_argument("--fix", action="store_true", help="mend what needs neither training nor a person")
+    doctor.set_defaults(command=_doctor)
     ui = commands.add_parser("ui", parents=[everywhere], help="browse the runs in MLflow, on this machine only")
     ui.add_argument("--port", type=int, default=5000, metavar="N", help="port on 127.0.0.1 (default: 5000)")
     ui.set_defaults(command=_ui)
@@ -92,7 +101,7 @@ def _run(arguments: argparse.Namespace) -> None:
     runs = _runs_dir(arguments)
     display = Display(study, console)
     with _signals() as arrived, display.live():
-        job = _job(study, table, arguments.study.parent, runs, display, arrived)
+        job = replace(_job(study, table, arguments.study.parent, runs, display, arrived), fork=arguments.fork)
         try:
             run_study(job)
         except Interrupted as error:
@@ -120,14 +129,40 @@ def _export(arguments: argparse.Namespace) -> None:
 
 def _sync(arguments: argparse.Namespace) -> None:
     from sweep.coordinator import sync_study
+
+    job = _quiet_job(arguments)
+    sync_study(job)
+    print(f"Every trial of {job.study.name} that has ended is tracked: {job.runs.mlflow_name}")
+
+
+def _doctor(arguments: argparse.Namespace) -> None:
+    from sweep.doctor import diagnose, mend
+    from sweep.errors import UnsoundStudyError
+
+    job = _quiet_job(arguments)
+    diagnosis = diagnose(job)
+    if arguments.fix and any(finding.remedy for finding in diagnosis.findings):
+        mend(job, diagnosis.findings)
+        diagnosis = diagnose(job)
+    for finding in diagnosis.findings:
+        print(f"- {finding.what}: {finding.way_out}")
+    if diagnosis.findings:
+        raise UnsoundStudyError(f"study {job.study.name}: {len(diagnosis.findings)} findings, listed above")
+    print(
+        f"Study {job.study.name}: {diagnosis.n_trials} trials and their {diagnosis.n_runs} runs agree in every point."
+    )
+
+
+def _quiet_job(arguments: argparse.Namespace) -> "Job":
+    """A study that was run, as a job that shows no progress."""
+    from sweep.coordinator import check_recorded
     from sweep.display import Display
     from sweep.study import load_study
 
     study, table = load_study(arguments.study)
-    console = _set_up_logging()
     runs = _runs_dir(arguments)
-    sync_study(_job(study, table, arguments.study.parent, runs, Display(study, console), []))
-    print(f"Every trial of {study.name} that has ended is tracked: {runs.mlflow_name}")
+    check_recorded(runs, study.name)
+    return _job(study, table, arguments.study.parent, runs, Display(study, _set_up_logging()), [])
 
 
 def _ui(arguments: argparse.Namespace) -> None:
@@ -189,6 +224,7 @@ def _job(
     from sweep.execute.local import LocalExecutor, available_cores
     from sweep.execute.scoring import score_in_process
     from sweep.execute.worker import WorkerOptions
+    from sweep.provenance import provenance
 
     data = read(study.data, base)
     check_rows(data, study.data)
@@ -199,7 +235,8 @@ def _job(
     def start_executor(results: Path) -> LocalExecutor:
         logger.info("starting %d worker%s; logs in %s", n_workers, "" if n_workers == 1 else "s", logs)
         return LocalExecutor(
-            WorkerOptions(data=prepared, training=study.training, results=results, logs=logs), n_workers
+            WorkerOptions(data=prepared, training=study.training, results=results, logs=logs, provenance=provenance()),
+            n_workers,
         )
 
     return Job(

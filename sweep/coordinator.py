@@ -11,15 +11,16 @@ from typing import Any
 from sweep import results
 from sweep.confirm import finalists
 from sweep.data import PreparedData
-from sweep.errors import Interrupted, MissingRunsError
+from sweep.errors import ChangedStudyError, Interrupted, MissingRunsError
 from sweep.execute.executor import Executor
+from sweep.fork import check_alike, found
 from sweep.layout import RunsDir
 from sweep.lock import held
 from sweep.loop import Source, Watch, run_trials
 from sweep.provenance import provenance
+from sweep.record import Record, RecordedTrial, is_recorded, stored_search
 from sweep.sources import ConfirmSource, SearchSource
 from sweep.study import Study
-from sweep.suggest import Record, RecordedTrial, is_recorded
 from sweep.tracker import Projection, Tracker
 from sweep.trial import Logs, Trial, TrialResult
 
@@ -44,6 +45,7 @@ class Job:
     watch: Watch
     remember: Callable[[Iterable[RecordedTrial]], None]  # hears, before anything is trained, what was recorded before
     is_interrupted: Callable[[], bool]
+    fork: str | None = None  # a stored study to take over trials from
 
 
 def run_study(job: Job) -> None:
@@ -53,7 +55,7 @@ def run_study(job: Job) -> None:
     """
     folder = job.runs.results(job.study.name)
     with held(folder / ".lock"):
-        search, confirmation = _records(job)
+        search, confirmation = open_records(job)
         tracker = Tracker(partial(_open_projection, job))
         job.remember([*search.trials.values(), *confirmation.trials.values()])
         try:
@@ -70,12 +72,10 @@ def run_study(job: Job) -> None:
 
 
 def sync_study(job: Job) -> None:
-    """Track what was recorded and is not in MLflow; trains and scores nothing. Raises MissingRunsError, TrackingError."""
-    if not is_recorded(job.runs.optuna_db, job.study.name):
-        raise MissingRunsError(f"{job.runs.optuna_db}: holds no study {job.study.name!r}; run it first: make sweep")
+    """Track what was recorded and is not in MLflow; trains and scores nothing. Raises TrackingError."""
     folder = job.runs.results(job.study.name)
     with held(folder / ".lock"):
-        search, confirmation = _records(job)
+        search, confirmation = open_records(job)
         waiting = _unscored(job, confirmation, folder)
         is_whole = not (waiting or search.unfinished() or confirmation.unfinished())
         tracker = Tracker(partial(_open_projection, job))
@@ -85,8 +85,14 @@ def sync_study(job: Job) -> None:
             raise trouble
 
 
-def _records(job: Job) -> tuple[Record, Record]:
-    """Of the search and of the confirmation."""
+def check_recorded(runs: RunsDir, name: str) -> None:
+    """Raises MissingRunsError where the record holds no study of that name."""
+    if not is_recorded(runs.optuna_db, name):
+        raise MissingRunsError(f"{runs.optuna_db}: holds no study {name!r}; run it first: make sweep")
+
+
+def open_records(job: Job) -> tuple[Record, Record]:
+    """Of the search and of the confirmation. Raises ChangedStudyError, RecordError."""
     db, sha256 = job.runs.optuna_db, job.data.facts.sha256
     return Record(db, job.study, "search", sha256), Record(db, job.study, "confirm", sha256)
 
@@ -116,11 +122,24 @@ def _train(job: Job, search: Record, confirmation: Record, tracker: Tracker, fol
             run_trials(source, executor, track, job.watch, job.is_interrupted)
 
         source = SearchSource(job.study, search, folder)
+        if job.fork is not None:
+            _take_over(job, job.fork, search, source)
         _track_all(tracker, search, folder)
         run(source, lambda trial, result: tracker.track(trial, lambda: (result, {})))
         chosen = finalists(job.study, search.complete())
         # A replicate is tracked when it is scored, which is when all are trained: only then is the test split opened.
         run(ConfirmSource(job.study, confirmation, chosen, folder), lambda trial, result: None)
+
+
+def _take_over(job: Job, name: str, search: Record, source: SearchSource) -> None:
+    if name == job.study.name:
+        raise ChangedStudyError(f"--fork {name}: give the study file another name first, or leave --fork out")
+    check_recorded(job.runs, name)
+    identity, trials = stored_search(job.runs.optuna_db, name)
+    check_alike(name, identity, search.identity)
+    n_before = len(search.trials)
+    source.take_over(found(name, trials, job.runs.results(name)))
+    logger.info("took over %d trials of study %s", len(search.trials) - n_before, name)
 
 
 def _score(job: Job, confirmation: Record, folder: Path) -> None:

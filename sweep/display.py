@@ -16,7 +16,7 @@ from sweep.study import Study, cost
 from sweep.trial import EpochReport, Event, State, Trial, TrialResult, WorkerDied
 
 if TYPE_CHECKING:
-    from sweep.suggest import RecordedTrial
+    from sweep.record import RecordedTrial
 
 logger = logging.getLogger(__name__)
 

@@ -58,6 +58,10 @@ class ResultsError(StorageError):
     """A result cannot be written."""
 
 
+class UnsoundStudyError(SweepError):
+    """What a study has left does not hold together."""
+
+
 class MissingRunsError(SweepError):
     """A report or export was asked of runs that are not there."""
 

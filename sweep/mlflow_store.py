@@ -10,6 +10,9 @@ os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")
 # A server that is down is tried again by the tracker, with its trials kept; by MLflow's defaults one call takes 4 minutes.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+# Standard output is for our tables.
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 from mlflow import MlflowClient
 from mlflow.entities import Run

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sweep import results
-from sweep.suggest import Record
+from sweep.record import Record
 from sweep.trial import Trial, TrialResult
 
 MAX_DEATHS = 3  # of workers on one trial, in one run of the command: it may be the trial that kills

@@ -16,14 +16,19 @@ MISSING = "-"
 def write_report(conclusion: Conclusion, folder: Path) -> list[Path]:
     """Write `conclusion.md`, `.csv` and `.json` below `folder`; their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    texts = {
+    texts = report_texts(conclusion)
+    for name, text in texts.items():
+        write_durably(folder / name, text)
+    return [folder / name for name in texts]
+
+
+def report_texts(conclusion: Conclusion) -> dict[str, str]:
+    """The report's files by name."""
+    return {
         "conclusion.md": to_markdown(conclusion),
         "conclusion.csv": to_csv(conclusion),
         "conclusion.json": json.dumps(to_dict(conclusion), indent=1) + "\n",
     }
-    for name, text in texts.items():
-        write_durably(folder / name, text)
-    return [folder / name for name in texts]
 
 
 def tables(conclusion: Conclusion) -> list[tuple[str, list[list[str]]]]:

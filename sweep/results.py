@@ -17,6 +17,7 @@ MODEL = "model.keras"
 HISTORY = "history.json"
 SUMMARY = "summary.txt"
 CURVES = "curves.png"
+TRACKED = (HISTORY, SUMMARY, CURVES)  # files that become artifacts of the trial's run, beside its model
 RESULT = "result.json"
 SCORE = "score.json"
 _TAIL = "}\n"
@@ -50,9 +51,14 @@ def save(folder: Path, result: TrialResult, write_files: Callable[[Path], None])
 
 def sweep_drafts(folder: Path) -> None:
     """Remove what killed workers were writing; only while no trial is in training."""
-    for draft in folder.glob(".*.*"):
-        if draft.is_dir():
-            shutil.rmtree(draft, ignore_errors=True)
+    for path in folder.iterdir() if folder.exists() else ():
+        if is_draft(path):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def is_draft(path: Path) -> bool:
+    """Whether `path` is what `save` writes before it renames it."""
+    return path.name.startswith(".") and path.is_dir()
 
 
 def find(folder: Path) -> TrialResult | None:
@@ -113,7 +119,7 @@ def _sealed(content: Any) -> str:
 
 def _opened(path: Path) -> Any:
     """The content of a sealed file. Raises OSError or ValueError."""
-    text = path.read_text()
+    text = path.read_bytes().decode()
     content = text[len(_seal("")) - len(_TAIL) : -len(_TAIL)]
     if _seal(content) != text:
         raise ValueError(f"{path.name} is not what was written (sha256)")

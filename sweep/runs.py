@@ -28,6 +28,8 @@ class StudyRuns:
     facts: dict[str, Any]
     frame: pd.DataFrame
     parent_run_id: str
+    parent_status: str
+    half_written: list[str]  # ids of runs that were cut off while they were written; not in `frame`
 
     @property
     def searched(self) -> pd.DataFrame:
@@ -49,15 +51,16 @@ def read_runs(runs: RunsDir, name: str) -> StudyRuns:
     parents = [run for run in found if run.data.tags.get("phase") == "study"]
     if not parents:
         raise MissingRunsError(f"{runs.mlflow_name}: holds no runs of study {name!r}; run it first: make sweep")
-    parent = parents[0].info.run_id
+    parent, status = parents[0].info.run_id, str(parents[0].info.status)
     table = json.loads(artifact(runs, name, parent, STUDY_FILE).read_bytes())
     facts = json.loads(artifact(runs, name, parent, FACTS_FILE).read_bytes())
+    of_trials = [run for run in found if run.data.tags.get("phase") in ("baseline", "search", "confirm")]
     # A run of a trial is written in one go after it has ended: one that is RUNNING is half there.
-    whole = [run for run in found if run.info.status != "RUNNING"]
-    rows = [_row(run) for run in whole if run.data.tags.get("phase") in ("baseline", "search", "confirm")]
+    rows = [_row(run) for run in of_trials if run.info.status != "RUNNING"]
+    half_written = [str(run.info.run_id) for run in of_trials if run.info.status == "RUNNING"]
     rows.sort(key=lambda row: (row["phase"] == "confirm", row["trial"]))
     frame = pd.DataFrame(rows, columns=None if rows else ["run_id", "phase", "state", "trial"])
-    return StudyRuns(parse_study(table, f"run {parent}"), facts, frame, parent)
+    return StudyRuns(parse_study(table, f"run {parent}"), facts, frame, parent, status, half_written)
 
 
 def artifact(runs: RunsDir, study: str, run_id: str, name: str) -> Path:
@@ -77,7 +80,9 @@ def model_file(runs: RunsDir, study: str, run_id: str) -> tuple[str, Path]:
     model_id = str(outputs.model_outputs[0].model_id)
     if runs.mlflow_server is None:
         return model_id, _existing(runs.artifacts(study) / "models" / model_id / "artifacts" / MODEL_PATH)
-    return model_id, _downloaded(runs, f"models:/{model_id}/{MODEL_PATH}", model_id)
+    with translated(runs):
+        location = client.get_logged_model(model_id).artifact_location
+    return model_id, _downloaded(runs, f"{location}/{MODEL_PATH}", model_id)
 
 
 def config_of(row: "pd.Series[Any]") -> Config:

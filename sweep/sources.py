@@ -2,14 +2,18 @@
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+from sweep import results
 from sweep.config import training_seed
 from sweep.confirm import Finalist, replicates
+from sweep.fork import Found
 from sweep.prune import survives_rung
+from sweep.record import Record
 from sweep.recover import after_death, recover
 from sweep.study import Study, cost
-from sweep.suggest import Record, Suggester
+from sweep.suggest import Suggester
 from sweep.trial import EpochReport, Trial, TrialResult, WorkerDied
 
 
@@ -45,19 +49,40 @@ class SearchSource(_RecordedSource):
             return self._again.popleft()
         if self._baselines:
             baseline = self._baselines.popleft()
-            return self._suggester.baseline(baseline.config, baseline.name)
+            return self._suggester.given(baseline.config, "baseline", baseline.name)
         if self._n_left <= 0:
             return None
         self._n_left -= 1
         return self._suggester.suggest()
 
+    def take_over(self, found: Iterable[Found]) -> None:
+        """Record trials that another study has trained as trials of this one, as far as the budget goes."""
+        known = {recorded.trial.config for recorded in self._record.trials.values()}
+        for config, result, files in found:
+            baseline = next((b for b in self._baselines if b.config == config), None)
+            if baseline is not None:
+                self._baselines.remove(baseline)
+                trial = self._suggester.given(config, "baseline", baseline.name)
+            elif self._n_left > 0 and config not in known and self._study.in_space(config):
+                self._n_left -= 1
+                trial = self._suggester.given(config, "search")
+            else:
+                continue
+            for rung in trial.rungs:
+                if rung <= len(result.history):
+                    self._report(trial.key, rung, result.history[rung - 1][self._study.objective])
+            self.tell(results.save(self._folder / trial.key, replace(result, key=trial.key), files))
+
     def goes_on(self, report: EpochReport) -> bool:
         pruner, objective = self._study.search.pruner, self._study.objective
         value = report.logs[objective]
-        self._record.report(report.key, report.epoch, value)
-        self._suggester.report(report.key, report.epoch, value)
+        self._report(report.key, report.epoch, value)
         peers = [cost(objective, peer) for peer in self._record.rung_values(report.epoch)]
         return pruner is None or survives_rung(cost(objective, value), peers, pruner)
+
+    def _report(self, key: str, rung: int, value: float) -> None:
+        self._record.report(key, rung, value)
+        self._suggester.report(key, rung, value)
 
     def tell(self, result: TrialResult) -> Trial:
         self._record.tell(result)

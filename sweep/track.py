@@ -110,7 +110,7 @@ class Projection:
         failpoint("track.metrics")
         self._client.log_inputs(run_id, self._inputs(score))
         failpoint("track.inputs")
-        for name in (results.HISTORY, results.SUMMARY, results.CURVES):
+        for name in results.TRACKED:
             if name in result.files:
                 self._client.log_artifact(run_id, str(folder / name))
         failpoint("track.artifacts")
@@ -165,7 +165,8 @@ class Projection:
             "data_sha256": self._tracked.facts.sha256,
             "name": trial.name,
             "replicate": "" if trial.replicate is None else str(trial.replicate),
-            **self._tracked.provenance,
+            # A result that no worker wrote has none: its worker died too often.
+            **(result.provenance or self._tracked.provenance),
         }
         return {name: value for name, value in tags.items() if value != ""}
 

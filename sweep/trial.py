@@ -1,5 +1,6 @@
 """What passes between rooms: a trial to train, what it reports while it trains, and what came of it."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -80,6 +81,7 @@ class TrialResult:
     train_seconds: float = 0.0
     started_at: float = 0.0
     ended_at: float = 0.0
+    provenance: dict[str, str] = field(default_factory=dict)  # what it was trained with, see `provenance.py`
     files: dict[str, str] = field(default_factory=dict)  # name in the result folder -> sha256
 
     def to_dict(self) -> dict[str, Any]:
@@ -87,3 +89,4 @@ class TrialResult:
 
 
 Event = EpochReport | WorkerDied | TrialResult
+GoesOn = Callable[[EpochReport], bool]  # hears every epoch of a trial; False stops it as pruned

@@ -1,7 +1,15 @@
 """What several tests build on: tiny data, a tiny study, and a whole sweep on the fake executor."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 import tomllib
-from collections.abc import Callable
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +24,7 @@ from sweep.layout import RunsDir
 from sweep.study import parse_study
 from sweep.trial import Event, Logs, Trial
 
+ROOT = Path(__file__).parents[1]
 STUDY = """
 name = "tiny"
 seed = 7
@@ -49,6 +58,14 @@ dropout = 0.5
 batch_size = 64
 reference = {train_accuracy = 0.5, test_accuracy = 0.5}
 """
+
+# What a trial leaves beside its result, in miniature.
+FILES = {
+    results.MODEL: b"model",
+    results.HISTORY: b"[]",
+    results.SUMMARY: b"summary",
+    results.CURVES: b"picture",
+}
 
 FACTS = DataFacts(
     name="tiny.npz",
@@ -90,6 +107,7 @@ def job(
     table: dict[str, Any] | None = None,
     *,
     curve: Curve = plausible_logs,
+    files: Mapping[str, bytes] | None = None,
     n_slots: int = 2,
     facts: DataFacts = FACTS,
     watch: Callable[[Trial, Event | None], None] = lambda trial, event: None,
@@ -103,7 +121,7 @@ def job(
         table=table,
         data=PreparedData(runs.data_cache / "none", facts),
         runs=runs,
-        start_executor=lambda folder: FakeExecutor(folder, study.training.max_epochs, n_slots, curve),
+        start_executor=lambda folder: FakeExecutor(folder, study.training.max_epochs, n_slots, curve, files),
         score=fake_score,
         watch=watch,
         remember=lambda recorded: None,
@@ -128,3 +146,40 @@ def fake_sweep(runs: RunsDir, table: dict[str, Any] | None = None, **options: An
     done = job(runs, table, **options)
     run_study(done)
     return done
+
+
+@contextmanager
+def mlflow_server(runs: RunsDir, port: int) -> Iterator[str]:
+    """`python -m sweep ui` on `runs`, which is a whole tracking server, once it answers; killed at the end. Its address."""
+    command = [sys.executable, "-m", "sweep", "ui", "--runs-dir", str(runs.root), "--port", str(port)]
+    server = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not _answers(port):
+            assert server.poll() is None, f"the server ended with exit code {server.poll()}"
+            assert time.monotonic() < deadline, "the server does not answer"
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def _answers(port: int) -> bool:
+    try:
+        return http_status(port, "localhost") == 200
+    except OSError:
+        return False
+
+
+def http_status(port: int, host: str) -> int:
+    """What the server on a port of this machine answers to a request for `host`."""
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/", headers={"Host": f"{host}:{port}"})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code

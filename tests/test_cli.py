@@ -1,13 +1,12 @@
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import pytest
 
 from sweep.cli import main
+from tests.support import http_status, mlflow_server
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("tensorflow", "keras", "mlflow", "optuna", "pandas", "numpy", "pydantic", "rich")
@@ -24,7 +23,7 @@ def test_help_answers_within_half_a_second_and_loads_nothing_heavy():
     assert min(seconds) < 0.5
 
 
-@pytest.mark.parametrize("command", ["run", "report", "export", "ui"])
+@pytest.mark.parametrize("command", ["run", "report", "export", "sync", "doctor", "ui"])
 def test_every_command_has_help_and_a_runs_dir(command, capsys):
     with pytest.raises(SystemExit) as end:
         main([command, "--help"])
@@ -47,37 +46,24 @@ def test_asking_for_what_was_never_run_is_one_line(command, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("command", ["sync", "doctor"])
+def test_looking_after_what_was_never_run_is_one_line(command, tmp_path, capsys):
+    assert main([command, str(ROOT / "studies" / "quick.toml"), "--runs-dir", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"error: {tmp_path}/optuna.db: holds no study 'quick'; run it first: make sweep\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_ui_is_for_this_machine_alone(runs, unused_port):
-    command = [sys.executable, "-m", "sweep", "ui", "--runs-dir", str(runs.root), "--port", str(unused_port)]
-    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        _wait_for(server, unused_port)
-        assert _status(unused_port, "localhost") == 200
-        assert _status(unused_port, "10.evil.com") == 403
+    with mlflow_server(runs, unused_port):
+        assert http_status(unused_port, "localhost") == 200
+        assert http_status(unused_port, "10.evil.com") == 403
         assert _listening_addresses(unused_port) == {"0100007F"}  # 127.0.0.1, as /proc/net/tcp writes it
-    finally:
-        server.terminate()
-        server.wait()
 
 
-def _status(port, host):
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/", headers={"Host": f"{host}:{port}"})
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return answer.status
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code
-
-
-def _wait_for(server, port, within_s=60):
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            return _status(port, "localhost")
-        except OSError:
-            time.sleep(0.2)
-    raise AssertionError(f"the UI did not answer; exit code {server.poll()}")
+def test_the_ui_of_runs_that_are_on_a_server_is_that_server(runs, monkeypatch, capsys):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    assert main(["ui", "--runs-dir", str(runs.root)]) == 1
+    assert "runs are kept on http://127.0.0.1:1: open that" in capsys.readouterr().err
 
 
 def _listening_addresses(port):

@@ -15,6 +15,7 @@ from sweep.trial import Trial
 from tests.support import write_tiny_data
 
 STOPPING = EarlyStopping(monitor="val_accuracy", patience=2)
+MADE_BY = {"git_commit": "none"}  # provenance
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,9 @@ def always(report):
 
 
 def test_a_complete_trial_has_the_weights_of_its_best_epoch(data, tmp_path):
-    result = Fitter(data, Training(max_epochs=12, early_stopping=STOPPING)).fit(trial(), always, tmp_path / "t")
+    result = Fitter(data, Training(max_epochs=12, early_stopping=STOPPING), MADE_BY).fit(
+        trial(), always, tmp_path / "t"
+    )
     accuracies = [logs["val_accuracy"] for logs in result.history]
     assert result.state == "complete"
     assert result.best_epoch == int(np.argmax(accuracies)) + 1
@@ -43,7 +46,7 @@ def test_a_complete_trial_has_the_weights_of_its_best_epoch(data, tmp_path):
 
 
 def test_the_saved_model_gives_the_recorded_metrics_from_raw_rows(data, tmp_path):
-    result = Fitter(data, Training(max_epochs=6, early_stopping=STOPPING)).fit(trial(), always, tmp_path / "t")
+    result = Fitter(data, Training(max_epochs=6, early_stopping=STOPPING), MADE_BY).fit(trial(), always, tmp_path / "t")
     model = keras.saving.load_model(tmp_path / "t" / results.MODEL, compile=False)
     for part, name in (("train", "train_accuracy"), ("validation", "val_accuracy")):
         split = open_training_split(data, part)
@@ -52,7 +55,7 @@ def test_the_saved_model_gives_the_recorded_metrics_from_raw_rows(data, tmp_path
 
 
 def test_without_early_stopping_the_last_epoch_is_kept(data, tmp_path):
-    result = Fitter(data, Training(max_epochs=3)).fit(trial(), always, tmp_path / "t")
+    result = Fitter(data, Training(max_epochs=3), MADE_BY).fit(trial(), always, tmp_path / "t")
     assert (result.best_epoch, len(result.history)) == (3, 3)
 
 
@@ -63,7 +66,7 @@ def test_a_verdict_against_it_prunes_a_trial_at_its_rung(data, tmp_path):
         heard.append((report.epoch, report.waits))
         return report.epoch < 2
 
-    fitter = Fitter(data, Training(max_epochs=9))
+    fitter = Fitter(data, Training(max_epochs=9), MADE_BY)
     result = fitter.fit(trial(rungs=(2,)), not_after_two, tmp_path / "t")
     assert heard == [(1, False), (2, True)]
     assert (result.state, result.reason) == ("pruned", "pruned at the rung after epoch 2")
@@ -72,7 +75,7 @@ def test_a_verdict_against_it_prunes_a_trial_at_its_rung(data, tmp_path):
 
 
 def test_a_trial_that_diverges_fails_with_its_reason_and_leaves_no_model(data, tmp_path):
-    result = Fitter(data, Training(max_epochs=5)).fit(
+    result = Fitter(data, Training(max_epochs=5), MADE_BY).fit(
         trial(learning_rate=1e30, batch_norm=False), always, tmp_path / "t"
     )
     assert result.state == "failed"
@@ -82,7 +85,7 @@ def test_a_trial_that_diverges_fails_with_its_reason_and_leaves_no_model(data, t
 
 
 def test_the_same_trial_gives_the_same_result_in_any_order(data, tmp_path):
-    fitter = Fitter(data, Training(max_epochs=2))
+    fitter = Fitter(data, Training(max_epochs=2), MADE_BY)
     first = fitter.fit(trial(), always, tmp_path / "a")
     fitter.fit(trial(units=(8, 8)), always, tmp_path / "b")
     again = fitter.fit(trial(number=5), always, tmp_path / "c")
@@ -90,15 +93,16 @@ def test_the_same_trial_gives_the_same_result_in_any_order(data, tmp_path):
 
 
 def test_warming_up_changes_no_result(data, tmp_path):
-    cold = Fitter(data, Training(max_epochs=1)).fit(trial(), always, tmp_path / "a")
-    fitter = Fitter(data, Training(max_epochs=1))
+    cold = Fitter(data, Training(max_epochs=1), MADE_BY).fit(trial(), always, tmp_path / "a")
+    fitter = Fitter(data, Training(max_epochs=1), MADE_BY)
     fitter.warm_up()
     assert fitter.fit(trial(), always, tmp_path / "b").history == cold.history
 
 
 def test_a_result_is_read_back_as_it_was_and_its_damage_is_named(data, tmp_path):
-    result = Fitter(data, Training(max_epochs=1)).fit(trial(), always, tmp_path / "t")
-    assert results.load(tmp_path / "t").reason == result.reason
+    result = Fitter(data, Training(max_epochs=1), MADE_BY).fit(trial(), always, tmp_path / "t")
+    assert results.load(tmp_path / "t") == result
+    assert result.provenance == MADE_BY
     assert set(result.files) == {results.MODEL, results.HISTORY, results.SUMMARY, results.CURVES}
     assert list(tmp_path.iterdir()) == [tmp_path / "t"]
     model = tmp_path / "t" / results.MODEL
@@ -108,7 +112,7 @@ def test_a_result_is_read_back_as_it_was_and_its_damage_is_named(data, tmp_path)
 
 
 def test_scoring_gives_the_accuracy_and_cross_entropy_that_keras_evaluates(data, tmp_path):
-    Fitter(data, Training(max_epochs=2)).fit(trial(), always, tmp_path / "t")
+    Fitter(data, Training(max_epochs=2), MADE_BY).fit(trial(), always, tmp_path / "t")
     score = score_models({"t": tmp_path / "t" / results.MODEL}, data)["t"]
     model = keras.saving.load_model(tmp_path / "t" / results.MODEL, compile=False)
     model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])

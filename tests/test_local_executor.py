@@ -18,6 +18,7 @@ from sweep.execute.local import LocalExecutor
 from sweep.execute.worker import WorkerOptions
 from sweep.study import Data, Training
 from sweep.trial import EpochReport, Trial, TrialResult, WorkerDied
+from tests.faults.engine import PacedEngine
 from tests.support import write_tiny_data
 
 ROOT = Path(__file__).parents[1]
@@ -28,12 +29,30 @@ def trial(number, rungs=()):
     return Trial(number=number, phase="search", config=CONFIG, seed=number, rungs=rungs)
 
 
+def start_engine(options):
+    """An engine that trains nothing, for an endless time: what is tested here are processes."""
+    return PacedEngine(max_epochs=10**9, epoch_s=0.01)
+
+
+def start_quick_engine(options):
+    return PacedEngine(max_epochs=1)
+
+
+def start_broken_engine(options):
+    raise FileNotFoundError("no data")
+
+
 @pytest.fixture
 def options(tmp_path):
     spec = Data(source=write_tiny_data(tmp_path).name, validation_rows=100)
     data = prepare(read(spec, tmp_path), spec, 1, tmp_path / "cache")
     return WorkerOptions(
-        data=data, training=Training(max_epochs=2000), results=tmp_path / "results", logs=tmp_path / "logs"
+        data=data,
+        training=Training(max_epochs=2000),
+        results=tmp_path / "results",
+        logs=tmp_path / "logs",
+        provenance={"git_commit": "none"},
+        start_engine=start_engine,
     )
 
 
@@ -67,8 +86,8 @@ def test_a_killed_worker_is_told_of_and_replaced_and_the_next_trial_runs(options
 
 
 def test_a_worker_that_has_trained_its_share_is_replaced_and_no_trial_is_lost(options):
-    short = replace(options, training=Training(max_epochs=1))
-    executor = LocalExecutor(short, n_workers=1, trials_per_worker=2)
+    quick = replace(options, start_engine=start_quick_engine)
+    executor = LocalExecutor(quick, n_workers=1, trials_per_worker=2)
     pids = []
     try:
         for number in range(5):
@@ -81,7 +100,7 @@ def test_a_worker_that_has_trained_its_share_is_replaced_and_no_trial_is_lost(op
 
 
 def test_workers_that_cannot_start_are_a_named_error(options):
-    broken = replace(options, data=replace(options.data, folder=options.data.folder / "gone"))
+    broken = replace(options, start_engine=start_broken_engine)
     executor = LocalExecutor(broken, n_workers=1)
     try:
         with pytest.raises(

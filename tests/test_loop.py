@@ -6,10 +6,10 @@ from sweep.config import Config
 from sweep.errors import Interrupted
 from sweep.execute.fake import FakeExecutor
 from sweep.loop import run_trials
+from sweep.record import Record
 from sweep.recover import MAX_DEATHS
 from sweep.sources import SearchSource
 from sweep.study import parse_study
-from sweep.suggest import Record
 from sweep.trial import EpochReport, Trial, TrialResult, WorkerDied
 from tests.support import tiny_table
 

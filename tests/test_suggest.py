@@ -1,8 +1,9 @@
 import pytest
 
 from sweep.errors import RecordError
+from sweep.record import Record
 from sweep.study import parse_study
-from sweep.suggest import Record, Suggester
+from sweep.suggest import Suggester
 from sweep.trial import TrialResult
 from tests.support import tiny_table
 
@@ -85,9 +86,9 @@ def test_a_baseline_in_the_space_teaches_the_sampler_and_another_does_not(runs):
     record = open_record(runs, the_study)
     suggester = Suggester(the_study, record)
     inside = the_study.baselines[0].config
-    suggester.baseline(inside, "inside")
+    suggester.given(inside, "baseline", "inside")
     outside = inside.from_dict({**inside.to_dict(), "units": [999]})
-    suggester.baseline(outside, "outside")
+    suggester.given(outside, "baseline", "outside")
     assert [bool(frozen.params) for frozen in record.frozen()] == [True, False]
     search(record, suggester, 3)
 

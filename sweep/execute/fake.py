@@ -1,15 +1,16 @@
-"""An executor that finishes instantly: it trains nothing, and gives the events that training would give."""
+"""An engine and an executor that finish instantly: they train nothing, and give what training would give."""
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 
 from sweep import results
 from sweep.config import Config, derived_seed
-from sweep.trial import EpochReport, Event, Logs, Trial, TrialResult
+from sweep.trial import EpochReport, Event, GoesOn, Logs, Trial, TrialResult
 
 Curve = Callable[[Config, int, int], Logs]  # (config, seed, epoch) -> that epoch's logs
+CLOCK_START, TRIAL_S = 1_700_000_000.0, 100.0  # when trial 0 begins, and how much later each next one
 
 
 def plausible_logs(config: Config, seed: int, epoch: int) -> Logs:
@@ -20,17 +21,83 @@ def plausible_logs(config: Config, seed: int, epoch: int) -> Logs:
     return {"loss": 1.1 - accuracy, "accuracy": accuracy, "val_loss": 1.05 - accuracy, "val_accuracy": accuracy}
 
 
-class FakeExecutor:
-    """See `Executor`. Runs `n_slots` trials side by side, an epoch of each in turn; the clock ticks a second an epoch."""
+class FakeEngine:
+    """See `worker.Engine`. What it gives follows from the trial alone; its clock ticks a second an epoch.
 
-    def __init__(self, folder: Path, max_epochs: int = 5, n_slots: int = 2, curve: Curve = plausible_logs) -> None:
-        self._folder = folder
+    files: what it leaves beside every result that did not fail, by name.
+    """
+
+    def __init__(
+        self, max_epochs: int = 5, curve: Curve = plausible_logs, files: Mapping[str, bytes] | None = None
+    ) -> None:
         self._max_epochs = max_epochs
-        self._n_slots = n_slots
         self._curve = curve
-        self._running: deque[tuple[Trial, Iterator[Event]]] = deque()
-        self._verdicts: dict[str, bool] = {}
-        self._now = 1_700_000_000.0
+        self._files = files or {}
+
+    def warm_up(self) -> None:
+        """Nothing."""
+
+    def fit(self, trial: Trial, goes_on: GoesOn, folder: Path) -> TrialResult:
+        epochs = self.train(trial)
+        report = next(epochs)
+        while isinstance(report, EpochReport):
+            report = epochs.send(goes_on(report))
+        return self.save(report, folder)
+
+    def train(self, trial: Trial) -> Generator[EpochReport | TrialResult, bool | None, None]:
+        """Each epoch, to be answered with whether it goes on, and then the result."""
+        started_at = now = CLOCK_START + TRIAL_S * trial.number
+        history: list[Logs] = []
+        ended_at: list[float] = []
+        is_pruned = is_nan = False
+        while len(history) < self._max_epochs and not is_pruned and not is_nan:
+            now += 1
+            history.append(self._curve(trial.config, trial.seed, len(history) + 1))
+            ended_at.append(now)
+            is_nan = any(map(math.isnan, history[-1].values()))
+            waits = len(history) in trial.rungs and len(history) < self._max_epochs and not is_nan
+            is_pruned = not (yield EpochReport(trial.key, len(history), history[-1], waits))
+        last = history[-1]
+        yield TrialResult(
+            key=trial.key,
+            state="failed" if is_nan else "pruned" if is_pruned else "complete",
+            reason="nan: loss is nan" if is_nan else "pruned by whoever asked" if is_pruned else "",
+            history=history,
+            epoch_ended_at=ended_at,
+            best_epoch=0 if is_nan else len(history),
+            metrics={} if is_nan else {f"train_{k}" if not k.startswith("val_") else k: v for k, v in last.items()},
+            params_count=sum(trial.config.units),
+            train_seconds=float(len(history)),
+            started_at=started_at,
+            ended_at=now,
+        )
+
+    def save(self, result: TrialResult, folder: Path) -> TrialResult:
+        files = {} if result.state == "failed" else self._files
+
+        def write(draft: Path) -> None:
+            for name, content in files.items():
+                (draft / name).write_bytes(content)
+
+        return results.save(folder, result, write)
+
+
+class FakeExecutor:
+    """See `Executor`. Runs `n_slots` trials side by side in this process, an epoch of each in turn."""
+
+    def __init__(
+        self,
+        folder: Path,
+        max_epochs: int = 5,
+        n_slots: int = 2,
+        curve: Curve = plausible_logs,
+        files: Mapping[str, bytes] | None = None,
+    ) -> None:
+        self._folder = folder
+        self._engine = FakeEngine(max_epochs, curve, files)
+        self._n_slots = n_slots
+        self._running: deque[tuple[Trial, Generator[EpochReport | TrialResult, bool | None, None]]] = deque()
+        self._verdicts: dict[str, bool | None] = {}  # by key: None before the first epoch
 
     @property
     def n_free(self) -> int:
@@ -42,15 +109,19 @@ class FakeExecutor:
 
     def submit(self, trial: Trial) -> None:
         assert self.n_free > 0, "no slot is free"
-        self._running.append((trial, self._train(trial)))
+        self._verdicts[trial.key] = None
+        self._running.append((trial, self._engine.train(trial)))
 
     def wait(self, timeout_s: float) -> Event | None:
         if not self._running:
             return None
-        trial, events = self._running.popleft()
-        event = next(events)
-        if isinstance(event, EpochReport):
-            self._running.append((trial, events))
+        trial, epochs = self._running.popleft()
+        event = epochs.send(self._verdicts.pop(trial.key))
+        if isinstance(event, TrialResult):
+            return self._engine.save(event, self._folder / trial.key)
+        self._running.append((trial, epochs))
+        if not event.waits:
+            self._verdicts[trial.key] = True
         return event
 
     def answer(self, key: str, goes_on: bool) -> None:
@@ -58,32 +129,3 @@ class FakeExecutor:
 
     def close(self) -> None:
         self._running.clear()
-
-    def _train(self, trial: Trial) -> Iterator[Event]:
-        started_at = self._now
-        history: list[Logs] = []
-        ended_at: list[float] = []
-        is_pruned = is_nan = False
-        while len(history) < self._max_epochs and not is_pruned and not is_nan:
-            self._now += 1
-            history.append(self._curve(trial.config, trial.seed, len(history) + 1))
-            ended_at.append(self._now)
-            is_nan = any(map(math.isnan, history[-1].values()))
-            waits = len(history) in trial.rungs and len(history) < self._max_epochs and not is_nan
-            yield EpochReport(trial.key, len(history), history[-1], waits)
-            is_pruned = waits and not self._verdicts.pop(trial.key)
-        last = history[-1]
-        result = TrialResult(
-            key=trial.key,
-            state="failed" if is_nan else "pruned" if is_pruned else "complete",
-            reason="nan: loss is nan" if is_nan else "pruned by the fake executor's caller" if is_pruned else "",
-            history=history,
-            epoch_ended_at=ended_at,
-            best_epoch=0 if is_nan else len(history),
-            metrics={} if is_nan else {f"train_{k}" if not k.startswith("val_") else k: v for k, v in last.items()},
-            params_count=sum(trial.config.units),
-            train_seconds=float(len(history)),
-            started_at=started_at,
-            ended_at=self._now,
-        )
-        yield results.save(self._folder / trial.key, result, lambda draft: None)

@@ -9,20 +9,18 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from sweep import results
 from sweep.data import PreparedData
 from sweep.failpoint import failpoint
 from sweep.study import Training
-from sweep.trial import CannotStore, EpochReport, Trial, TrialResult
-
-if TYPE_CHECKING:
-    from sweep.train.fit import Fitter, GoesOn
+from sweep.trial import CannotStore, EpochReport, GoesOn, Trial, TrialResult
 
 ONE_THREAD = {
     # One thread for each process: side by side processes then use every core, and results do not depend on scheduling.
@@ -36,6 +34,22 @@ ONE_THREAD = {
 }
 
 
+class Engine(Protocol):
+    """What trains in a worker; see `train.fit.Fitter`."""
+
+    def warm_up(self) -> None:
+        """Load what the first training would load."""
+
+    def fit(self, trial: Trial, goes_on: GoesOn, folder: Path) -> TrialResult:
+        """Train a trial and make its result durable as `folder`."""
+
+
+def tensorflow_engine(options: "WorkerOptions") -> Engine:
+    from sweep.train.fit import Fitter  # here, after the environment is set
+
+    return Fitter(options.data, options.training, options.provenance)
+
+
 @dataclass(frozen=True, kw_only=True)
 class WorkerOptions:
     """What a worker needs for all its trials."""
@@ -44,6 +58,8 @@ class WorkerOptions:
     training: Training
     results: Path  # where result folders go
     logs: Path  # folder for what TensorFlow and crashes write
+    provenance: dict[str, str]  # goes into every result
+    start_engine: Callable[["WorkerOptions"], Engine] = tensorflow_engine  # called in the worker
     slot: int = 0  # which of the workers it is
     core: int | None = None  # the core it is pinned to; None unless there is one worker for each core
 
@@ -55,10 +71,8 @@ class WorkerOptions:
 def work(connection: Connection, options: WorkerOptions) -> None:
     """Train every trial that arrives until None does. Says `None` itself once, when it is ready."""
     settle_in(options.log, options.core)
-    from sweep.train.fit import Fitter
-
-    fitter = Fitter(options.data, options.training)
-    fitter.warm_up()
+    engine = options.start_engine(options)
+    engine.warm_up()
     failpoint("worker.ready")
     connection.send(None)
 
@@ -69,21 +83,23 @@ def work(connection: Connection, options: WorkerOptions) -> None:
 
     while (trial := connection.recv()) is not None:
         failpoint("worker.trial")
-        connection.send(_train(fitter, trial, report, options.results / trial.key))
+        connection.send(_train(engine, trial, report, options))
         failpoint("worker.sent")
         _give_back_memory()
 
 
-def _train(fitter: "Fitter", trial: Trial, report: "GoesOn", folder: Path) -> TrialResult | CannotStore:
+def _train(engine: Engine, trial: Trial, report: GoesOn, options: WorkerOptions) -> TrialResult | CannotStore:
+    folder = options.results / trial.key
     try:
-        return fitter.fit(trial, report, folder)
+        return engine.fit(trial, report, folder)
     except (ConnectionError, EOFError):  # the coordinator is gone
         raise
     except OSError as error:
         return CannotStore(trial.key, str(error))
     except Exception as error:  # a trial that cannot be trained is a failed result; the sweep goes on
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-        return results.save(folder, TrialResult(key=trial.key, state="failed", reason=reason), lambda draft: None)
+        failed = TrialResult(key=trial.key, state="failed", reason=reason, provenance=options.provenance)
+        return results.save(folder, failed, lambda draft: None)
 
 
 def _give_back_memory() -> None:

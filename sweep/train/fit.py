@@ -16,18 +16,20 @@ from sweep.study import Training
 from sweep.train.curves import draw_curves
 from sweep.train.graph import GraphTrainer, Rows
 from sweep.train.stopping import Patience
-from sweep.trial import EpochReport, Logs, State, Trial, TrialResult
+from sweep.trial import EpochReport, GoesOn, Logs, State, Trial, TrialResult
 
-GoesOn = Callable[[EpochReport], bool]  # hears every epoch; False stops the trial as pruned
 Clock = Callable[[], float]
 
 
 class Fitter:
     """Trains trials on one data set, which it holds for as long as it lives."""
 
-    def __init__(self, data: PreparedData, training: Training, clock: Clock = time.time) -> None:
+    def __init__(
+        self, data: PreparedData, training: Training, provenance: dict[str, str], clock: Clock = time.time
+    ) -> None:
         self._facts = data.facts
         self._training = training
+        self._provenance = provenance
         self._clock = clock
         self._train = Rows.of(open_training_split(data, "train"))
         has_validation = data.facts.n_validation > 0
@@ -66,6 +68,7 @@ class Fitter:
             train_seconds=train_seconds,
             started_at=started_at,
             ended_at=self._clock(),
+            provenance=self._provenance,
         )
         return results.save(folder, result, lambda draft: _write_files(draft, trainer.model, result, trial))
 

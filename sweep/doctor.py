@@ -1,0 +1,216 @@
+"""Every invariant of a study, checked from its databases and files. Offline; only `mend` changes anything."""
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from sweep import results
+from sweep.conclusion import Conclusion, conclude
+from sweep.confirm import finalists, replicates
+from sweep.coordinator import Job, open_records, sync_study
+from sweep.errors import DamagedResultError, MissingRunsError, TrackingError
+from sweep.export import export
+from sweep.layout import RunsDir
+from sweep.lock import held
+from sweep.record import Record
+from sweep.report import report_texts, write_report
+from sweep.runs import StudyRuns, artifact, model_file, read_runs
+from sweep.study import Study
+from sweep.trial import Logs, TrialResult
+
+Remedy = Literal["drafts", "sync", "report"]
+CONTINUE = "the same `run` command continues"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that does not hold, in a line, and the way out of it."""
+
+    what: str
+    way_out: str
+    remedy: Remedy | None = None  # what `mend` does about it; None: a person has to act
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was looked at, and what is wrong."""
+
+    n_trials: int
+    n_runs: int
+    findings: list[Finding]
+
+
+def diagnose(job: Job) -> Diagnosis:
+    """Look at everything the study has left. Raises StudyInUseError while a sweep is at work on it."""
+    if damaged := list(_databases(job.runs)):
+        return Diagnosis(0, 0, damaged)
+    folder = job.runs.results(job.study.name)
+    with held(folder / ".lock"):
+        records = open_records(job)
+        search, confirmation = records
+        findings = [*_budget(job.study, search, confirmation), *_strangers(records, folder)]
+        ended: dict[str, tuple[TrialResult, Logs]] = {}
+        for record in records:
+            findings += _results(job, record, folder, ended)
+        try:
+            found = read_runs(job.runs, job.study.name)
+        except (MissingRunsError, TrackingError) as error:
+            findings.append(Finding(str(error), "`sync` writes MLflow's runs anew", "sync"))
+            return Diagnosis(len(ended), 0, findings)
+        told = {key for record in records for key, recorded in record.trials.items() if recorded.state is not None}
+        findings += _runs(found, told)
+        for row in found.frame.to_dict("records"):
+            if row["key"] in ended:
+                findings += _run(job.runs, job.study.name, row, *ended[row["key"]])
+        if not findings:  # else report and export are made from what does not hold
+            findings += _outcome(job.runs, conclude(found))
+        return Diagnosis(len(ended), len(found.frame), findings)
+
+
+def mend(job: Job, findings: list[Finding]) -> None:
+    """Do what can be done without a person and without training. Safe to repeat."""
+    remedies = {finding.remedy for finding in findings}
+    if "drafts" in remedies:
+        folder = job.runs.results(job.study.name)
+        with held(folder / ".lock"):
+            results.sweep_drafts(folder)
+    if "sync" in remedies:
+        sync_study(job)
+    if remedies & {"sync", "report"}:
+        conclusion = conclude(read_runs(job.runs, job.study.name))
+        write_report(conclusion, job.runs.reports(job.study.name))
+        if conclusion.champion is not None:
+            export(conclusion, job.runs)
+
+
+def _databases(runs: RunsDir) -> Iterator[Finding]:
+    """SQLite's own check of both files."""
+    ways_out = {runs.optuna_db: "restore it from a copy"}
+    if runs.mlflow_server is None:
+        ways_out[runs.mlflow_db] = "move it away with artifacts/, and `sync` writes both anew"
+    for db, way_out in ways_out.items():
+        if db.exists() and (wrong := _integrity(db)) != "ok":
+            yield Finding(f"{db}: damaged: {wrong}", way_out)
+
+
+def _integrity(db: Path) -> str:
+    try:
+        with closing(sqlite3.connect(f"file:{db.absolute()}?mode=ro", uri=True)) as connection:
+            return str(connection.execute("PRAGMA integrity_check").fetchone()[0])
+    except sqlite3.DatabaseError as error:
+        return str(error)
+
+
+def _budget(study: Study, search: Record, confirmation: Record) -> Iterator[Finding]:
+    """What was asked for and is not there, and what is there half."""
+    for record in (search, confirmation):
+        for trial in record.unfinished():
+            yield Finding(f"{trial.key} is claimed and has not ended", CONTINUE)
+    n_searched = sum(recorded.trial.phase == "search" for recorded in search.trials.values())
+    n_wanted = study.search.trials
+    if study.space is not None:
+        n_in_space = sum(study.in_space(recorded.trial.config) for recorded in search.trials.values())
+        n_wanted = int(min(n_wanted, n_searched + study.space.n_configs() - n_in_space))
+    if n_searched < n_wanted:
+        yield Finding(f"{n_searched} of {n_wanted} searched trials are recorded", CONTINUE)
+    known = {recorded.trial.config for recorded in search.trials.values()}
+    for baseline in study.baselines if study.data.validation_rows else ():
+        if baseline.config not in known:
+            yield Finding(f"baseline {baseline.name!r} is not recorded", CONTINUE)
+    confirmed = {(r.trial.config, r.trial.replicate) for r in confirmation.trials.values()}
+    for finalist, replicate in replicates(study, finalists(study, search.complete())):
+        if (finalist.config, replicate) not in confirmed:
+            yield Finding(f"replicate {replicate} of {finalist.name} is not recorded", CONTINUE)
+
+
+def _strangers(records: tuple[Record, ...], folder: Path) -> Iterator[Finding]:
+    """Result folders that no trial answers for."""
+    known = {key for record in records for key in record.trials}
+    for path in sorted(folder.iterdir()) if folder.exists() else ():
+        if results.is_draft(path):
+            yield Finding(f"{path}: a draft that its writer left", "`doctor --fix` removes it", "drafts")
+        elif path.is_dir() and path.name not in known:
+            yield Finding(f"{path}: a result of no recorded trial", "remove it, or restore optuna.db from a copy")
+
+
+def _results(job: Job, record: Record, folder: Path, ended: dict[str, tuple[TrialResult, Logs]]) -> Iterator[Finding]:
+    """Every ended trial has its result, unharmed, and the record says the same; puts what was read into `ended`."""
+    for key, recorded in record.trials.items():
+        if recorded.state is None:
+            continue
+        try:
+            result, score = results.load(folder / key), results.load_score(folder / key)
+        except DamagedResultError as error:
+            yield Finding(str(error), "its run in MLflow is not touched")
+            continue
+        ended[key] = result, score or {}
+        if (result.state, result.key) != (recorded.state, key):
+            yield Finding(f"{key} is {recorded.state} in the record, its result is {result.state} ({result.key})", "restore optuna.db or the folder from a copy")  # fmt: skip
+        elif recorded.state == "complete" and recorded.value != record.objective_of(result):
+            yield Finding(f"{key} has the value {recorded.value} in the record, {record.objective_of(result)} in its result", "restore optuna.db or the folder from a copy")  # fmt: skip
+        if recorded.trial.phase == "confirm" and result.state == "complete" and job.data.facts.n_test and score is None:
+            yield Finding(f"{key} is not scored on the test split", CONTINUE)
+
+
+def _runs(found: StudyRuns, told: set[str]) -> Iterator[Finding]:
+    """Trials that have ended, by key, and runs are one to one, and none is RUNNING."""
+    keys = Counter(found.frame["key"]) if len(found.frame) else Counter()
+    missing = sorted(told - keys.keys())
+    if missing:
+        yield Finding(f"{len(missing)} trials have no run in MLflow: {_some(missing)}", "`doctor --fix` or `sync` tracks them", "sync")  # fmt: skip
+    if found.half_written:
+        yield Finding(f"{len(found.half_written)} runs are half written: {_some(found.half_written)}", "`doctor --fix` or `sync` completes them", "sync")  # fmt: skip
+    if found.parent_status == "RUNNING":
+        yield Finding(f"parent run {found.parent_run_id} is RUNNING", "`doctor --fix` or `sync` ends it", "sync")
+    for key, n in keys.items():
+        if n > 1:
+            yield Finding(f"{key} has {n} runs in MLflow", "delete all but one there")
+        elif key not in told:
+            yield Finding(f"{key} has a run in MLflow, and is not recorded as ended", "delete it there, or restore optuna.db")  # fmt: skip
+
+
+def _run(runs: RunsDir, study: str, row: dict[Any, Any], result: TrialResult, score: Logs) -> Iterator[Finding]:
+    """One run says what its trial's result says, and its files are those of the result, to the byte."""
+    who, way_out = f"run {row['run_id']} of {result.key}", "delete the run in MLflow, and `sync` writes it anew"
+    if row["state"] != result.state:
+        yield Finding(f"{who} is {row['state']}, its result {result.state}", way_out)
+    wrong = [name for name, value in {**result.metrics, **score}.items() if row.get(name) != value]
+    if wrong:
+        yield Finding(f"{who} differs from its result in {', '.join(wrong)}", way_out)
+    for name, digest in result.files.items():
+        try:
+            if results.sha256_of(_file_of(runs, study, row["run_id"], name)) != digest:
+                yield Finding(f"{who}: {name} is not what was logged (sha256)", way_out)
+        except (MissingRunsError, TrackingError) as error:
+            yield Finding(f"{who}: {name}: {error}", way_out)
+
+
+def _file_of(runs: RunsDir, study: str, run_id: str, name: str) -> Path:
+    return model_file(runs, study, run_id)[1] if name == results.MODEL else artifact(runs, study, run_id, name)
+
+
+def _outcome(runs: RunsDir, conclusion: Conclusion) -> Iterator[Finding]:
+    """Report and export, where they were made, are what the runs give."""
+    study = conclusion.runs.study.name
+    written = runs.reports(study)
+    for name, text in report_texts(conclusion).items():
+        if written.exists() and (not (written / name).exists() or (written / name).read_text() != text):
+            yield Finding(f"{written / name}: not what the runs give", "`doctor --fix` or `report` rebuilds it", "report")  # fmt: skip
+    summary = runs.exports(study) / "summary.json"
+    if not summary.exists():
+        return
+    stored = json.loads(summary.read_bytes())
+    champion = conclusion.champion
+    if champion is None or stored["config"] != champion.finalist.config.to_dict():
+        yield Finding(f"{summary.parent}: its model is not the champion", "`doctor --fix` or `export` writes it anew", "report")  # fmt: skip
+    elif results.sha256_of(summary.parent / "model.keras") != stored["model_sha256"]:
+        yield Finding(f"{summary.parent / 'model.keras'}: not what was exported (sha256)", "`doctor --fix` or `export` writes it anew", "report")  # fmt: skip
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

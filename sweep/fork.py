@@ -1,0 +1,45 @@
+"""Taking over what another study has trained: the trials that this one would train the same, to the bit."""
+
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sweep import results
+from sweep.config import Config
+from sweep.errors import ChangedStudyError
+from sweep.record import RecordedTrial
+from sweep.study import differences
+from sweep.trial import TrialResult
+
+DECIDING = ("data", "seed", "training")  # what, beside its config, decides how a trial is trained
+
+Found = tuple[Config, TrialResult, Callable[[Path], None]]  # what was trained, what came of it, what writes its files
+
+
+def check_alike(name: str, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
+    """Raises ChangedStudyError unless trials of stored study `name` were trained as ours would be; by both identities."""
+    changes = differences({key: theirs[key] for key in DECIDING}, {key: ours[key] for key in DECIDING})
+    if changes:
+        raise ChangedStudyError(
+            f"nothing of study {name!r} can be taken over, its trials were trained otherwise ({'; '.join(changes)}); "
+            "undo that, or leave --fork out"
+        )
+
+
+def found(name: str, trials: Iterable[RecordedTrial], folder: Path) -> Iterator[Found]:
+    """The complete trials of stored study `name`, its results below `folder`, by number. Raises DamagedResultError."""
+    for recorded in trials:
+        if recorded.state != "complete":  # what was pruned was pruned among its peers there
+            continue
+        result = results.load(folder / recorded.trial.key)
+        origin = {**result.provenance, "taken_over_from": f"{name}/{recorded.trial.key}"}
+        copy = partial(_copy, folder / recorded.trial.key, result.files)
+        yield recorded.trial.config, replace(result, provenance=origin), copy
+
+
+def _copy(source: Path, names: Iterable[str], draft: Path) -> None:
+    for name in names:
+        shutil.copyfile(source / name, draft / name)

@@ -1,0 +1,188 @@
+"""Each thing that can be wrong with a study, made wrong by hand, and what the doctor says and does about it."""
+
+import re
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from sweep import results
+from sweep.conclusion import conclude
+from sweep.doctor import diagnose, mend
+from sweep.errors import Interrupted, StudyInUseError
+from sweep.export import export
+from sweep.lock import held
+from sweep.mlflow_store import open_client
+from sweep.report import write_report
+from sweep.runs import model_file, read_runs
+from tests.support import FILES, fake_sweep, tiny_table
+from tests.support import job as study_job
+
+
+@pytest.fixture
+def job(runs):
+    """The tiny study, run, reported and exported."""
+    done = fake_sweep(runs, files=FILES)
+    conclusion = conclude(read_runs(runs, "tiny"))
+    write_report(conclusion, runs.reports("tiny"))
+    export(conclusion, runs)
+    return done
+
+
+def findings(job):
+    return [finding.what for finding in diagnose(job).findings]
+
+
+def change(db, *statement):
+    with closing(sqlite3.connect(db)) as connection, connection:
+        assert connection.execute(*statement).rowcount == 1
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def one_run(job, phase="search"):
+    """A complete run of a phase."""
+    frame = read_runs(job.runs, "tiny").frame
+    return frame[(frame["phase"] == phase) & (frame["state"] == "complete")].iloc[0]
+
+
+def test_a_study_that_ran_to_its_end_is_sound(job):
+    diagnosis = diagnose(job)
+    assert diagnosis.findings == []
+    assert diagnosis.n_trials == diagnosis.n_runs == len(read_runs(job.runs, "tiny").frame)
+
+
+def test_a_study_at_work_is_left_alone(job):
+    with held(job.runs.results("tiny") / ".lock"), pytest.raises(StudyInUseError):
+        diagnose(job)
+
+
+def test_a_trial_that_was_cut_off_waits_to_be_continued(runs):
+    countdown = iter(range(4))
+    with pytest.raises(Interrupted):
+        fake_sweep(runs, is_interrupted=lambda: next(countdown, None) is None)
+    cut = study_job(runs)
+    said = findings(cut)
+    assert "trial-00000 is claimed and has not ended" in said
+    assert any(re.match(r"\d of 4 searched trials are recorded", line) for line in said)
+    fake_sweep(runs)
+    assert findings(cut) == []
+
+
+def test_a_larger_budget_or_more_replicates_are_said_to_be_missing(job):
+    table = tiny_table(search={"trials": 6}, confirmation={"replicates": 3})
+    said = findings(study_job(job.runs, table=table))
+    assert said[0] == "4 of 6 searched trials are recorded"
+    assert [line for line in said[1:] if line.startswith("replicate 3 of ")] == said[1:]
+
+
+@pytest.mark.parametrize("name", [results.RESULT, results.MODEL, results.HISTORY])
+def test_a_flipped_byte_in_a_result_is_named(job, name):
+    flip(job.runs.results("tiny") / "trial-00000" / name)
+    [said] = findings(job)
+    assert re.search(rf"trial-00000.*{re.escape(name)}.*not what was written", said)
+
+
+def test_a_flipped_byte_in_a_tracked_model_is_named(job):
+    run = one_run(job)
+    flip(model_file(job.runs, "tiny", run["run_id"])[1])
+    assert findings(job) == [f"run {run['run_id']} of {run['key']}: model.keras is not what was logged (sha256)"]
+
+
+def test_an_artifact_that_is_gone_is_named(job):
+    run = one_run(job)
+    (job.runs.artifacts("tiny") / run["run_id"] / "artifacts" / results.CURVES).unlink()
+    [said] = findings(job)
+    assert said.startswith(f"run {run['run_id']} of {run['key']}: curves.png: ")
+
+
+def test_a_value_that_differs_between_record_and_result_is_named(job):
+    run = one_run(job)
+    change(
+        job.runs.optuna_db,
+        "UPDATE trial_values SET value = value + 1e-9 WHERE trial_id = (SELECT trial_id FROM trials JOIN studies USING (study_id)"
+        " WHERE study_name = 'tiny' AND number = ?)",
+        (int(run["trial"]),),
+    )
+    [said] = findings(job)
+    assert said.startswith(f"{run['key']} has the value {run['val_accuracy'] + 1e-9} in the record")
+
+
+def test_a_metric_that_differs_between_result_and_run_is_named(job):
+    run = one_run(job)
+    change(job.runs.mlflow_db, "UPDATE latest_metrics SET value = 0.5 WHERE run_uuid = ? AND key = 'val_loss'", (run["run_id"],))  # fmt: skip
+    assert findings(job) == [f"run {run['run_id']} of {run['key']} differs from its result in val_loss"]
+
+
+def test_a_missing_run_is_written_anew(job):
+    run = one_run(job)
+    open_client(job.runs).delete_run(run["run_id"])
+    diagnosis = diagnose(job)
+    assert diagnosis.findings[0].what == f"1 trials have no run in MLflow: {run['key']}"
+    mend(job, diagnosis.findings)
+    assert findings(job) == []
+
+
+def test_a_half_written_run_is_completed(job):
+    run = one_run(job, "confirm")
+    open_client(job.runs).update_run(run["run_id"], status="RUNNING")
+    diagnosis = diagnose(job)
+    assert f"1 runs are half written: {run['run_id']}" in [finding.what for finding in diagnosis.findings]
+    mend(job, diagnosis.findings)
+    assert findings(job) == []
+
+
+def test_a_doubled_run_and_a_run_of_no_trial_are_named(job):
+    client, run = open_client(job.runs), one_run(job)
+    experiment = client.get_experiment_by_name("tiny").experiment_id
+    tags = client.get_run(run["run_id"]).data.tags
+    for key in (run["key"], "trial-00099"):
+        client.set_terminated(client.create_run(experiment, tags={**tags, "key": key}).info.run_id)
+    said = findings(job)
+    assert f"{run['key']} has 2 runs in MLflow" in said
+    assert "trial-00099 has a run in MLflow, and is not recorded as ended" in said
+
+
+def test_drafts_are_removed_and_strangers_are_named(job):
+    folder = job.runs.results("tiny")
+    (folder / ".trial-00003.4711").mkdir()
+    (folder / "trial-00099").mkdir()
+    diagnosis = diagnose(job)
+    assert len(diagnosis.findings) == 2
+    mend(job, diagnosis.findings)
+    assert findings(job) == [f"{folder / 'trial-00099'}: a result of no recorded trial"]
+
+
+def test_a_report_or_an_export_that_was_changed_is_written_anew(job):
+    report, model = job.runs.reports("tiny") / "conclusion.md", job.runs.exports("tiny") / "model.keras"
+    report.write_text(report.read_text().replace("0.9", "1.0"))
+    flip(model)
+    diagnosis = diagnose(job)
+    assert [finding.what for finding in diagnosis.findings] == [
+        f"{report}: not what the runs give",
+        f"{model}: not what was exported (sha256)",
+    ]
+    mend(job, diagnosis.findings)
+    assert findings(job) == []
+
+
+def test_an_export_of_another_than_the_champion_is_written_anew(job):
+    summary = job.runs.exports("tiny") / "summary.json"
+    summary.write_text(summary.read_text().replace('"dropout": ', '"dropout": 9'))
+    diagnosis = diagnose(job)
+    assert [finding.what for finding in diagnosis.findings] == [f"{summary.parent}: its model is not the champion"]
+    mend(job, diagnosis.findings)
+    assert findings(job) == []
+
+
+@pytest.mark.parametrize("db", ["optuna_db", "mlflow_db"])
+def test_a_damaged_database_is_named_before_anything_else(job, db):
+    path = getattr(job.runs, db)
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + bytes(4096) + content[8192:])
+    [said] = findings(job)
+    assert said.startswith(f"{path}: damaged: ")
