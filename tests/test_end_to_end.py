@@ -18,6 +18,7 @@ from sweep.layout import RunsDir
 from sweep.results import sha256_of
 from sweep.runs import read_runs
 from sweep.study import Data
+from tests.faults.engine import EPOCH_S
 from tests.support import STUDY, write_tiny_data
 
 ROOT = Path(__file__).parents[1]
@@ -145,12 +146,16 @@ def test_the_same_command_again_starts_no_worker(finished):
     assert again.stdout == first.stdout
 
 
-@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_it_cleanly_and_the_same_command_continues(study_file, runs, number, exit_code):
-    command = [sys.executable, "-m", "sweep", "run", str(study_file), "--runs-dir", str(runs.root)]
+@pytest.mark.parametrize(
+    ("number", "exit_code", "module"),
+    [(signal.SIGINT, 130, "sweep"), (signal.SIGTERM, 143, "tests.faults.sweep_process")],
+)
+def test_a_signal_ends_it_cleanly_and_the_same_command_continues(study_file, runs, number, exit_code, module):
+    command = [sys.executable, "-m", module, "run", str(study_file), "--runs-dir", str(runs.root)]
     started = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+        command, cwd=ROOT, env={**os.environ, EPOCH_S: "0.3"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
     while not re.search(r" trial \d+ · ", started.stderr.readline()):
         assert started.poll() is None
     os.killpg(started.pid, number)  # as a terminal does: to the workers too
@@ -158,8 +163,25 @@ def test_a_signal_ends_it_cleanly_and_the_same_command_continues(study_file, run
     assert started.returncode == exit_code
     assert stderr.splitlines()[-1] == "interrupted; the same command continues"
     assert "Traceback" not in stderr
-    done = sweep("run", study_file, runs.root)
-    assert done.returncode == 0, done.stderr
+    assert subprocess.run(command, cwd=ROOT, capture_output=True).returncode == 0
     found = read_runs(runs, "tiny")
     assert len(found.searched) == N_TRIALS
     assert found.frame["key"].is_unique
+
+
+def test_the_doctor_finds_it_sound_and_writes_mlflow_anew_where_it_is_gone(finished, tmp_path):
+    folder, first = finished
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    sound = sweep("doctor", copy / "tiny.toml", copy / "mlruns")
+    assert (sound.returncode, sound.stdout.count("agree in every point")) == (0, 1), sound.stdout
+    (copy / "mlruns" / "mlflow.db").unlink()
+    shutil.rmtree(copy / "mlruns" / "artifacts")
+    sick = sweep("doctor", copy / "tiny.toml", copy / "mlruns")
+    assert (sick.returncode, sick.stdout.count("`sync` writes MLflow's runs anew")) == (1, 1)
+    assert sick.stderr == "error: study tiny: 1 findings, listed above\n"
+    mended = sweep("doctor", copy / "tiny.toml", copy / "mlruns", "--fix")
+    assert (mended.returncode, mended.stdout) == (0, sound.stdout), mended.stderr
+    table = r"│.*│"
+    report = sweep("report", copy / "tiny.toml", copy / "mlruns")
+    assert re.findall(table, report.stdout) == re.findall(table, first.stdout)

@@ -1,0 +1,142 @@
+"""The invariants of a finished study, read from its databases and files by SQL alone: nothing of `sweep` is asked."""
+
+import hashlib
+import json
+import sqlite3
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from tests.faults.driver import Sweep
+
+STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
+STATUSES = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
+N_TRIALS = 6  # five searched and a baseline
+LASTING = ("state", "history", "metrics", "best_epoch", "params_count", "files")  # of a result, whoever trained it when
+
+
+def check(sweep: Sweep, reference: dict[str, dict[str, Any]] | None = None) -> dict[str, dict[str, Any]]:
+    """Assert every invariant; the results by config and phase, to be a reference for others."""
+    recorded, runs = _recorded(sweep.runs.optuna_db), _runs(sweep.runs.mlflow_db)
+    folder = sweep.runs.results("tiny")
+    assert _integrity(sweep.runs.optuna_db) == _integrity(sweep.runs.mlflow_db) == "ok"
+
+    # the budget is met exactly, nothing is left open
+    assert sum(key.startswith("trial") for key in recorded) == N_TRIALS
+    assert {row["state"] for row in recorded.values()} <= STATES.keys()
+    configs = Counter((row["phase"], json.dumps(row["config"]), row["replicate"]) for row in recorded.values())
+    assert set(configs.values()) == {1}, "a config was trained twice"
+
+    # trials and runs are one to one, with equal states and values
+    assert Counter(run["key"] for run in runs if run["phase"] != "study") == dict.fromkeys(recorded, 1)
+    assert [run["status"] for run in runs if run["phase"] == "study"] == ["FINISHED"]
+    found = {}
+    for run in runs:
+        if run["phase"] == "study":
+            continue
+        row, result = recorded[run["key"]], _result(folder / run["key"])
+        state = STATES[row["state"]]
+        assert (run["state"], run["status"], result["state"]) == (state, STATUSES[state], state), run["key"]
+        if state == "complete":
+            assert row["value"] == result["metrics"]["val_accuracy"] == run["metrics"]["val_accuracy"]
+        assert run["n_points"] == 4 * len(result["history"]), f"{run['key']}: its curves are not whole"
+        score = folder / run["key"] / "score.json"
+        assert score.exists() == ("test_accuracy" in run["metrics"]) == (row["phase"] == "confirm")
+        _check_artifacts(sweep.runs.artifacts("tiny"), run, result["files"])
+        found[json.dumps([row["phase"], row["config"], row["replicate"]])] = {k: result[k] for k in LASTING}
+
+    # no draft, no folder of nobody
+    assert {path.name for path in folder.iterdir() if path.is_dir()} == recorded.keys()
+    assert not [path for path in folder.rglob(".*") if path.name != ".lock"]
+
+    # what was said to have ended has ended so
+    states = {run["name"]: run.get("state") for run in runs}
+    for label, state in sweep.acknowledged:
+        assert states[label] == state, f"{label} was said to be {state}"
+
+    if reference is not None:
+        assert found.keys() >= {key for key in reference if json.loads(key)[0] != "confirm"}
+        for key in found.keys() & reference.keys():
+            if found[key]["state"] == reference[key]["state"]:  # who is pruned depends on who came first
+                assert found[key] == reference[key]
+    return found
+
+
+def rows_written(sweep: Sweep) -> dict[str, int]:
+    """How many rows each table of both databases holds."""
+    counts = {}
+    for db in (sweep.runs.optuna_db, sweep.runs.mlflow_db):
+        with closing(_open(db)) as connection:
+            tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            for table in tables:
+                counts[f"{db.name}:{table}"] = connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0]
+    return counts
+
+
+def _open(db: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{db}?mode=ro", uri=True)
+
+
+def _integrity(db: Path) -> str:
+    with closing(_open(db)) as connection:
+        return str(connection.execute("PRAGMA integrity_check").fetchone()[0])
+
+
+def _recorded(db: Path) -> dict[str, dict[str, Any]]:
+    """Optuna's trials by our key."""
+    query = """
+        SELECT trials.number, trials.state, trial_values.value, trial_user_attributes.value_json
+        FROM trials
+        LEFT JOIN trial_values USING (trial_id)
+        JOIN trial_user_attributes ON trial_user_attributes.trial_id = trials.trial_id AND key = 'trial'
+    """
+    recorded = {}
+    with closing(_open(db)) as connection:
+        for number, state, value, attribute in connection.execute(query):
+            lasting = json.loads(attribute)
+            kind = "trial" if lasting["replicate"] is None else "replicate"
+            recorded[f"{kind}-{number:05d}"] = {**lasting, "state": state, "value": value}
+    return recorded
+
+
+def _runs(db: Path) -> list[dict[str, Any]]:
+    """MLflow's runs that are not deleted: id, name, status, tags, last metrics, number of points of curves, models."""
+    with closing(_open(db)) as connection:
+        runs = []
+        for run_id, name, status in connection.execute(
+            "SELECT run_uuid, name, status FROM runs WHERE lifecycle_stage = 'active'"
+        ):
+            tags = dict(connection.execute("SELECT key, value FROM tags WHERE run_uuid = ?", (run_id,)))
+            metrics = dict(connection.execute("SELECT key, value FROM latest_metrics WHERE run_uuid = ?", (run_id,)))
+            (n_points,) = connection.execute(
+                "SELECT count(*) FROM metrics WHERE run_uuid = ? AND key LIKE 'epoch/%'", (run_id,)
+            ).fetchone()
+            models = connection.execute(
+                "SELECT model_id, status FROM logged_models WHERE source_run_id = ?", (run_id,)
+            ).fetchall()
+            assert [model_status for _, model_status in models] in ([], [2]), "a model is not READY, or there are two"
+            runs.append(
+                {**tags, "id": run_id, "name": name, "status": status, "metrics": metrics, "n_points": n_points,
+                 "model": models[0][0] if models else None}
+            )  # fmt: skip
+        return runs
+
+
+def _result(folder: Path) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads((folder / "result.json").read_text())["content"]
+    for name, digest in result["files"].items():
+        assert _sha256(folder / name) == digest, f"{folder / name} is not what was written"
+    return result
+
+
+def _check_artifacts(artifacts: Path, run: dict[str, Any], files: dict[str, str]) -> None:
+    for name, digest in files.items():
+        path = artifacts / run["id"] / "artifacts" / name
+        if name == "model.keras":
+            path = artifacts / "models" / run["model"] / "artifacts" / "data" / name
+        assert _sha256(path) == digest, f"{path} is not what was written"
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,86 @@
+"""Kill at every named point of the write protocol, and then the same command: nothing lost, doubled or left open."""
+
+import random
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.faults.checker import check, rows_written
+from tests.faults.driver import ROOT, Sweep
+
+POINTS = sorted(
+    {
+        point
+        for path in (ROOT / "sweep").rglob("*.py")
+        for point in re.findall(r'failpoint\("([a-z_.]+)"\)', path.read_text())
+    }
+)
+SHORT = ["record.told", "track.created"]  # in `make test`
+ONLY_AFTER_A_CRASH = {"record.restarted"}
+PAIRS = random.Random(2019).sample([(a, b) for a in POINTS for b in POINTS], 50)
+
+
+@pytest.fixture(scope="session")
+def reference(tmp_path_factory, migrated):
+    """The results of a sweep that nothing happens to."""
+    sweep = Sweep.new(tmp_path_factory.mktemp("reference") / "sweep", migrated)
+    assert sweep.run() == 0, sweep.history[-1]
+    before = rows_written(sweep)
+    assert sweep.run() == 0
+    assert rows_written(sweep) == before, "a finished study was written to"
+    return check(sweep)
+
+
+@pytest.fixture
+def sweep(tmp_path, migrated):
+    return Sweep.new(tmp_path / "sweep", migrated)
+
+
+def crash(sweep: Sweep, point: str, hit: int = 1) -> None:
+    """Kill at `point`, after a first crash where the point is one of recovery."""
+    if point in ONLY_AFTER_A_CRASH:
+        sweep.kill_at("worker.epoch")  # a worker's death restarts its trial
+        sweep.kill_at("record.tell")
+    exit_code = sweep.kill_at(point, hit)
+    assert sweep.mark.exists(), f"{point} was not reached:\n{sweep.history[-1]}"
+    is_in_worker = point.startswith(("worker.", "result."))
+    assert exit_code == (0 if is_in_worker else -signal.SIGKILL), sweep.history[-1]
+
+
+def finish(sweep: Sweep) -> None:
+    assert sweep.run() == 0, sweep.history[-1]
+    assert sweep.run("doctor") == 0, sweep.history[-1]
+
+
+@pytest.mark.parametrize(
+    "point", [point if point in SHORT else pytest.param(point, marks=pytest.mark.faults) for point in POINTS]
+)
+def test_a_kill_at_any_point_costs_nothing(sweep, reference, point):
+    crash(sweep, point)
+    finish(sweep)
+    check(sweep, reference)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("point", POINTS)
+def test_a_kill_at_a_later_hit_costs_nothing(sweep, reference, point):
+    sweep.kill_at(point, hit=3)
+    finish(sweep)
+    check(sweep, reference)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(("first", "second"), PAIRS)
+def test_two_kills_in_a_row_cost_nothing(sweep, reference, first, second):
+    sweep.kill_at(first)
+    sweep.kill_at(second)
+    finish(sweep)
+    check(sweep, reference)
+
+
+def test_there_are_points_enough_and_each_stands_once():
+    assert len(POINTS) >= 25
+    texts = [path.read_text() for path in Path(ROOT / "sweep").rglob("*.py")]
+    assert all(sum(text.count(f'failpoint("{point}")') for text in texts) == 1 for point in POINTS)

@@ -1,0 +1,85 @@
+"""A battery that cannot fail proves nothing: each guard of the write protocol is taken out, and a test has to see it."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tests.faults.driver import ROOT
+
+pytestmark = pytest.mark.faults
+
+# What is taken out: file, text, what stands there instead, and the tests that have to see it.
+MUTATIONS = {
+    "files are not synced": (
+        "results.py", "for path in (*written, draft / RESULT, draft):", "for path in ():", "tests/test_results.py",
+    ),
+    "a folder's name is not synced": (
+        "results.py", "    _sync(folder.parent)\n", "", "tests/test_results.py",
+    ),
+    "a score is not synced": (
+        "results.py", "    _sync(draft)\n", "", "tests/test_results.py",
+    ),
+    "a result is written under its own name": (
+        "results.py", 'draft = folder.with_name(f".{folder.name}.{os.getpid()}")', "draft = folder", "tests/test_results.py",
+    ),
+    "files are not checked": (
+        "results.py", "if found[name] != digest:", "if False:", "tests/test_results.py",
+    ),
+    "sealed files are not checked": (
+        "results.py", "if _seal(content) != text:", "if False:", "tests/test_results.py",
+    ),
+    "a finished training is not looked for": (
+        "recover.py", "result = results.find(folder / trial.key)", "result = None", "tests/test_coordinator.py",
+    ),
+    "trials that were cut off are forgotten": (
+        "recover.py", "for trial in record.unfinished():", "for trial in []:", "tests/test_coordinator.py",
+    ),
+    "told without a claim's key": (
+        "record.py", "len(self.trials), phase=phase", "0, phase=phase", "tests/test_coordinator.py",
+    ),
+    "a run is written again": (
+        "track.py", "        if trial.key in self._finished:\n            return\n", "", "tests/test_track.py",
+    ),
+    "a run that was cut off is not found": (
+        "track.py", "self._cut_off.get(trial.key) or", "", "tests/test_track.py",
+    ),
+    "a half-written run is read": (
+        "runs.py", 'if run.info.status != "RUNNING"]', "]", "tests/test_track.py",
+    ),
+    "two coordinators": (
+        "lock.py", "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass", "tests/test_coordinator.py",
+    ),
+    "what could not be tracked is dropped": (
+        "tracker.py", "return self._waiting[0] if", "", "tests/test_tracker.py",
+    ),
+    "a model is loaded unseen": (
+        "model.py", "strange = sorted(set(_strange_classes(", "strange = sorted(set() and set(_strange_classes(", "tests/test_model.py",
+    ),
+    "a worker's death is its trial's end": (
+        "recover.py", "if n_deaths < MAX_DEATHS:", "if False:", "tests/test_loop.py",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS)
+def test_a_guard_that_is_taken_out_is_missed(tmp_path, mutation):
+    name, text, instead, tests = MUTATIONS[mutation]
+    for folder in ("sweep", "tests", "studies"):
+        shutil.copytree(
+            ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "results", ".site")
+        )
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    path = tmp_path / "sweep" / name
+    assert path.read_text().count(text) == 1, f"{name} no longer says: {text}"
+    path.write_text(path.read_text().replace(text, instead))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", tests],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 1, f"nothing saw that {mutation}:\n{done.stdout[-2000:]}"
+    assert " failed" in done.stdout
