@@ -6,10 +6,10 @@ RUN = .venv/bin/python -m
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup sweep report export ui test check bench format lock clean
+.PHONY: help setup sweep report export ui test test-faults check bench format lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "STUDY=studies/x.toml selects a study (default: $(STUDY))"
 
@@ -30,6 +30,9 @@ ui: setup ## browse the runs in MLflow on http://127.0.0.1:5000
 test: setup ## run the tests
 	$(RUN) pytest
 
+test-faults: setup ## kill, starve and damage sweeps at every point; half an hour
+	$(RUN) pytest -m faults
+
 check: setup ## check format, lint and types; changes nothing
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
@@ -37,6 +40,7 @@ check: setup ## check format, lint and types; changes nothing
 
 bench: setup tests/bench/.site ## compare with what people use, on an idle machine; hours
 	$(RUN) tests.bench.bench
+	$(RUN) tests.bench.whole_study
 	$(RUN) tests.bench.scaling
 	$(RUN) tests.bench.loop_cost
 

@@ -28,10 +28,10 @@ from sweep.execute.fake import FakeExecutor
 from sweep.layout import RunsDir
 from sweep.loop import run_trials
 from sweep.provenance import provenance
+from sweep.record import Record
 from sweep.runs import read_runs
 from sweep.sources import SearchSource
 from sweep.study import Study, parse_study
-from sweep.suggest import Record
 from sweep.track import Projection, Tracked
 from sweep.trial import EpochReport, Event, Trial, TrialResult, WorkerDied
 from tests.bench.configs import STUDY

@@ -58,7 +58,7 @@ def measure(
     spec = Data(validation_rows=1000, train_rows=n_rows, test_rows=100)
     data = prepare(read(spec, Path()), spec, SPLIT_SEED, root / "cache")
     options = WorkerOptions(
-        data=data, training=Training(max_epochs=EPOCHS), results=root / "results", logs=root / "logs"
+        data=data, training=Training(max_epochs=EPOCHS), results=root / "results", logs=root / "logs", provenance={}
     )
     executor = LocalExecutor(options, n_workers, trials_per_worker)
     left = [_trial(number, config) for number, config in enumerate(default(n_trials))]
