@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from tests.bench.configs import ConfigTable
 from tests.bench.contender import Stamps
@@ -41,36 +41,23 @@ class ContenderFailed(Exception):
         self.exit_code = exit_code
 
 
+F = TypeVar("F", Figures, SearchFigures)
+
+
 @dataclass(frozen=True)
-class Outcome:
-    """One run of one contender over given configs: what was measured from outside, what it stamped, what follows."""
+class Outcome(Generic[F]):
+    """One run of one contender: what was measured from outside, what it stamped, and the figures that follow."""
 
     contender: str
     measured: Measured
     trials: list[Stamps]
-    figures: Figures
+    figures: F
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class SearchOutcome:
-    """One search by one contender."""
-
-    contender: str
-    measured: Measured
-    trials: list[Stamps]
-    figures: SearchFigures
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-AnyOutcome = TypeVar("AnyOutcome", Outcome, SearchOutcome)
-
-
-def run(contender: str, configs: list[ConfigTable], epochs: int, n_workers: int) -> Outcome:
+def run(contender: str, configs: list[ConfigTable], epochs: int, n_workers: int) -> Outcome[Figures]:
     """Let `contender` train each config for `epochs`. Raises ContenderFailed."""
     measured, trials, n_at_once = _launch(contender, configs, epochs, 0, n_workers)
     if sorted((t.config, len(t.epoch_ended_at)) for t in trials) != [(i, epochs) for i in range(len(configs))]:
@@ -78,17 +65,17 @@ def run(contender: str, configs: list[ConfigTable], epochs: int, n_workers: int)
     return Outcome(contender, measured, trials, figures(trials, n_at_once, measured, configs, epochs))
 
 
-def search(contender: str, n_trials: int, max_epochs: int, n_workers: int) -> SearchOutcome:
+def search(contender: str, n_trials: int, max_epochs: int, n_workers: int) -> Outcome[SearchFigures]:
     """Let `contender` search the default space. Raises ContenderFailed."""
     measured, trials, _ = _launch(contender, [], max_epochs, n_trials, n_workers)
-    return SearchOutcome(contender, measured, trials, search_figures(trials, measured))
+    return Outcome(contender, measured, trials, search_figures(trials, measured))
 
 
 def alternate(
-    contenders: list[str], repeats: int, run: Callable[[str], AnyOutcome], say: Callable[[str], None]
-) -> dict[str, list[AnyOutcome]]:
+    contenders: list[str], repeats: int, run: Callable[[str], Outcome[F]], say: Callable[[str], None]
+) -> dict[str, list[Outcome[F]]]:
     """Run A B C D, A B C D, ...: what the machine does meanwhile meets all alike. One that is not installed is left out."""
-    runs: dict[str, list[AnyOutcome]] = {contender: [] for contender in contenders}
+    runs: dict[str, list[Outcome[F]]] = {contender: [] for contender in contenders}
     for repeat in range(1, repeats + 1):
         for contender in list(runs):
             try:

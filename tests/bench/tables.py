@@ -5,10 +5,10 @@ from statistics import fmean
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench.run import Outcome, SearchOutcome
-from tests.bench.summary import Spread, ratios, same_accuracy, spread
+from tests.bench.run import Outcome
+from tests.bench.summary import Figures, SearchFigures, Spread, ratios, same_accuracy, spread
 
-Runs = dict[str, list[Outcome]]  # contender -> its runs, one for each repeat
+Runs = dict[str, list[Outcome[Figures]]]  # contender -> its runs, one for each repeat
 
 
 def print_figures(console: Console, title: str, runs: Runs) -> None:
@@ -69,7 +69,7 @@ def print_ratios(console: Console, title: str, runs: Runs) -> None:
         console.print(f"[bold red]VOID COMPARISON[/] {title}: {line}")
 
 
-def print_searches(console: Console, title: str, runs: dict[str, list[SearchOutcome]]) -> None:
+def print_searches(console: Console, title: str, runs: dict[str, list[Outcome[SearchFigures]]]) -> None:
     """Each contender's searches, mean and range over repeats, and ours over it within each repeat."""
     headings = (
         "contender",

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -70,8 +71,8 @@ def measure(
             elif isinstance(result := executor.wait(1.0), TrialResult):
                 shutil.rmtree(options.results / result.key)
                 n_done = len(workers) + 1
-                workers.append((n_done, *_held_mb(executor.pids)))
-                coordinator.append((n_done, *_held_mb([os.getpid()])))
+                workers.append((n_done, _mean_mb(pss_kb, executor.pids), _mean_mb(rss_kb, executor.pids)))
+                coordinator.append((n_done, _mean_mb(pss_kb, [os.getpid()]), _mean_mb(rss_kb, [os.getpid()])))
     finally:
         executor.close()
     return workers, coordinator
@@ -81,8 +82,8 @@ def _trial(number: int, config: Config) -> Trial:
     return Trial(number=number, phase="search", config=config, seed=number)
 
 
-def _held_mb(pids: list[int]) -> tuple[float, float]:
-    return tuple(MB * sum(map(of, pids)) / len(pids) for of in (pss_kb, rss_kb))  # type: ignore[return-value]
+def _mean_mb(of: Callable[[int], int], pids: list[int]) -> float:
+    return MB * sum(map(of, pids)) / len(pids)
 
 
 def show(workers: list[Sample], coordinator: list[Sample], n_workers: int, trials_per_worker: int) -> None:

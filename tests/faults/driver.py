@@ -9,44 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sweep.layout import RunsDir
-from tests.support import write_tiny_data
+from tests import support
 
-ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 60  # a command that takes longer hangs
 
 # Chance decides the configs, so that every order of events ends with the same ones.
-STUDY = """
-name = "tiny"
-seed = 7
-
-[data]
-source = "tiny.npz"
-validation_rows = 100
-
-[space]
-hidden_layers = {choice = [1, 2]}
-units = {int = [4, 32]}
-dropout = {float = [0.0, 0.5]}
-batch_size = {choice = [32, 64]}
-
-[training]
-max_epochs = 4
-
-[search]
-trials = 5
-workers = 2
-sampler = "random"
-pruner = {kind = "halving", rungs = [1, 2], reduction_factor = 3}
-
-[confirmation]
-replicates = 2
-
-[[baselines]]
-name = "by hand"
-units = [16, 8]
-dropout = 0.5
-batch_size = 64
-"""
+STUDY = support.STUDY.replace("trials = 4\n", 'trials = 5\nsampler = "random"\n')
 
 
 @dataclass
@@ -57,10 +25,10 @@ class Sweep:
     history: list[str] = field(default_factory=list)  # stderr of each command, in order
 
     @classmethod
-    def new(cls, folder: Path, migrated: RunsDir, study: str = STUDY) -> "Sweep":
+    def new(cls, folder: Path, migrated: RunsDir) -> "Sweep":
         folder.mkdir(parents=True)
-        write_tiny_data(folder)
-        (folder / "tiny.toml").write_text(study)
+        support.write_tiny_data(folder)
+        (folder / "tiny.toml").write_text(STUDY)
         shutil.copytree(migrated.root, folder / "mlruns")
         return cls(folder)
 
@@ -79,7 +47,7 @@ class Sweep:
         arguments = [command, str(self.folder / "tiny.toml"), "--runs-dir", str(self.runs.root), *options]
         return subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
-            cwd=ROOT,
+            cwd=support.ROOT,
             env={**os.environ, "SWEEP_FAILPOINT_MARK": str(self.mark), **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

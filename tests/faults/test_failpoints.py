@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.checker import check, rows_written
-from tests.faults.driver import ROOT, Sweep
+from tests.faults.driver import Sweep
+from tests.support import ROOT
 
 POINTS = sorted(
     {
@@ -38,12 +39,12 @@ def sweep(tmp_path, migrated):
     return Sweep.new(tmp_path / "sweep", migrated)
 
 
-def crash(sweep: Sweep, point: str, hit: int = 1) -> None:
+def crash(sweep: Sweep, point: str) -> None:
     """Kill at `point`, after a first crash where the point is one of recovery."""
     if point in ONLY_AFTER_A_CRASH:
         sweep.kill_at("worker.epoch")  # a worker's death restarts its trial
         sweep.kill_at("record.tell")
-    exit_code = sweep.kill_at(point, hit)
+    exit_code = sweep.kill_at(point)
     assert sweep.mark.exists(), f"{point} was not reached:\n{sweep.history[-1]}"
     is_in_worker = point.startswith(("worker.", "result."))
     assert exit_code == (0 if is_in_worker else -signal.SIGKILL), sweep.history[-1]

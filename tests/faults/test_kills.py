@@ -11,12 +11,13 @@ import pytest
 
 from tests.faults.checker import check
 from tests.faults.driver import Sweep
+from tests.faults.engine import EPOCH_S
 
 pytestmark = pytest.mark.faults
 
 N_KILLS, N_REAL_KILLS, N_SIGNALS = 100, 5, 30
 KILLS_A_SWEEP = 4
-PACE = {"SWEEP_TEST_EPOCH_S": "0.05"}  # a sweep then takes some seconds, most of them outside start-up
+PACE = {EPOCH_S: "0.05"}  # a sweep then takes some seconds, most of them outside start-up
 
 
 def workers_of(pid: int) -> list[int]:

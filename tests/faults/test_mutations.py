@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.faults.driver import ROOT
+from tests.support import ROOT
 
 pytestmark = pytest.mark.faults
 

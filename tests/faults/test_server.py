@@ -11,12 +11,13 @@ from sweep.layout import RunsDir
 from sweep.runs import read_runs
 from tests.faults.checker import N_TRIALS
 from tests.faults.driver import Sweep
+from tests.faults.engine import EPOCH_S
 from tests.support import mlflow_server
 
 pytestmark = pytest.mark.faults
 
 N_KILLS, KILLS_A_SWEEP = 20, 5
-PACE = {"SWEEP_TEST_EPOCH_S": "0.5"}
+PACE = {EPOCH_S: "0.5"}
 
 
 @pytest.mark.parametrize("number", range(N_KILLS // KILLS_A_SWEEP))

@@ -12,13 +12,14 @@ import pytest
 
 from tests.faults.checker import check
 from tests.faults.driver import Sweep
+from tests.faults.engine import EPOCH_S
 from tests.faults.test_failpoints import POINTS
 
 pytestmark = pytest.mark.faults
 
 N_DISKS, N_STORMS, N_FLIPS = 20, 20, 100
 STORAGE, TRACKING = 4, 3  # exit codes
-PACE = {"SWEEP_TEST_EPOCH_S": "0.05"}
+PACE = {EPOCH_S: "0.05"}
 
 
 @pytest.fixture
