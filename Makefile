@@ -31,7 +31,7 @@ test: setup ## run the tests
 	$(RUN) pytest
 
 test-faults: setup ## kill, starve and damage sweeps at every point; half an hour
-	$(RUN) pytest -m faults
+	$(RUN) pytest -m faults -n auto
 
 check: setup ## check format, lint and types; changes nothing
 	$(RUN) ruff format --check .

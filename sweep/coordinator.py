@@ -54,6 +54,7 @@ def run_study(job: Job) -> None:
     Safe to repeat and to kill: what is recorded is not done again. Raises Interrupted when asked to stop.
     """
     folder = job.runs.results(job.study.name)
+    results.open_folder(folder)
     with held(folder / ".lock"):
         search, confirmation = open_records(job)
         tracker = Tracker(partial(_open_projection, job))

@@ -102,6 +102,7 @@ def read(spec: Data, base: Path) -> "_DataSet":
     path = base / spec.source
     if not path.is_file():
         raise InvalidDataError(f"{path}: no such file; data.source is 'mnist' or a path relative to the study file")
+    _check_size(path)
     match path.suffix:
         case ".npz":
             return _checked(_read_npz(path), path)
@@ -226,6 +227,33 @@ def _read_mnist() -> _DataSet:
         if hashlib.sha256(_bytes_of(found[name])).hexdigest() != digest:
             raise InvalidDataError(f"the embedded mnist.npz is damaged: {name} has another sha256; restore it from git")
     return _DataSet("mnist", **found)
+
+
+def _check_size(path: Path) -> None:
+    """Raises InvalidDataError where a file unpacks to more than half of the memory: a few bytes can stand for terabytes."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    unpacked = _unpacked_bytes(path)
+    if unpacked > memory / 2:
+        raise InvalidDataError(
+            f"{path}: unpacks to {unpacked / 2**30:,.1f} GiB, more than half of this machine's memory of "
+            f"{memory / 2**30:,.1f} GiB; keep fewer rows, or smaller numbers such as uint8"
+        )
+
+
+def _unpacked_bytes(path: Path) -> int:
+    """What a file's own directory says it holds; 0 where that cannot be read, which reading it then reports."""
+    try:
+        if path.suffix == ".npz":
+            with zipfile.ZipFile(path) as archive:
+                return sum(member.file_size for member in archive.infolist())
+        if path.suffix == ".parquet":
+            from pyarrow import parquet
+
+            metadata = parquet.read_metadata(path)
+            return int(metadata.num_rows * metadata.num_columns * 8)  # as float64
+        return path.stat().st_size
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return 0
 
 
 def _read_npz(path: Path) -> _DataSet:

@@ -24,6 +24,7 @@ from sweep.study import Study
 from sweep.trial import Logs, TrialResult
 
 Remedy = Literal["drafts", "sync", "report"]
+Ended = tuple[TrialResult, Logs | None]  # a result, and the score of a replicate that has one
 CONTINUE = "the same `run` command continues"
 
 
@@ -54,9 +55,11 @@ def diagnose(job: Job) -> Diagnosis:
         records = open_records(job)
         search, confirmation = records
         findings = [*_budget(job.study, search, confirmation), *_strangers(records, folder)]
-        ended: dict[str, tuple[TrialResult, Logs]] = {}
+        ended: dict[str, Ended] = {}
         for record in records:
-            findings += _results(job, record, folder, ended)
+            read, damaged = _read(record, folder)
+            findings += [*damaged, *_results(job, record, read)]
+            ended |= read
         try:
             found = read_runs(job.runs, job.study.name)
         except (MissingRunsError, TrackingError) as error:
@@ -66,7 +69,7 @@ def diagnose(job: Job) -> Diagnosis:
         findings += _runs(found, told)
         for row in found.frame.to_dict("records"):
             if row["key"] in ended:
-                findings += _run(job.runs, job.study.name, row, *ended[row["key"]])
+                findings += _run(job.runs, job.study.name, row, ended[row["key"]])
         if not findings:  # else report and export are made from what does not hold
             findings += _outcome(job.runs, conclude(found))
         return Diagnosis(len(ended), len(found.frame), findings)
@@ -138,21 +141,32 @@ def _strangers(records: tuple[Record, ...], folder: Path) -> Iterator[Finding]:
             yield Finding(f"{path}: a result of no recorded trial", "remove it, or restore optuna.db from a copy")
 
 
-def _results(job: Job, record: Record, folder: Path, ended: dict[str, tuple[TrialResult, Logs]]) -> Iterator[Finding]:
-    """Every ended trial has its result, unharmed, and the record says the same; puts what was read into `ended`."""
+def _read(record: Record, folder: Path) -> tuple[dict[str, Ended], list[Finding]]:
+    """What every trial that has ended has left, by key, and which of it is damaged."""
+    ended: dict[str, Ended] = {}
+    damaged = []
     for key, recorded in record.trials.items():
         if recorded.state is None:
             continue
         try:
-            result, score = results.load(folder / key), results.load_score(folder / key)
+            ended[key] = results.load(folder / key), results.load_score(folder / key)
         except DamagedResultError as error:
-            yield Finding(str(error), "its run in MLflow is not touched")
-            continue
-        ended[key] = result, score or {}
+            damaged.append(Finding(str(error), "its run in MLflow is not touched"))
+    return ended, damaged
+
+
+def _results(job: Job, record: Record, ended: dict[str, Ended]) -> Iterator[Finding]:
+    """Every result says what the record says, and what has to be scored is."""
+    restore = "restore optuna.db or the folder from a copy"
+    for key, (result, score) in ended.items():
+        recorded = record.trials[key]
+        value = record.objective_of(result)
         if (result.state, result.key) != (recorded.state, key):
-            yield Finding(f"{key} is {recorded.state} in the record, its result is {result.state} ({result.key})", "restore optuna.db or the folder from a copy")  # fmt: skip
-        elif recorded.state == "complete" and recorded.value != record.objective_of(result):
-            yield Finding(f"{key} has the value {recorded.value} in the record, {record.objective_of(result)} in its result", "restore optuna.db or the folder from a copy")  # fmt: skip
+            yield Finding(
+                f"{key} is {recorded.state} in the record, its result is {result.state} ({result.key})", restore
+            )
+        elif recorded.state == "complete" and recorded.value != value:
+            yield Finding(f"{key} has the value {recorded.value} in the record, {value} in its result", restore)
         if recorded.trial.phase == "confirm" and result.state == "complete" and job.data.facts.n_test and score is None:
             yield Finding(f"{key} is not scored on the test split", CONTINUE)
 
@@ -174,12 +188,13 @@ def _runs(found: StudyRuns, told: set[str]) -> Iterator[Finding]:
             yield Finding(f"{key} has a run in MLflow, and is not recorded as ended", "delete it there, or restore optuna.db")  # fmt: skip
 
 
-def _run(runs: RunsDir, study: str, row: dict[Any, Any], result: TrialResult, score: Logs) -> Iterator[Finding]:
+def _run(runs: RunsDir, study: str, row: dict[Any, Any], ended: Ended) -> Iterator[Finding]:
     """One run says what its trial's result says, and its files are those of the result, to the byte."""
+    result, score = ended
     who, way_out = f"run {row['run_id']} of {result.key}", "delete the run in MLflow, and `sync` writes it anew"
     if row["state"] != result.state:
         yield Finding(f"{who} is {row['state']}, its result {result.state}", way_out)
-    wrong = [name for name, value in {**result.metrics, **score}.items() if row.get(name) != value]
+    wrong = [name for name, value in {**result.metrics, **(score or {})}.items() if not _is_equal(row.get(name), value)]
     if wrong:
         yield Finding(f"{who} differs from its result in {', '.join(wrong)}", way_out)
     for name, digest in result.files.items():
@@ -188,6 +203,10 @@ def _run(runs: RunsDir, study: str, row: dict[Any, Any], result: TrialResult, sc
                 yield Finding(f"{who}: {name} is not what was logged (sha256)", way_out)
         except (MissingRunsError, TrackingError) as error:
             yield Finding(f"{who}: {name}: {error}", way_out)
+
+
+def _is_equal(tracked: Any, value: float) -> bool:
+    return tracked == value or (value != value and tracked != tracked)  # NaN is NaN
 
 
 def _file_of(runs: RunsDir, study: str, run_id: str, name: str) -> Path:

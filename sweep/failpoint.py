@@ -2,10 +2,12 @@
 
 `SWEEP_FAILPOINT=name:hit:action` acts the hit-th time (counted from 1) that a process reaches the point, and once among all
 processes: it creates the file `SWEEP_FAILPOINT_MARK` first, and does nothing where that exists. Actions: `kill` (SIGKILL to
-itself) and `full` (OSError ENOSPC). Unset, a point costs one comparison.
+itself), `kill_other` (SIGKILL, by a worker to its coordinator, by the coordinator to one of its workers) and `full`
+(OSError ENOSPC). Unset, a point costs one comparison.
 """
 
 import errno
+import multiprocessing
 import os
 import signal
 from collections import Counter
@@ -30,6 +32,11 @@ def failpoint(name: str) -> None:
     match action:
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        case "kill_other":
+            is_worker = multiprocessing.current_process().daemon
+            workers = [child.pid for child in multiprocessing.active_children() if child.pid is not None]
+            for pid in [os.getppid()] if is_worker else workers[:1]:
+                os.kill(pid, signal.SIGKILL)
         case "full":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
         case _:

@@ -16,7 +16,8 @@ from sweep.trial import TrialResult
 
 DECIDING = ("data", "seed", "training")  # what, beside its config, decides how a trial is trained
 
-Found = tuple[Config, TrialResult, Callable[[Path], None]]  # what was trained, what came of it, what writes its files
+Load = Callable[[], tuple[TrialResult, Callable[[Path], None]]]  # what came of a trial, and what writes its files
+Found = tuple[Config, Load]
 
 
 def check_alike(name: str, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
@@ -30,14 +31,17 @@ def check_alike(name: str, theirs: dict[str, Any], ours: dict[str, Any]) -> None
 
 
 def found(name: str, trials: Iterable[RecordedTrial], folder: Path) -> Iterator[Found]:
-    """The complete trials of stored study `name`, its results below `folder`, by number. Raises DamagedResultError."""
+    """The complete trials of stored study `name`, its results below `folder`, by number."""
     for recorded in trials:
-        if recorded.state != "complete":  # what was pruned was pruned among its peers there
-            continue
-        result = results.load(folder / recorded.trial.key)
-        origin = {**result.provenance, "taken_over_from": f"{name}/{recorded.trial.key}"}
-        copy = partial(_copy, folder / recorded.trial.key, result.files)
-        yield recorded.trial.config, replace(result, provenance=origin), copy
+        if recorded.state == "complete":  # what was pruned was pruned among its peers there
+            yield recorded.trial.config, partial(_load, name, folder / recorded.trial.key)
+
+
+def _load(name: str, folder: Path) -> tuple[TrialResult, Callable[[Path], None]]:
+    """Raises DamagedResultError."""
+    result = results.load(folder)
+    origin = {**result.provenance, "taken_over_from": f"{name}/{folder.name}"}
+    return replace(result, provenance=origin), partial(_copy, folder, result.files)
 
 
 def _copy(source: Path, names: Iterable[str], draft: Path) -> None:

@@ -24,6 +24,14 @@ _TAIL = "}\n"
 WAY_OUT = "restore the folder from a copy; if its trial is not recorded yet, remove it and it is trained again"
 
 
+def open_folder(folder: Path) -> None:
+    """Make the folder that result folders go into, on the disk with every folder above it that had to be made."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        _sync(path.parent)
+
+
 def save(folder: Path, result: TrialResult, write_files: Callable[[Path], None]) -> TrialResult:
     """Make `result` durable as `folder`, with the files that `write_files` puts beside it; returns it with their hashes.
 

@@ -58,16 +58,18 @@ class SearchSource(_RecordedSource):
     def take_over(self, found: Iterable[Found]) -> None:
         """Record trials that another study has trained as trials of this one, as far as the budget goes."""
         known = {recorded.trial.config for recorded in self._record.trials.values()}
-        for config, result, files in found:
+        for config, load in found:
             baseline = next((b for b in self._baselines if b.config == config), None)
+            is_wanted = self._n_left > 0 and config not in known and self._study.in_space(config)
+            if baseline is None and not is_wanted:
+                continue
+            result, files = load()
             if baseline is not None:
                 self._baselines.remove(baseline)
                 trial = self._suggester.given(config, "baseline", baseline.name)
-            elif self._n_left > 0 and config not in known and self._study.in_space(config):
+            else:
                 self._n_left -= 1
                 trial = self._suggester.given(config, "search")
-            else:
-                continue
             for rung in trial.rungs:
                 if rung <= len(result.history):
                     self._report(trial.key, rung, result.history[rung - 1][self._study.objective])

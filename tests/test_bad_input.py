@@ -97,6 +97,50 @@ def test_a_slip_in_a_study_file_is_refused(slip, tmp_path, refusal):
     assert all(name in said for name in [str(path), *named])
 
 
+# What a key cannot take, as TOML.
+WRONG_VALUES = {
+    "name": ['""', '"Tiny"', '"a b"', '"a/b"', f'"{"a" * 65}"', '".tiny"', "7"],
+    "seed": ["-1", "1.5", "true", "[7]", "1979-05-27"],
+    "objective": ['""', '"test_accuracy"', "1"],
+    "data.source": ["7", "[]"],
+    "data.label": ["3"],
+    "data.validation_rows": ["-1", '"100"', "true", "1e2"],
+    "data.train_rows": ["0", "1", "0.5"],
+    "data.test_rows": ["0", "-5"],
+    "space.hidden_layers": ["0", "21", "1.5", '"2"', "{}", "{int = [1]}", "{int = [3, 1]}", "{float = [1, 2]}", "{choice = [1, 1]}", "{int = [1, 2], log = 1}"],
+    "space.units": ["0", "65537", "[]", "{int = [0, 8]}", "{int = [8, 16], step = 0}", "{int = [8, 16], step = 1.5}", "{int = [8, 16], step = 2, log = true}", "[8, {int = [9, 3]}]"],
+    "space.dropout": ["1", "-0.1", "true", "inf", "{choice = 0.5}"],
+    "space.batch_size": ["0", "1e3", "{int = [32, 64, 128]}"],
+    "space.learning_rate": ["0", "11", "-1e-3"],
+    "space.batch_norm": ["1", '"yes"', "{choice = [true, 1]}"],
+    "training.max_epochs": ["0", "10001", "1.5"],
+    "training.early_stopping": ["3", '{monitor = "test_accuracy"}', "{patience = 0}", "{min_delta = -1}", "{min_delta = inf}", "{min_delta = nan}"],
+    "search.trials": ["-1", "1.0"],
+    "search.sampler": ['"cmaes"', '"TPE"'],
+    "search.workers": ["0", "257"],
+    "search.pruner": ['"halving"', '{kind = "asha", rungs = [1]}', '{kind = "median"}', '{kind = "median", rungs = [0]}', '{kind = "median", rungs = []}', '{kind = "halving", rungs = [1], reduction_factor = 1}'],
+    "confirmation.replicates": ["0", "1001"],
+    "confirmation.group_by": ['"units"', '"dropout"'],
+    "baselines.0.units": ["[]", "8", "[0]", f"[{', '.join(['8'] * 21)}]"],
+    "baselines.0.dropout": ["1", "-0.5", '"none"'],
+    "baselines.0.batch_size": ["0", "64.0"],
+    "baselines.0.reference": ["0.98", "{accuracy = 0.98}", '{test_accuracy = "0.98"}'],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key in WRONG_VALUES for value in WRONG_VALUES[key]])
+def test_a_value_that_its_key_cannot_take_is_refused_under_the_key_s_name(key, value, tmp_path, refusal):
+    section, _, name = key.replace("baselines.0", "[baselines]").rpartition(".")
+    head, heading, rest = STUDY.rpartition(f"[{section}]\n") if section else ("", "", STUDY)
+    kept, end, other = rest.partition("\n[")
+    lines = [line for line in kept.splitlines() if not line.startswith(f"{name} =")]
+    path = tmp_path / "wrong.toml"
+    path.write_text("\n".join([head + heading.rstrip(), f"{name} = {value}", *lines]) + end + other)
+    exit_code, said = refusal(path)
+    assert exit_code == 2
+    assert f"{path}: {key}" in said
+
+
 @pytest.mark.parametrize("command", ["run", "report", "export"])
 def test_a_study_file_that_is_not_there_is_refused_by_every_command(command, tmp_path, refusal):
     exit_code, said = refusal(tmp_path / "missing.toml", command=command)
@@ -222,6 +266,14 @@ def endless_array(path):
         np.lib.format.write_array_header_1_0(member, header)
 
 
+def zip_bomb(path):
+    """A petabyte, says its directory; nobody has to unpack it to find out."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("x_train.npy", bytes(2**20))
+        [info] = file.infolist()
+        info.file_size = 2**50
+
+
 NAN, SINGLE = np.where(X == 50, np.nan, X), np.where(np.arange(40) == 3, 9, Y)
 NPZ = {
     "pickled objects": (arrays(x_train=np.array([[{}], [{}]])), "not a readable .npz"),
@@ -233,6 +285,7 @@ NPZ = {
     "an array that is no archive": (bare_array, "not a readable .npz"),
     "an archive without arrays": (zip_of_text, "x_train"),
     "more rows than any memory": (endless_array, "not a readable .npz"),
+    "more bytes than any memory": (zip_bomb, "more than half of this machine's memory"),
     "no labels": (arrays(y_train=None), "has no array y_train"),
     "rows and labels differ in number": (arrays(y_train=Y[:39]), "y_train has 39 labels for 40 rows"),
     "NaN in rows": (arrays(x_train=NAN), "x_train holds 1 values that are NaN"),

@@ -3,14 +3,22 @@ from dataclasses import replace
 
 import pytest
 
+from sweep import results
 from sweep.conclusion import conclude
 from sweep.coordinator import run_study
-from sweep.errors import ChangedStudyError, DamagedResultError, Interrupted, StudyInUseError, TrackingError
+from sweep.errors import (
+    ChangedStudyError,
+    DamagedResultError,
+    Interrupted,
+    StudyInUseError,
+    TrackingError,
+    WorkersError,
+)
 from sweep.execute.fake import FakeExecutor
 from sweep.lock import held
 from sweep.runs import read_runs
 from sweep.trial import TrialResult
-from tests.support import fake_sweep, job, tiny_table
+from tests.support import FILES, fake_sweep, job, tiny_table
 
 N_TRIALS, N_REPLICATES = 5, 4  # one baseline and four searched; the best of two depths, or of one and the baseline
 
@@ -176,3 +184,16 @@ def test_a_damaged_result_stops_the_start_and_is_named(runs):
         result.write_text(result.read_text()[:-20])
     with pytest.raises(DamagedResultError, match=r"trial-0000\d: cannot be read .*remove it and it is trained again"):
         fake_sweep(runs)
+
+
+def test_a_model_that_was_damaged_before_it_was_scored_is_not_scored(runs):
+    def fail(models):
+        raise WorkersError("scoring ended with exit code 1")
+
+    with pytest.raises(WorkersError):
+        run_study(replace(job(runs, files=FILES), score=fail))
+    damaged = runs.results("tiny") / "replicate-00003" / results.MODEL
+    damaged.write_bytes(b"another model")
+    again = replace(job(runs, files=FILES), score=lambda models: pytest.fail("it was scored"))
+    with pytest.raises(DamagedResultError, match=r"replicate-00003/model\.keras: not what was written"):
+        run_study(again)

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 from contextlib import suppress
 
 import numpy as np
@@ -69,6 +70,13 @@ def test_every_format_gives_the_same_rows_classes_and_split(folder, source):
     assert np.array_equal(train.x[:, 1], train.x[:, 0] / 2)
     assert [facts.classes[y] for y in train.y] == LABELS[ids(train)].tolist()
     assert parts(found) == parts(prepared(folder, test_rows=10))
+
+
+@pytest.mark.parametrize("source", ["rows.csv", "rows.parquet", "rows.npz"])
+def test_a_file_that_unpacks_to_more_than_half_of_memory_is_refused(folder, monkeypatch, source):
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 1, "SC_PAGE_SIZE": 2048}.get)
+    with pytest.raises(InvalidDataError, match=rf"{source}: unpacks to .*, more than half of this machine's memory"):
+        prepared(folder, source=source)
 
 
 @pytest.mark.parametrize("entries", [{}, {"test_rows": 17}, {"train_rows": 33}, {"train_rows": 33, "test_rows": 17}])

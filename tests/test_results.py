@@ -95,6 +95,12 @@ def disk_calls(monkeypatch):
     return calls
 
 
+def test_a_folder_of_results_is_on_the_disk_with_those_above_it(tmp_path, disk_calls):
+    results.open_folder(tmp_path / "mlruns" / "results" / "tiny")
+    results.open_folder(tmp_path / "mlruns" / "results" / "tiny")
+    assert disk_calls == [("sync", tmp_path / path) for path in ("mlruns/results", "mlruns", ".")]
+
+
 def test_a_result_is_on_the_disk_before_it_has_its_name_and_its_name_is_on_the_disk_after(tmp_path, disk_calls):
     results.save(tmp_path / "trial-00000", RESULT, lambda draft: (draft / results.MODEL).write_bytes(b"weights"))
     [at] = [i for i, (call, _) in enumerate(disk_calls) if call == "rename"]

@@ -49,23 +49,23 @@ class FakeEngine:
         started_at = now = CLOCK_START + TRIAL_S * trial.number
         history: list[Logs] = []
         ended_at: list[float] = []
-        is_pruned = is_nan = False
-        while len(history) < self._max_epochs and not is_pruned and not is_nan:
+        is_pruned = is_bad = False
+        while len(history) < self._max_epochs and not is_pruned and not is_bad:
             now += 1
             history.append(self._curve(trial.config, trial.seed, len(history) + 1))
             ended_at.append(now)
-            is_nan = any(map(math.isnan, history[-1].values()))
-            waits = len(history) in trial.rungs and len(history) < self._max_epochs and not is_nan
+            is_bad = not all(map(math.isfinite, history[-1].values()))
+            waits = len(history) in trial.rungs and len(history) < self._max_epochs and not is_bad
             is_pruned = not (yield EpochReport(trial.key, len(history), history[-1], waits))
         last = history[-1]
         yield TrialResult(
             key=trial.key,
-            state="failed" if is_nan else "pruned" if is_pruned else "complete",
-            reason="nan: loss is nan" if is_nan else "pruned by whoever asked" if is_pruned else "",
+            state="failed" if is_bad else "pruned" if is_pruned else "complete",
+            reason=f"nan: {last}" if is_bad else "pruned by whoever asked" if is_pruned else "",
             history=history,
             epoch_ended_at=ended_at,
-            best_epoch=0 if is_nan else len(history),
-            metrics={} if is_nan else {f"train_{k}" if not k.startswith("val_") else k: v for k, v in last.items()},
+            best_epoch=0 if is_bad else len(history),
+            metrics={} if is_bad else {f"train_{k}" if not k.startswith("val_") else k: v for k, v in last.items()},
             params_count=sum(trial.config.units),
             train_seconds=float(len(history)),
             started_at=started_at,

@@ -20,13 +20,11 @@ from tests.bench.contender import (
     TrialClock,
     build_model,
     early_stopping,
-    enqueued,
     float_rows,
     pruner,
     pruning,
     read_task,
     search_space,
-    suggest,
     write_outcome,
 )
 
@@ -41,9 +39,7 @@ def main() -> None:
     # Created once before workers start: side by side creations of a database collide.
     mlflow.set_tracking_uri(_mlflow_uri(task))
     mlflow.create_experiment("tuned", artifact_location=str(task.folder / "artifacts"))
-    study = optuna.create_study(storage=_optuna_url(task), study_name="tuned", direction="maximize")
-    for config in task.configs:
-        study.enqueue_trial(enqueued(config))
+    optuna.create_study(storage=_optuna_url(task), study_name="tuned", direction="maximize")
     os.environ |= {"TF_NUM_INTRAOP_THREADS": THREADS, "TF_NUM_INTEROP_THREADS": THREADS, "OMP_NUM_THREADS": THREADS}
     context = multiprocessing.get_context("spawn")
     workers = [context.Process(target=work, args=(task, slot)) for slot in range(task.n_workers)]
@@ -74,10 +70,11 @@ def work(task: Task, slot: int) -> None:
             config = search_space(trial)
             callbacks += [early_stopping(), pruning(trial)]
         else:
-            config = suggest(trial)
+            # Not enqueued: on SQLite two processes can take the same enqueued trial, and the second one's tell then ends it.
+            config = task.configs[trial.number]
         try:
             with mlflow.start_run(run_name=f"trial {trial.number}"):
-                mlflow.log_params(trial.params)
+                mlflow.log_params(config)
                 model = build_model(config, STEPS_PER_EXECUTION)
                 history = model.fit(
                     x,

@@ -1,20 +1,27 @@
 """Runs sweeps as processes, in a folder, and keeps what they said: the history that the checker holds them to."""
 
+import multiprocessing
 import os
 import re
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from sweep.layout import RunsDir
 from tests import support
+from tests.faults.sweep_process import run_command
 
-TIMEOUT_S = 60  # a command that takes longer hangs
+TIMEOUT_S = 120  # a command that takes longer hangs
 
 # Chance decides the configs, so that every order of events ends with the same ones.
 STUDY = support.STUDY.replace("trials = 4\n", 'trials = 5\nsampler = "random"\n')
+
+# Hundreds of commands: each is forked off a process that has loaded Optuna and MLflow, and is then on its own.
+_commands = multiprocessing.get_context("forkserver")
+_commands.set_forkserver_preload(
+    ["tests.faults.sweep_process", "sweep.coordinator", "sweep.track", "sweep.doctor", "sweep.export", "sweep.display"]
+)
 
 
 @dataclass
@@ -40,32 +47,43 @@ class Sweep:
     def mark(self) -> Path:
         return self.folder / "failpoint-acted"
 
+    @property
+    def said(self) -> str:
+        """What the last command wrote to stderr, so far."""
+        return self._said.read_text()
+
+    @property
+    def printed(self) -> str:
+        """What the last command wrote to stdout, so far."""
+        return self._printed.read_text()
+
     def start(
-        self, command: str = "run", *options: str, module: str = "tests.faults.sweep_process", **environment: str
-    ) -> "subprocess.Popen[str]":
-        """The command as a process, the leader of its own group; by default with workers that train nothing."""
+        self, command: str = "run", *options: str, is_training: bool = False, **environment: str
+    ) -> ForkServerProcess:
+        """The command as a process, the leader of its own group; with workers that train nothing, unless `is_training`."""
+        self._said.touch()
         arguments = [command, str(self.folder / "tiny.toml"), "--runs-dir", str(self.runs.root), *options]
-        return subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
-            cwd=support.ROOT,
-            env={**os.environ, "SWEEP_FAILPOINT_MARK": str(self.mark), **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
+        environment = {"SWEEP_FAILPOINT_MARK": str(self.mark), **environment}
+        process = _commands.Process(
+            target=run_command, args=(arguments, environment, self._printed, self._said, is_training)
         )
+        process.start()
+        return process
 
-    def finish(self, process: "subprocess.Popen[str]") -> int:
+    def finish(self, process: ForkServerProcess) -> int:
         """Wait for a started command, and keep what it said; its exit code."""
-        _, said = process.communicate(timeout=TIMEOUT_S)
-        self.history.append(said)
-        return process.returncode
+        process.join(TIMEOUT_S)
+        if process.exitcode is None:
+            os.kill(process.pid or 0, 9)
+        self.history.append(self.said)
+        assert process.exitcode is not None, f"it hangs:\n{self.said}"
+        return process.exitcode
 
-    def run(self, command: str = "run", *options: str, **settings: str) -> int:
-        """Start it with `settings`, which are those of `start`, and wait for its end."""
-        return self.finish(self.start(command, *options, **settings))
+    def run(self, command: str = "run", *options: str, is_training: bool = False, **environment: str) -> int:
+        """Start it, and wait for its end; its exit code."""
+        return self.finish(self.start(command, *options, is_training=is_training, **environment))
 
-    def kill_at(self, point: str, hit: int = 1, action: str = "kill") -> int:
+    def act_at(self, point: str, hit: int = 1, action: str = "kill") -> int:
         """Run it with a failpoint armed; its exit code."""
         self.mark.unlink(missing_ok=True)
         return self.run(SWEEP_FAILPOINT=f"{point}:{hit}:{action}")
@@ -78,3 +96,11 @@ class Sweep:
             re.search(r"\d\d:\d\d:\d\d (?:trial|replicate) (.+?): (complete|pruned|failed)\b", line) for line in lines
         )
         return [(match[1], match[2]) for match in found if match]
+
+    @property
+    def _printed(self) -> Path:
+        return self.folder / "stdout"
+
+    @property
+    def _said(self) -> Path:
+        return self.folder / "stderr"

@@ -1,15 +1,20 @@
 """What trains in the workers of `sweep_process`. A module of its own: workers import it by name."""
 
+import math
 import os
 import time
 from pathlib import Path
 
-from sweep.execute.fake import FakeEngine
+from sweep import results
+from sweep.config import Config
+from sweep.execute.fake import FakeEngine, plausible_logs
 from sweep.execute.worker import WorkerOptions
-from sweep.trial import EpochReport, GoesOn, Trial, TrialResult
+from sweep.trial import EpochReport, GoesOn, Logs, Trial, TrialResult
 from tests.support import FILES
 
 EPOCH_S = "SWEEP_TEST_EPOCH_S"  # environment: how long an epoch takes; there is then a moment to be killed in
+NUMBERS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+TROUBLE = "SWEEP_TEST_TROUBLE"  # environment: "kind:stage", see `TroubledEngine`
 
 
 class PacedEngine(FakeEngine):
@@ -27,5 +32,49 @@ class PacedEngine(FakeEngine):
         return super().fit(trial, paced, folder)
 
 
-def start_engine(options: WorkerOptions) -> PacedEngine:
+class TroubledEngine(FakeEngine):
+    """The fake engine, in which the first trial comes to grief.
+
+    kind: what happens. stage: `start` of the engine, `before` the trial, the end of an epoch by its number, or `saving`.
+    """
+
+    def __init__(self, max_epochs: int, kind: str, stage: str) -> None:
+        super().__init__(max_epochs, files=FILES)
+        self._n_epochs, self._kind, self._stage = max_epochs, kind, stage
+
+    def warm_up(self) -> None:
+        self._reach("start")
+
+    def fit(self, trial: Trial, goes_on: GoesOn, folder: Path) -> TrialResult:
+        if trial.number > 0:
+            return super().fit(trial, goes_on, folder)
+        self._reach("before")
+
+        def spoilt(config: Config, seed: int, epoch: int) -> Logs:
+            logs = plausible_logs(config, seed, epoch)
+            is_spoilt = self._kind in NUMBERS and self._stage == str(epoch)
+            return {**logs, "val_loss": NUMBERS[self._kind]} if is_spoilt else logs
+
+        def reaching(report: EpochReport) -> bool:
+            self._reach(str(report.epoch))
+            return goes_on(report)
+
+        files = {**FILES, results.MODEL: None} if self._stage == "saving" else FILES  # None cannot be written
+        return FakeEngine(self._n_epochs, spoilt, files).fit(trial, reaching, folder)  # type: ignore[arg-type]
+
+    def _reach(self, stage: str) -> None:
+        if stage != self._stage:
+            return
+        match self._kind:
+            case "exception":
+                raise ValueError("an error\nof two lines")
+            case "memory":
+                raise MemoryError
+            case "exit":
+                os._exit(1)
+
+
+def start_engine(options: WorkerOptions) -> FakeEngine:
+    if trouble := os.environ.get(TROUBLE):
+        return TroubledEngine(options.training.max_epochs, *trouble.split(":"))
     return PacedEngine(options.training.max_epochs, float(os.environ.get(EPOCH_S, "0")))

@@ -1,11 +1,14 @@
 """`python -m tests.faults.sweep_process run STUDY ...`: `python -m sweep` with worker processes that train nothing."""
 
+import importlib
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import sweep.execute.local
 import sweep.execute.scoring
+import sweep.failpoint
 from sweep.cli import main
 from sweep.data import PreparedData
 from sweep.execute.worker import WorkerOptions
@@ -25,7 +28,26 @@ def score(models: dict[str, Path], data: PreparedData, log: Path) -> dict[str, L
     return fake_score(models)
 
 
-if __name__ == "__main__":
+def train_nothing() -> None:
+    """Have this process' commands start workers, and score models, without training."""
     sweep.execute.local.LocalExecutor = Executor  # type: ignore[misc]
     sweep.execute.scoring.score_in_process = score
+
+
+def run_command(
+    arguments: list[str], environment: dict[str, str], printed: Path, said: Path, is_training: bool
+) -> None:
+    """Be a command: the leader of a group, what it writes in files. Ends this process with the command's exit code."""
+    os.setsid()
+    for stream, path in ((sys.stdout, printed), (sys.stderr, said)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), stream.fileno())
+    os.environ.update(environment)
+    importlib.reload(sweep.failpoint)  # it was imported before the environment said what to do
+    if not is_training:
+        train_nothing()
+    sys.exit(main(arguments))
+
+
+if __name__ == "__main__":
+    train_nothing()
     sys.exit(main())

@@ -27,7 +27,7 @@ PAIRS = random.Random(2019).sample([(a, b) for a in POINTS for b in POINTS], 50)
 def reference(tmp_path_factory, migrated):
     """The results of a sweep that nothing happens to."""
     sweep = Sweep.new(tmp_path_factory.mktemp("reference") / "sweep", migrated)
-    assert sweep.run() == 0, sweep.history[-1]
+    assert sweep.run() == 0, sweep.said
     before = rows_written(sweep)
     assert sweep.run() == 0
     assert rows_written(sweep) == before, "a finished study was written to"
@@ -39,27 +39,35 @@ def sweep(tmp_path, migrated):
     return Sweep.new(tmp_path / "sweep", migrated)
 
 
-def crash(sweep: Sweep, point: str) -> None:
+def crash(sweep: Sweep, point: str, action: str) -> None:
     """Kill at `point`, after a first crash where the point is one of recovery."""
     if point in ONLY_AFTER_A_CRASH:
-        sweep.kill_at("worker.epoch")  # a worker's death restarts its trial
-        sweep.kill_at("record.tell")
-    exit_code = sweep.kill_at(point)
-    assert sweep.mark.exists(), f"{point} was not reached:\n{sweep.history[-1]}"
+        sweep.act_at("record.tell")
+    exit_code = sweep.act_at(point, action=action)
+    assert sweep.mark.exists(), f"{point} was not reached:\n{sweep.said}"
     is_in_worker = point.startswith(("worker.", "result."))
-    assert exit_code == (0 if is_in_worker else -signal.SIGKILL), sweep.history[-1]
+    coordinator_dies = is_in_worker == (action == "kill_other")
+    assert exit_code == (-signal.SIGKILL if coordinator_dies else 0), sweep.said
 
 
 def finish(sweep: Sweep) -> None:
-    assert sweep.run() == 0, sweep.history[-1]
-    assert sweep.run("doctor") == 0, sweep.history[-1]
+    assert sweep.run() == 0, sweep.said
+    assert sweep.run("doctor") == 0, sweep.printed
 
 
 @pytest.mark.parametrize(
     "point", [point if point in SHORT else pytest.param(point, marks=pytest.mark.faults) for point in POINTS]
 )
 def test_a_kill_at_any_point_costs_nothing(sweep, reference, point):
-    crash(sweep, point)
+    crash(sweep, point, "kill")
+    finish(sweep)
+    check(sweep, reference)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("point", POINTS)
+def test_a_kill_of_the_other_side_at_any_point_costs_nothing(sweep, reference, point):
+    crash(sweep, point, "kill_other")
     finish(sweep)
     check(sweep, reference)
 
@@ -67,7 +75,7 @@ def test_a_kill_at_any_point_costs_nothing(sweep, reference, point):
 @pytest.mark.faults
 @pytest.mark.parametrize("point", POINTS)
 def test_a_kill_at_a_later_hit_costs_nothing(sweep, reference, point):
-    sweep.kill_at(point, hit=3)
+    sweep.act_at(point, hit=3)
     finish(sweep)
     check(sweep, reference)
 
@@ -75,8 +83,8 @@ def test_a_kill_at_a_later_hit_costs_nothing(sweep, reference, point):
 @pytest.mark.faults
 @pytest.mark.parametrize(("first", "second"), PAIRS)
 def test_two_kills_in_a_row_cost_nothing(sweep, reference, first, second):
-    sweep.kill_at(first)
-    sweep.kill_at(second)
+    sweep.act_at(first)
+    sweep.act_at(second)
     finish(sweep)
     check(sweep, reference)
 

@@ -5,6 +5,7 @@ import random
 import signal
 import time
 from contextlib import suppress
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,17 @@ from tests.faults.engine import EPOCH_S
 pytestmark = pytest.mark.faults
 
 N_KILLS, N_REAL_KILLS, N_SIGNALS = 100, 5, 30
-KILLS_A_SWEEP = 4
+KILLS_A_TEST = 10
 PACE = {EPOCH_S: "0.05"}  # a sweep then takes some seconds, most of them outside start-up
+
+
+@pytest.fixture(scope="session")
+def whole_s(tmp_path_factory, migrated):
+    """How long a sweep takes that nothing happens to, seconds."""
+    sweep = Sweep.new(tmp_path_factory.mktemp("whole") / "sweep", migrated)
+    started_at = time.monotonic()
+    assert sweep.run(**PACE) == 0, sweep.said
+    return time.monotonic() - started_at
 
 
 def workers_of(pid: int) -> list[int]:
@@ -27,63 +37,76 @@ def workers_of(pid: int) -> list[int]:
     return []
 
 
-def kill(pid: int, who: str, rng: random.Random) -> None:
-    with suppress(ProcessLookupError):
+def kill(process: ForkServerProcess, who: str, rng: random.Random) -> bool:
+    """Whether there was somebody to kill."""
+    pid = process.pid or 0
+    try:
         match who:
             case "coordinator":
                 os.kill(pid, signal.SIGKILL)
             case "group":
                 os.killpg(pid, signal.SIGKILL)
             case "worker":
-                if workers := workers_of(pid):
-                    os.kill(rng.choice(workers), signal.SIGKILL)
+                os.kill(rng.choice(workers_of(pid)), signal.SIGKILL)
+    except (ProcessLookupError, IndexError):
+        return False
+    return True
 
 
-@pytest.mark.parametrize("number", range(N_KILLS // KILLS_A_SWEEP))
-def test_random_kills_cost_nothing(tmp_path, migrated, number):
-    rng = random.Random(number)
-    sweep = Sweep.new(tmp_path / "sweep", migrated)
-    for _ in range(KILLS_A_SWEEP):
-        process = sweep.start(**PACE)
-        time.sleep(rng.uniform(1.0, 7.0))
-        kill(process.pid, rng.choice(["coordinator", "group", "worker"]), rng)
-        sweep.finish(process)
-    assert sweep.run() == 0, sweep.history[-1]
-    assert sweep.run("doctor") == 0
+def finish(sweep: Sweep, **settings: bool) -> None:
+    assert sweep.run(**settings) == 0, sweep.said
+    assert sweep.run("doctor", **settings) == 0, sweep.printed
     check(sweep)
+
+
+@pytest.mark.parametrize("number", range(N_KILLS // KILLS_A_TEST))
+def test_random_kills_cost_nothing(tmp_path, migrated, whole_s, number):
+    rng = random.Random(number)
+    n_kills = 0
+    for n_sweep in range(KILLS_A_TEST * 10):
+        sweep = Sweep.new(tmp_path / f"sweep-{n_sweep}", migrated)
+        has_ended = False
+        while n_kills < KILLS_A_TEST and not has_ended:
+            process = sweep.start(**PACE)
+            time.sleep(rng.uniform(0, whole_s))
+            n_kills += kill(process, rng.choice(["coordinator", "group", "worker"]), rng)
+            has_ended = sweep.finish(process) == 0
+        finish(sweep)
+        if n_kills == KILLS_A_TEST:
+            return
+    pytest.fail(f"{n_kills} of {KILLS_A_TEST} kills found somebody")
 
 
 @pytest.mark.parametrize("number", range(N_REAL_KILLS))
 def test_random_kills_of_real_training_cost_nothing(tmp_path, migrated, number):
     rng = random.Random(number)
     sweep = Sweep.new(tmp_path / "sweep", migrated)
-    module = "sweep"
-    process = sweep.start(module=module)
-    time.sleep(rng.uniform(8.0, 16.0))
-    kill(process.pid, rng.choice(["coordinator", "group", "worker"]), rng)
+    process = sweep.start(is_training=True)
+    while ": complete" not in sweep.said:
+        time.sleep(0.05)
+    time.sleep(rng.uniform(0.0, 1.0))
+    assert kill(process, ["coordinator", "group", "worker"][number % 3], rng)
     sweep.finish(process)
-    assert sweep.run(module=module) == 0, sweep.history[-1]
-    assert sweep.run("doctor", module=module) == 0
-    check(sweep)
+    finish(sweep, is_training=True)
 
 
 @pytest.mark.parametrize("number", range(N_SIGNALS))
-def test_a_signal_ends_it_within_ten_seconds_and_a_second_one_within_two(tmp_path, migrated, number):
+def test_a_signal_ends_it_within_ten_seconds_and_a_second_one_within_two(tmp_path, migrated, whole_s, number):
     rng = random.Random(number)
     sweep = Sweep.new(tmp_path / "sweep", migrated)
-    sent = rng.choice([signal.SIGINT, signal.SIGTERM])
+    sent, is_twice = rng.choice([signal.SIGINT, signal.SIGTERM]), number % 3 == 0
     process = sweep.start(**PACE)
-    time.sleep(rng.uniform(2.0, 8.0))
-    process.send_signal(sent)
+    time.sleep(rng.uniform(0.3, whole_s))  # it is a sweep by then
     sent_at = time.monotonic()
-    if number % 3 == 0:
-        time.sleep(0.05)
-        process.send_signal(sent)
-        sent_at = time.monotonic()
+    with suppress(ProcessLookupError):  # it has just ended
+        os.kill(process.pid or 0, sent)
+        if is_twice:
+            time.sleep(rng.uniform(0.01, 0.2))
+            sent_at = time.monotonic()
+            os.kill(process.pid or 0, sent)
     exit_code = sweep.finish(process)
     took_s = time.monotonic() - sent_at
-    assert exit_code in (0, 128 + sent, 130, -sent), sweep.history[-1]  # 0: it had just ended
-    assert took_s < (2 if number % 3 == 0 else 10), f"{took_s:.1f} s"
-    assert "Traceback" not in sweep.history[-1]
-    assert sweep.run() == 0, sweep.history[-1]
-    check(sweep)
+    assert exit_code in (0, 128 + sent, 130, -sent), sweep.said  # 0: it had just ended
+    assert took_s < (2 if is_twice else 10), f"{took_s:.1f} s"
+    assert "Traceback" not in sweep.said
+    finish(sweep)

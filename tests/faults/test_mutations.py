@@ -21,6 +21,15 @@ MUTATIONS = {
     "a score is not synced": (
         "results.py", "    _sync(draft)\n", "", "tests/test_results.py",
     ),
+    "a score's name is not synced": (
+        "results.py", "    _sync(path.parent)\n\n\ndef sha256_of", "\n\ndef sha256_of", "tests/test_results.py",
+    ),
+    "a new folder's name is not synced": (
+        "results.py", "        _sync(path.parent)\n\n\ndef save(", "        pass\n\n\ndef save(", "tests/test_results.py",
+    ),
+    "a score is written under its own name": (
+        "results.py", 'draft = path.with_name(f".{path.name}.{os.getpid()}")', "draft = path", "tests/test_results.py",
+    ),
     "a result is written under its own name": (
         "results.py", 'draft = folder.with_name(f".{folder.name}.{os.getpid()}")', "draft = folder", "tests/test_results.py",
     ),
@@ -29,6 +38,12 @@ MUTATIONS = {
     ),
     "sealed files are not checked": (
         "results.py", "if _seal(content) != text:", "if False:", "tests/test_results.py",
+    ),
+    "a model is scored unseen": (
+        "coordinator.py", "        results.load(folder / key)  # checks the model's hash\n", "        pass\n", "tests/test_coordinator.py",
+    ),
+    "an artifact of a run is not checked": (
+        "doctor.py", "if results.sha256_of(_file_of(runs, study, row[\"run_id\"], name)) != digest:", "if False:", "tests/test_doctor.py",
     ),
     "a finished training is not looked for": (
         "recover.py", "result = results.find(folder / trial.key)", "result = None", "tests/test_coordinator.py",

@@ -1,0 +1,51 @@
+"""Numbers that are none, exceptions and exits, at every stage of a trial: it fails with its reason, and the sweep goes on."""
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from tests.faults.checker import check
+from tests.faults.driver import Sweep
+from tests.faults.engine import TROUBLE
+
+pytestmark = pytest.mark.faults
+
+EPOCHS = ("1", "2", "5")  # rungs are after 1 and 2
+CASES = [
+    *((kind, stage, "nan") for kind in ("nan", "inf", "-inf") for stage in EPOCHS),
+    *(("exception", stage, "ValueError: an error") for stage in ("before", *EPOCHS)),
+    *(("memory", stage, "MemoryError") for stage in ("before", *EPOCHS)),
+    *(("exit", stage, "exit code 1, 3 times in a row") for stage in ("before", *EPOCHS)),
+    ("exception", "saving", "TypeError"),
+]
+
+
+@pytest.fixture
+def sweep(tmp_path, migrated):
+    return Sweep.new(tmp_path / "sweep", migrated)
+
+
+@pytest.mark.parametrize(("kind", "stage", "reason"), CASES)
+def test_a_trial_that_comes_to_grief_fails_with_its_reason_and_the_others_are_trained(sweep, kind, stage, reason):
+    assert sweep.run("run", "--workers", "1", **{TROUBLE: f"{kind}:{stage}"}) == 0, sweep.said
+    assert "Traceback" not in sweep.said
+    with closing(sqlite3.connect(sweep.runs.mlflow_db)) as connection:
+        [(key, found)] = connection.execute(
+            "SELECT keys.value, reasons.value FROM tags AS reasons JOIN tags AS keys USING (run_uuid) "
+            "JOIN tags AS states USING (run_uuid) WHERE reasons.key = 'reason' AND keys.key = 'key' "
+            "AND states.key = 'state' AND states.value = 'failed'"
+        )
+    assert key == "trial-00000"
+    assert reason in found
+    assert sweep.run("doctor") == 0, sweep.printed
+    check(sweep)
+
+
+@pytest.mark.parametrize("kind", ["exception", "memory", "exit"])
+def test_workers_that_cannot_start_end_it_with_one_line_and_it_continues(sweep, kind):
+    assert sweep.run(**{TROUBLE: f"{kind}:start"}) == 1
+    assert sweep.said.splitlines()[-1].startswith("error: workers do not start")
+    assert "Traceback" not in sweep.said
+    assert sweep.run() == 0, sweep.said
+    check(sweep)
