@@ -168,12 +168,14 @@ def _quiet_job(arguments: argparse.Namespace) -> "Job":
 def _ui(arguments: argparse.Namespace) -> None:
     """Become `mlflow server`, on loopback, with the safe choice made wherever its default is not."""
     from sweep.errors import MissingRunsError
+    from sweep.mlflow_store import follow_move
 
     runs = _runs_dir(arguments)
     if runs.mlflow_server is not None:
         raise MissingRunsError(f"MLFLOW_TRACKING_URI is set, so runs are kept on {runs.mlflow_server}: open that")
     if not runs.mlflow_db.exists():
         raise MissingRunsError(f"{runs.mlflow_db}: no such file; run a study first: make sweep")
+    follow_move(runs)
     environment = {
         **os.environ,
         "MLFLOW_BACKEND_STORE_URI": runs.mlflow_uri,

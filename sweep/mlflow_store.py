@@ -17,6 +17,7 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweep.errors import TrackingError
@@ -24,6 +25,11 @@ from sweep.layout import RunsDir
 
 STUDY_FILE, FACTS_FILE = "study.json", "data.json"  # artifacts of a study's parent run
 MODEL_PATH = "data/model.keras"  # in a logged model
+
+# Where MLflow's database keeps absolute paths of artifacts.
+_LOCATIONS = {"experiments": "artifact_location", "runs": "artifact_uri", "logged_models": "artifact_location"}
+
+logger = logging.getLogger(__name__)
 
 for _name in ("mlflow", "alembic"):  # both announce each schema migration of a new database
     logging.getLogger(_name).setLevel(logging.WARNING)
@@ -34,6 +40,34 @@ def open_client(runs: RunsDir) -> MlflowClient:
     runs.root.mkdir(parents=True, exist_ok=True)
     with translated(runs):
         return MlflowClient(runs.mlflow_uri)
+
+
+def follow_move(runs: RunsDir) -> None:
+    """Point MLflow's database at its artifacts where the runs directory lies now.
+
+    MLflow keeps absolute paths and has no call to change them: after a folder was moved or copied it would go on writing
+    to the old place, and its UI would show nothing.
+    """
+    with translated(runs):
+        engine = create_engine(runs.mlflow_uri)
+        try:
+            with engine.begin() as connection:
+                found = connection.execute(text("SELECT experiment_id, name, artifact_location FROM experiments"))
+                for experiment, name, old in found.fetchall():
+                    new = str(runs.artifacts(name).absolute())
+                    if old == new or not old.endswith(f"/{runs.all_artifacts.name}/{name}"):
+                        continue
+                    logger.info("runs of %s were moved here from %s", name, old)
+                    for table, column in _LOCATIONS.items():
+                        connection.execute(
+                            text(
+                                f"UPDATE {table} SET {column} = :new || substr({column}, length(:old) + 1) "
+                                f"WHERE experiment_id = :experiment AND substr({column}, 1, length(:old)) = :old"
+                            ),
+                            {"new": new, "old": old, "experiment": experiment},
+                        )
+        finally:
+            engine.dispose()
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from sweep import results
 from sweep.data import DataFacts
 from sweep.failpoint import failpoint
 from sweep.layout import RunsDir
-from sweep.mlflow_store import FACTS_FILE, MODEL_PATH, STUDY_FILE, all_runs, open_client, translated
+from sweep.mlflow_store import FACTS_FILE, MODEL_PATH, STUDY_FILE, all_runs, follow_move, open_client, translated
 from sweep.study import Study
 from sweep.tracker import Load
 from sweep.trial import Logs, Trial, TrialResult
@@ -50,6 +50,8 @@ class Projection:
         self._runs = runs
         self._tracked = tracked
         self._client = open_client(runs)
+        if runs.mlflow_server is None:
+            follow_move(runs)
         with translated(runs):
             self._experiment = self._find_or_create_experiment()
             failpoint("track.experiment")

@@ -1,6 +1,7 @@
 """Each thing that can be wrong with a study, made wrong by hand, and what the doctor says and does about it."""
 
 import re
+import shutil
 import sqlite3
 from contextlib import closing
 
@@ -11,6 +12,7 @@ from sweep.conclusion import conclude
 from sweep.doctor import diagnose, mend
 from sweep.errors import Interrupted, StudyInUseError
 from sweep.export import export
+from sweep.layout import RunsDir
 from sweep.lock import held
 from sweep.mlflow_store import open_client
 from sweep.report import write_report
@@ -19,14 +21,23 @@ from tests.support import FILES, fake_sweep, tiny_table
 from tests.support import job as study_job
 
 
-@pytest.fixture
-def job(runs):
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, migrated):
     """The tiny study, run, reported and exported."""
-    done = fake_sweep(runs, files=FILES)
+    runs = RunsDir(tmp_path_factory.mktemp("finished") / "mlruns")
+    shutil.copytree(migrated.root, runs.root)
+    fake_sweep(runs, files=FILES)
     conclusion = conclude(read_runs(runs, "tiny"))
     write_report(conclusion, runs.reports("tiny"))
     export(conclusion, runs)
-    return done
+    return runs
+
+
+@pytest.fixture
+def job(finished, tmp_path):
+    """A copy of the finished study, to spoil."""
+    shutil.copytree(finished.root, tmp_path / "mlruns")
+    return study_job(RunsDir(tmp_path / "mlruns"), files=FILES)
 
 
 def findings(job):

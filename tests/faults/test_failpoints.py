@@ -89,6 +89,14 @@ def test_two_kills_in_a_row_cost_nothing(sweep, reference, first, second):
     check(sweep, reference)
 
 
+def test_a_sweep_that_is_cut_off_and_moved_goes_on_where_it_lies_now(sweep, reference, tmp_path):
+    sweep.act_at("track.artifacts")
+    moved = Sweep(sweep.folder.rename(tmp_path / "elsewhere"), sweep.history)
+    finish(moved)
+    check(moved, reference)
+    assert not sweep.folder.exists()
+
+
 def test_there_are_points_enough_and_each_stands_once():
     assert len(POINTS) >= 25
     texts = [path.read_text() for path in Path(ROOT / "sweep").rglob("*.py")]
