@@ -265,7 +265,7 @@ def _print_report(conclusion: "Conclusion", runs: "RunsDir") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from sweep.report import champion_line, tables, write_report
+    from sweep.report import champion_line, tables, verdict_lines, write_report
 
     console = Console() if sys.stdout.isatty() else Console(width=120)
     for title, rows in tables(conclusion):
@@ -275,6 +275,8 @@ def _print_report(conclusion: "Conclusion", runs: "RunsDir") -> None:
         for row in rows[1:]:
             table.add_row(*row)
         console.print(table)
+    for line in verdict_lines(conclusion):
+        console.print(f"- {line}", highlight=False, soft_wrap=True)
     console.print(f"Champion: {champion_line(conclusion)}", highlight=False, soft_wrap=True)
     written = write_report(conclusion, runs.reports(conclusion.runs.study.name))
     console.print(f"Report: {', '.join(map(str, written))}", highlight=False, soft_wrap=True)

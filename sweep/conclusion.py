@@ -1,10 +1,13 @@
 """The conclusion of a study, from its runs alone: a column for each finalist, a row for each metric."""
 
+import itertools
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from sweep.compare import Summary, summarise
+from sweep.compare import Comparison, Summary, compare, holm, summarise, verdict
 from sweep.config import Config
 from sweep.confirm import Finalist, finalists
 from sweep.runs import StudyRuns, config_of
@@ -33,10 +36,22 @@ class Column:
     finalist: Finalist
     summaries: dict[str, Summary]  # by metric; a metric that no replicate has is absent
     reference: dict[str, float]  # published figures, by our metric
-    selected_value: float | None  # the objective of the trial it was selected by
+    n_trials: int | None  # of its group that the search saw; None of a baseline that was not selected
+    selected_value: float | None  # the objective of the trial it was selected by, the best of many and so flattered
     selected_run: str | None
     replicate_runs: tuple[str, ...]  # run ids, in the order of their training
     params_count: int | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether two finalists differ in test accuracy."""
+
+    first: str  # names of finalists
+    second: str
+    comparison: Comparison
+    p: float  # corrected for the number of verdicts (Holm)
+    text: str
 
 
 @dataclass(frozen=True)
@@ -46,6 +61,7 @@ class Conclusion:
     runs: StudyRuns
     columns: tuple[Column, ...]
     champion: Column | None  # best mean objective over its replicates; None where nothing can be selected by
+    verdicts: tuple[Verdict, ...]  # each group's best with each other's, and the champion with each baseline
 
     @property
     def selected(self) -> list[Column]:
@@ -67,7 +83,8 @@ def conclude(runs: StudyRuns) -> Conclusion:
         _column(runs, finalist, complete, configs, values)
         for finalist in finalists(runs.study, zip(configs, values, strict=True))
     )
-    return Conclusion(runs, columns, _champion(runs.study.objective, columns))
+    champion = _champion(runs.study.objective, columns)
+    return Conclusion(runs, columns, champion, _verdicts(runs, columns, champion))
 
 
 def _column(
@@ -85,12 +102,42 @@ def _column(
     return Column(
         finalist=finalist,
         summaries={metric: summary for metric, summary in summaries.items() if summary is not None},
+        n_trials=_n_trials(runs, finalist),
         reference={REFERENCE_ROWS.get(m, m): v for m, v in (baseline.reference if baseline else {}).items()},
         selected_value=None if index is None else values[index],
         selected_run=None if index is None else str(complete.iloc[index]["run_id"]),
         replicate_runs=tuple(mine["run_id"]),
         params_count=int(mine["params_count"].iloc[0]) if len(mine) else None,
     )
+
+
+def _n_trials(runs: StudyRuns, finalist: Finalist) -> int | None:
+    """Trials of the search, and baselines, that lie in the group whose best a finalist is."""
+    if not finalist.is_selected or runs.study.confirmation is None:
+        return None
+    group_by = runs.study.confirmation.group_by
+    group = getattr(finalist.config, group_by)
+    groups = [getattr(config_of(row), group_by) for _, row in runs.searched.iterrows()]
+    return groups.count(group)
+
+
+def _verdicts(runs: StudyRuns, columns: tuple[Column, ...], champion: Column | None) -> tuple[Verdict, ...]:
+    scored = [column for column in columns if set(column.replicate_runs) & runs.predictions.keys()]
+    selected = [column for column in scored if column.finalist.is_selected]
+    pairs = list(itertools.combinations(selected, 2))
+    if champion in scored:
+        pairs += [(champion, column) for column in scored if not column.finalist.is_selected and column is not champion]
+    compared = [compare(_correct(runs, first), _correct(runs, second)) for first, second in pairs]
+    corrected = holm([comparison.p for comparison in compared])
+    return tuple(
+        Verdict(first.finalist.name, second.finalist.name, comparison, p, verdict(comparison, p, runs.facts["n_test"]))
+        for (first, second), comparison, p in zip(pairs, compared, corrected, strict=True)
+    )
+
+
+def _correct(runs: StudyRuns, column: Column) -> NDArray[np.bool_]:
+    """Which test rows each replicate got right, shape (replicates, rows)."""
+    return np.stack([runs.predictions[run].correct for run in column.replicate_runs if run in runs.predictions])
 
 
 def _champion(objective: str, columns: tuple[Column, ...]) -> Column | None:

@@ -22,14 +22,15 @@ from sweep.record import Record, RecordedTrial, is_recorded, stored_search
 from sweep.sources import ConfirmSource, SearchSource
 from sweep.study import Study
 from sweep.tracker import Projection, Tracker
-from sweep.trial import Logs, Trial, TrialResult
+from sweep.trial import Logs, Score, Trial, TrialResult
 
 logger = logging.getLogger(__name__)
 
 LAST_WORDS_S = 5.0  # that a command which stops early may spend on tracking; the next start tracks the rest
 
 StartExecutor = Callable[[Path], Executor]  # takes the folder for results
-Score = Callable[[dict[str, Path]], dict[str, Logs]]  # saved models by key -> test_loss and test_accuracy by key
+# Saved models by key -> test metrics and packed predictions by key.
+ScoreModels = Callable[[dict[str, Path]], dict[str, tuple[Logs, bytes]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,7 @@ class Job:
     data: PreparedData
     runs: RunsDir
     start_executor: StartExecutor
-    score: Score
+    score: ScoreModels
     watch: Watch
     remember: Callable[[Iterable[RecordedTrial]], None]  # hears, before anything is trained, what was recorded before
     is_interrupted: Callable[[], bool]
@@ -55,7 +56,7 @@ def run_study(job: Job) -> None:
     """
     folder = job.runs.results(job.study.name)
     results.open_folder(folder)
-    with held(folder / ".lock"):
+    with held(folder / results.LOCK):
         search, confirmation = open_records(job)
         tracker = Tracker(partial(_open_projection, job))
         job.remember([*search.trials.values(), *confirmation.trials.values()])
@@ -75,7 +76,7 @@ def run_study(job: Job) -> None:
 def sync_study(job: Job) -> None:
     """Track what was recorded and is not in MLflow; trains and scores nothing. Raises TrackingError."""
     folder = job.runs.results(job.study.name)
-    with held(folder / ".lock"):
+    with held(folder / results.LOCK):
         search, confirmation = open_records(job)
         waiting = _unscored(job, confirmation, folder)
         is_whole = not (waiting or search.unfinished() or confirmation.unfinished())
@@ -126,7 +127,7 @@ def _train(job: Job, search: Record, confirmation: Record, tracker: Tracker, fol
         if job.fork is not None:
             _take_over(job, job.fork, search, source)
         _track_all(tracker, search, folder)
-        run(source, lambda trial, result: tracker.track(trial, lambda: (result, {})))
+        run(source, lambda trial, result: tracker.track(trial, lambda: (result, None)))
         chosen = finalists(job.study, search.complete())
         # A replicate is tracked when it is scored, which is when all are trained: only then is the test split opened.
         run(ConfirmSource(job.study, confirmation, chosen, folder), lambda trial, result: None)
@@ -151,8 +152,8 @@ def _score(job: Job, confirmation: Record, folder: Path) -> None:
     logger.info("scoring %d replicates on the sealed test split", len(unscored))
     for key in unscored:
         results.load(folder / key)  # checks the model's hash
-    for key, score in job.score({key: folder / key / results.MODEL for key in unscored}).items():
-        results.save_score(folder / key, score)
+    for key, (metrics, predictions) in job.score({key: folder / key / results.MODEL for key in unscored}).items():
+        results.save_score(folder / key, metrics, predictions)
 
 
 def _unscored(job: Job, confirmation: Record, folder: Path) -> list[str]:
@@ -170,5 +171,5 @@ def _track_all(tracker: Tracker, record: Record, folder: Path, but: Sequence[str
             tracker.track(recorded.trial, partial(_load, folder / key))
 
 
-def _load(folder: Path) -> tuple[TrialResult, Logs]:
-    return results.load(folder), results.load_score(folder) or {}
+def _load(folder: Path) -> tuple[TrialResult, Score | None]:
+    return results.load(folder), results.load_score(folder)

@@ -21,10 +21,10 @@ from sweep.record import Record
 from sweep.report import report_texts, write_report
 from sweep.runs import StudyRuns, artifact, model_file, read_runs
 from sweep.study import Study
-from sweep.trial import Logs, TrialResult
+from sweep.trial import Score, TrialResult
 
 Remedy = Literal["drafts", "sync", "report"]
-Ended = tuple[TrialResult, Logs | None]  # a result, and the score of a replicate that has one
+Ended = tuple[TrialResult, Score | None]  # a result, and the score of a replicate that has one
 CONTINUE = "the same `run` command continues"
 
 
@@ -51,7 +51,7 @@ def diagnose(job: Job) -> Diagnosis:
     if damaged := list(_databases(job.runs)):
         return Diagnosis(0, 0, damaged)
     folder = job.runs.results(job.study.name)
-    with held(folder / ".lock"):
+    with held(folder / results.LOCK):
         records = open_records(job)
         search, confirmation = records
         findings = [*_budget(job.study, search, confirmation), *_strangers(records, folder)]
@@ -80,7 +80,7 @@ def mend(job: Job, findings: list[Finding]) -> None:
     remedies = {finding.remedy for finding in findings}
     if "drafts" in remedies:
         folder = job.runs.results(job.study.name)
-        with held(folder / ".lock"):
+        with held(folder / results.LOCK):
             results.sweep_drafts(folder)
     if "sync" in remedies:
         sync_study(job)
@@ -134,10 +134,10 @@ def _budget(study: Study, search: Record, confirmation: Record) -> Iterator[Find
 def _strangers(records: tuple[Record, ...], folder: Path) -> Iterator[Finding]:
     """Result folders that no trial answers for."""
     known = {key for record in records for key in record.trials}
-    for path in sorted(folder.iterdir()) if folder.exists() else ():
-        if results.is_draft(path):
-            yield Finding(f"{path}: a draft that its writer left", "`doctor --fix` removes it", "drafts")
-        elif path.is_dir() and path.name not in known:
+    for path in results.drafts(folder):
+        yield Finding(f"{path}: a draft that its writer left", "`doctor --fix` removes it", "drafts")
+    for path in sorted(folder.glob("[!.]*")):
+        if path.is_dir() and path.name not in known:
             yield Finding(f"{path}: a result of no recorded trial", "remove it, or restore optuna.db from a copy")
 
 
@@ -191,13 +191,14 @@ def _runs(found: StudyRuns, told: set[str]) -> Iterator[Finding]:
 def _run(runs: RunsDir, study: str, row: dict[Any, Any], ended: Ended) -> Iterator[Finding]:
     """One run says what its trial's result says, and its files are those of the result, to the byte."""
     result, score = ended
+    test = score or Score({}, {})
     who, way_out = f"run {row['run_id']} of {result.key}", "delete the run in MLflow, and `sync` writes it anew"
     if row["state"] != result.state:
         yield Finding(f"{who} is {row['state']}, its result {result.state}", way_out)
-    wrong = [name for name, value in {**result.metrics, **(score or {})}.items() if not _is_equal(row.get(name), value)]
+    wrong = [name for name, value in {**result.metrics, **test.metrics}.items() if not _is_equal(row.get(name), value)]
     if wrong:
         yield Finding(f"{who} differs from its result in {', '.join(wrong)}", way_out)
-    for name, digest in result.files.items():
+    for name, digest in {**result.files, **test.files}.items():
         try:
             if results.sha256_of(_file_of(runs, study, row["run_id"], name)) != digest:
                 yield Finding(f"{who}: {name} is not what was logged (sha256)", way_out)

@@ -30,8 +30,8 @@ def export(conclusion: Conclusion, runs: RunsDir) -> Path:
     shutil.copyfile(model, folder / "model.keras")
     shutil.copyfile(artifact(runs, study.name, row["run_id"], "curves.png"), folder / "curves.png")
     summary = _summary(conclusion, champion, row, model_id, sha256_of(folder / "model.keras"))
-    write_durably(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
-    write_durably(folder / "README.md", _card(conclusion, champion, summary))
+    write_durably(folder / "summary.json", (json.dumps(summary, indent=1) + "\n").encode())
+    write_durably(folder / "README.md", _card(conclusion, champion, summary).encode())
     return folder
 
 

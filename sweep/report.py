@@ -3,14 +3,20 @@
 import csv
 import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
+from sweep.compare import Summary
 from sweep.conclusion import ROWS, Column, Conclusion
 from sweep.results import write_durably
 
 NO_VALIDATION = "no validation rows"
 MISSING = "-"
+VERDICTS_NOTE = (
+    "Test accuracy on the same images, over replicates and images together; p-values are corrected for their number (Holm). "
+    "The difference is the first's mean less the second's."
+)
 
 
 def write_report(conclusion: Conclusion, folder: Path) -> list[Path]:
@@ -18,7 +24,7 @@ def write_report(conclusion: Conclusion, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     texts = report_texts(conclusion)
     for name, text in texts.items():
-        write_durably(folder / name, text)
+        write_durably(folder / name, text.encode())
     return [folder / name for name in texts]
 
 
@@ -49,7 +55,14 @@ def to_markdown(conclusion: Conclusion) -> str:
     for title, rows in tables(conclusion):
         head, *body = ["| " + " | ".join(row) + " |" for row in rows]
         parts += [f"## {title}", "\n".join([head, "|---" * len(rows[0]) + "|", *body])]
-    parts += ["## Champion", champion_line(conclusion), "## Made from these runs", _sources(conclusion)]
+    parts += ["## Champion", champion_line(conclusion)]
+    if conclusion.verdicts:
+        parts += [
+            "## What can be told apart",
+            VERDICTS_NOTE,
+            "\n".join(f"- {line}" for line in verdict_lines(conclusion)),
+        ]
+    parts += ["## Made from these runs", _sources(conclusion)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -72,15 +85,26 @@ def champion_line(conclusion: Conclusion) -> str:
     return line + (f"; test accuracy {test.text}." if test else ".")
 
 
+def verdict_lines(conclusion: Conclusion) -> list[str]:
+    """One sentence for each pair that was compared."""
+    return [
+        f"{_capital(v.first)} and {v.second}: {v.comparison.difference:+.4f}, {v.text}" for v in conclusion.verdicts
+    ]
+
+
 def to_csv(conclusion: Conclusion) -> str:
     """One line for each finalist and metric."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["finalist", "selected", "units", "metric", "n", "mean", "sd", "reference", "run_ids"])
+    writer.writerow(
+        ["finalist", "selected", "units", "metric", "n", "mean", "sd", "low", "high", "reference", "run_ids"]
+    )
     for column in conclusion.columns:
         for metric in ROWS:
             summary = column.summaries.get(metric)
-            numbers = [summary.n, repr(summary.mean), repr(summary.sd)] if summary else [0, "", ""]
+            numbers = (
+                [summary.n, *map(repr, (summary.mean, summary.sd, *summary.interval))] if summary else [0] + [""] * 4
+            )
             who = [column.finalist.name, column.finalist.is_selected, column.finalist.config.units_label]
             reference, run_ids = column.reference.get(metric, ""), " ".join(column.replicate_runs)
             writer.writerow([*who, metric, *numbers, reference, run_ids])
@@ -99,6 +123,20 @@ def to_dict(conclusion: Conclusion) -> dict[str, Any]:
         "trials": _counts(conclusion),
         "champion": conclusion.champion.finalist.name if conclusion.champion else None,
         "finalists": [_column_dict(column) for column in conclusion.columns],
+        "verdicts": [
+            {
+                "first": v.first,
+                "second": v.second,
+                "metric": "test_accuracy",
+                "difference": v.comparison.difference,
+                "p": _number(v.comparison.p),
+                "p_holm": _number(v.p),
+                "replicates": v.comparison.n,
+                "replicates_needed": v.comparison.n_needed,
+                "verdict": v.text,
+            }
+            for v in conclusion.verdicts
+        ],
     }
 
 
@@ -109,14 +147,19 @@ def _column_dict(column: Column) -> dict[str, Any]:
         "baseline": column.finalist.baseline,
         "config": column.finalist.config.to_dict(),
         "params_count": column.params_count,
+        "trials": column.n_trials,
         "selected_by": {"run": column.selected_run, "value": column.selected_value},
         "metrics": {
-            metric: {"n": s.n, "mean": s.mean, "sd": s.sd if s.n > 1 else None}
+            metric: {"n": s.n, "mean": s.mean, "sd": _number(s.sd), "interval": list(s.interval) if s.n > 1 else None}
             for metric, s in column.summaries.items()
         },
         "reference": column.reference,
         "replicate_runs": list(column.replicate_runs),
     }
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _subject(conclusion: Conclusion) -> str:
@@ -125,7 +168,8 @@ def _subject(conclusion: Conclusion) -> str:
     counts = ", ".join(f"{n} {state}" for state, n in _counts(conclusion).items())
     return (
         f"Data: {facts['name']}, {rows} (sha256 {facts['sha256'][:12]}...). Trials: {counts or 'none'}. Every figure is the mean "
-        "± standard deviation over replicates, the config retrained with fresh seeds; test rows were opened after selection."
+        "± standard deviation over replicates, the config retrained with fresh seeds; intervals hold the mean with 95 % confidence "
+        "(Student's t); test rows were opened after selection."
     )
 
 
@@ -141,12 +185,26 @@ def _table(conclusion: Conclusion, titled: dict[str, Column], with_references: b
     rows = [["Metric", *titled]]
     rows.append(["Hidden units", *(column.finalist.config.units_label for column in columns)])
     rows.append(["Dropout, batch size, learning rate", *(_rest(column) for column in columns)])
+    if any(column.n_trials for column in columns):
+        rows.append(["Trials seen", *(MISSING if c.n_trials is None else str(c.n_trials) for c in columns)])
     rows.append(["Replicates", *(str(len(column.replicate_runs)) for column in columns)])
     for metric, title in ROWS.items():
+        if metric == conclusion.runs.study.objective:
+            rows.append([f"{title}, when selected", *(_fixed(column.selected_value) for column in columns)])
         rows.append([title, *(_cell(conclusion, column, metric) for column in columns)])
+        if metric == "test_accuracy":
+            rows.append([f"{title}, 95 % interval", *(_interval(column.summaries.get(metric)) for column in columns)])
         if with_references and any(metric in column.reference for column in columns):
             rows.append([f"{title}, published", *(str(column.reference.get(metric, MISSING)) for column in columns)])
     return rows
+
+
+def _fixed(value: float | None) -> str:
+    return MISSING if value is None else f"{value:.4f}"
+
+
+def _interval(summary: Summary | None) -> str:
+    return MISSING if summary is None or summary.n < 2 else "{:.4f} to {:.4f}".format(*summary.interval)
 
 
 def _capital(text: str) -> str:

@@ -5,19 +5,21 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from sweep.errors import DamagedResultError
 from sweep.failpoint import failpoint
-from sweep.trial import Logs, TrialResult
+from sweep.trial import Logs, Score, TrialResult
 
 MODEL = "model.keras"
 HISTORY = "history.json"
 SUMMARY = "summary.txt"
 CURVES = "curves.png"
-TRACKED = (HISTORY, SUMMARY, CURVES)  # files that become artifacts of the trial's run, beside its model
+PREDICTIONS = "predictions.npz"  # of a scored replicate, see `predictions.py`
+TRACKED = (HISTORY, SUMMARY, CURVES, PREDICTIONS)  # files that become artifacts of the trial's run, beside its model
+LOCK = ".lock"  # of the coordinator, in the folder of results
 RESULT = "result.json"
 SCORE = "score.json"
 _TAIL = "}\n"
@@ -58,15 +60,17 @@ def save(folder: Path, result: TrialResult, write_files: Callable[[Path], None])
 
 
 def sweep_drafts(folder: Path) -> None:
-    """Remove what killed workers were writing; only while no trial is in training."""
-    for path in folder.iterdir() if folder.exists() else ():
-        if is_draft(path):
+    """Remove what killed processes were writing; only while no trial is in training."""
+    for path in drafts(folder):
+        if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
-def is_draft(path: Path) -> bool:
-    """Whether `path` is what `save` writes before it renames it."""
-    return path.name.startswith(".") and path.is_dir()
+def drafts(folder: Path) -> list[Path]:
+    """What lies below a folder of results under the name that things have before they are whole."""
+    return sorted(path for pattern in (".*", "*/.*") for path in folder.glob(pattern) if path.name != LOCK)
 
 
 def find(folder: Path) -> TrialResult | None:
@@ -81,36 +85,48 @@ def load(folder: Path) -> TrialResult:
     """
     try:
         result = TrialResult(**_opened(folder / RESULT))
-        found = {name: sha256_of(folder / name) for name in result.files}
+        _check_files(folder, result.files, WAY_OUT)
     except (OSError, ValueError, TypeError) as error:
         raise DamagedResultError(f"{folder}: cannot be read ({error}); {WAY_OUT}") from error
-    for name, digest in result.files.items():
-        if found[name] != digest:
-            raise DamagedResultError(f"{folder / name}: not what was written (sha256); {WAY_OUT}")
     return result
 
 
-def load_score(folder: Path) -> Logs | None:
-    """The test metrics of a confirmed replicate; None before it is scored."""
+def load_score(folder: Path) -> Score | None:
+    """The score of a confirmed replicate, checked as `load` does; None before it is scored."""
     path = folder / SCORE
+    if not path.exists():
+        return None
+    way_out = f"remove {SCORE} to score it again"
     try:
-        score: Logs | None = _opened(path) if path.exists() else None
-    except (OSError, ValueError) as error:
-        raise DamagedResultError(f"{path}: cannot be read ({error}); remove it to score it again") from error
+        score = Score(**_opened(path))
+        _check_files(folder, score.files, way_out)
+    except (OSError, ValueError, TypeError) as error:
+        raise DamagedResultError(f"{path}: cannot be read ({error}); {way_out}") from error
     return score
 
 
-def save_score(folder: Path, score: Logs) -> None:
-    """Make the test metrics of a replicate durable."""
-    write_durably(folder / SCORE, _sealed(score))
+def _check_files(folder: Path, files: dict[str, str], way_out: str) -> None:
+    for name, digest in files.items():
+        if sha256_of(folder / name) != digest:
+            raise DamagedResultError(f"{folder / name}: not what was written (sha256); {way_out}")
+
+
+def save_score(folder: Path, metrics: Logs, predictions: bytes) -> Score:
+    """Make the test metrics of a replicate durable, and its packed predictions with them."""
+    write_durably(folder / PREDICTIONS, predictions)
+    failpoint("score.predictions")
+    score = Score(metrics, {PREDICTIONS: sha256_of(folder / PREDICTIONS)})
+    write_durably(folder / SCORE, _sealed(asdict(score)).encode())
     failpoint("score.saved")
+    return score
 
 
-def write_durably(path: Path, text: str) -> None:
-    """Replace `path` by `text`, whole or not at all."""
+def write_durably(path: Path, content: bytes) -> None:
+    """Replace `path` by `content`, whole or not at all."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(text)
+    draft.write_bytes(content)
     _sync(draft)
+    failpoint("durable.draft")
     draft.replace(path)
     _sync(path.parent)
 

@@ -1,6 +1,7 @@
 """MLflow reads: the runs of a study as a pandas frame. Files are found below the runs directory, wherever it was copied."""
 
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ from mlflow.artifacts import download_artifacts
 from mlflow.entities import Run
 
 from sweep.config import Config
-from sweep.errors import MissingRunsError
+from sweep.errors import DamagedResultError, MissingRunsError
 from sweep.layout import RunsDir
 from sweep.mlflow_store import FACTS_FILE, MODEL_PATH, STUDY_FILE, all_runs, open_client, translated
+from sweep.predictions import Predictions
+from sweep.results import PREDICTIONS
 from sweep.study import Study, parse_study
 
 
@@ -30,6 +33,7 @@ class StudyRuns:
     parent_run_id: str
     parent_status: str
     half_written: list[str]  # ids of runs that were cut off while they were written; not in `frame`
+    predictions: dict[str, Predictions]  # by run id, of every scored replicate
 
     @property
     def searched(self) -> pd.DataFrame:
@@ -60,7 +64,19 @@ def read_runs(runs: RunsDir, name: str) -> StudyRuns:
     half_written = [str(run.info.run_id) for run in of_trials if run.info.status == "RUNNING"]
     rows.sort(key=lambda row: (row["phase"] == "confirm", row["trial"]))
     frame = pd.DataFrame(rows, columns=None if rows else ["run_id", "phase", "state", "trial"])
-    return StudyRuns(parse_study(table, f"run {parent}"), facts, frame, parent, status, half_written)
+    scored = [str(row["run_id"]) for row in rows if "test_accuracy" in row]
+    predictions = {run_id: _predictions(runs, name, run_id) for run_id in scored}
+    return StudyRuns(parse_study(table, f"run {parent}"), facts, frame, parent, status, half_written, predictions)
+
+
+def _predictions(runs: RunsDir, study: str, run_id: str) -> Predictions:
+    path = artifact(runs, study, run_id, PREDICTIONS)
+    try:
+        return Predictions.unpack(path.read_bytes())
+    except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
+        raise DamagedResultError(
+            f"{path}: cannot be read ({error}); delete the run in MLflow, and `sync` writes it anew"
+        ) from error
 
 
 def artifact(runs: RunsDir, study: str, run_id: str, name: str) -> Path:

@@ -26,7 +26,7 @@ from sweep.layout import RunsDir
 from sweep.mlflow_store import FACTS_FILE, MODEL_PATH, STUDY_FILE, all_runs, follow_move, open_client, translated
 from sweep.study import Study
 from sweep.tracker import Load
-from sweep.trial import Logs, Trial, TrialResult
+from sweep.trial import Logs, Score, Trial, TrialResult
 
 PARENT_KEY = "study"
 _STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}  # the `state` tag says it in our words
@@ -84,15 +84,17 @@ class Projection:
                 self._client.set_terminated(self._parent, status)
             self._parent_status = status
 
-    def _write(self, trial: Trial, result: TrialResult, score: Logs) -> None:
+    def _write(self, trial: Trial, result: TrialResult, score: Score | None) -> None:
         folder = self._runs.results(self._tracked.study.name) / trial.key
         run = self._cut_off.get(trial.key) or self._client.create_run(
             self._experiment, start_time=_ms(result.started_at), tags=self._tags(trial, result), run_name=trial.label
         )
         failpoint("track.created")
         run_id = run.info.run_id
-        finals = {**result.metrics, **_running_means(result), **score}
-        has_model = results.MODEL in result.files
+        test = score or Score({}, {})
+        finals = {**result.metrics, **_running_means(result), **test.metrics}
+        files = {**result.files, **test.files}
+        has_model = results.MODEL in files
         model_id = self._log_model(run_id, trial, folder) if has_model else None
         counts = {
             "best_epoch": result.best_epoch,
@@ -110,10 +112,10 @@ class Projection:
         for start in range(0, len(metrics), _BATCH):
             self._client.log_batch(run_id, metrics[start : start + _BATCH], self._params(trial) if start == 0 else ())
         failpoint("track.metrics")
-        self._client.log_inputs(run_id, self._inputs(score))
+        self._client.log_inputs(run_id, self._inputs(is_scored=score is not None))
         failpoint("track.inputs")
         for name in results.TRACKED:
-            if name in result.files:
+            if name in files:
                 self._client.log_artifact(run_id, str(folder / name))
         failpoint("track.artifacts")
         # A cut-off run may have its outputs already; MLflow refuses the same ones twice.
@@ -178,10 +180,10 @@ class Projection:
         params = {**trial.config.params(), "optimizer": "adam", "max_epochs": training.max_epochs, **stopping}
         return [Param(name, str(value)) for name, value in params.items()]
 
-    def _inputs(self, score: Logs) -> list[DatasetInput]:
+    def _inputs(self, is_scored: bool) -> list[DatasetInput]:
         """The rows a run saw, by part; the digest is our own SHA-256, for MLflow's covers the first rows only."""
         facts = self._tracked.facts
-        parts = {"training": facts.n_train, "validation": facts.n_validation, "test": facts.n_test if score else 0}
+        parts = {"training": facts.n_train, "validation": facts.n_validation, "test": facts.n_test if is_scored else 0}
         schema = {"n_features": facts.n_features, "n_classes": facts.n_classes}
         return [
             DatasetInput(

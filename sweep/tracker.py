@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Protocol
 
 from sweep.errors import DamagedResultError, SweepError, TrackingError
-from sweep.trial import Logs, Trial, TrialResult
+from sweep.trial import Score, Trial, TrialResult
 
 logger = logging.getLogger(__name__)
 
 RETRY_S = 10.0  # between attempts while MLflow cannot be written
 
-Load = Callable[[], tuple[TrialResult, Logs]]  # a trial's result and, for a scored replicate, its test metrics
+Load = Callable[[], tuple[TrialResult, Score | None]]  # a trial's result and, for a scored replicate, its score
 
 
 class Projection(Protocol):

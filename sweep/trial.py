@@ -88,5 +88,13 @@ class TrialResult:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Score:
+    """How a replicate did on the sealed test split."""
+
+    metrics: Logs  # test_loss, test_accuracy
+    files: dict[str, str]  # name in the result folder -> sha256
+
+
 Event = EpochReport | WorkerDied | TrialResult
 GoesOn = Callable[[EpochReport], bool]  # hears every epoch of a trial; False stops it as pruned

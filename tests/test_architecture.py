@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1] / "sweep"
 # Each room may import from rooms above its own line, or beside it where that is said; nothing imports from below.
 LAYERS = [
     {"errors", "config", "failpoint"},
-    {"space", "trial", "compare", "provenance", "lock", "layout"},
+    {"space", "trial", "compare", "predictions", "provenance", "lock", "layout"},
     {"study", "results"},
     {"data", "prune", "confirm"},
     {"model", "tracker", "train.stopping", "train.curves", "train.adam", "train.dropout"},
@@ -36,6 +36,7 @@ LIBRARIES = {
     "matplotlib": {"train.curves"},
     "rich": {"cli", "display"},
     "pydantic": {"study"},
+    "scipy": {"compare"},
     "fcntl": {"lock"},
 }
 

@@ -8,6 +8,7 @@ from sweep import results
 from sweep.config import Config, training_seed
 from sweep.data import open_training_split, prepare, read
 from sweep.errors import DamagedResultError
+from sweep.predictions import Predictions
 from sweep.study import Data, EarlyStopping, Training
 from sweep.train.fit import Fitter
 from sweep.train.score import score_models
@@ -113,9 +114,12 @@ def test_a_result_is_read_back_as_it_was_and_its_damage_is_named(data, tmp_path)
 
 def test_scoring_gives_the_accuracy_and_cross_entropy_that_keras_evaluates(data, tmp_path):
     Fitter(data, Training(max_epochs=2), MADE_BY).fit(trial(), always, tmp_path / "t")
-    score = score_models({"t": tmp_path / "t" / results.MODEL}, data)["t"]
+    score, packed = score_models({"t": tmp_path / "t" / results.MODEL}, data)["t"]
     model = keras.saving.load_model(tmp_path / "t" / results.MODEL, compile=False)
     model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     x, y = (np.load(data.folder / "test" / f"{name}.npy") for name in "xy")
     loss, accuracy = model.evaluate(x.astype(np.float32), y, verbose=0)
     assert score == {"test_loss": pytest.approx(loss, abs=1e-5), "test_accuracy": pytest.approx(accuracy, abs=1e-7)}
+    predictions = Predictions.unpack(packed)
+    np.testing.assert_array_equal(predictions.labels, y)
+    np.testing.assert_array_equal(predictions.predicted, model.predict(x.astype(np.float32), verbose=0).argmax(axis=1))

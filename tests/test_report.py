@@ -47,6 +47,33 @@ def test_figures_are_mean_and_deviation_of_the_replicates(conclusion):
     assert column.summaries["test_accuracy"].sd == pytest.approx(mine.std(), abs=1e-12)
 
 
+def test_what_was_selected_is_shown_as_it_was_selected_and_as_it_was_confirmed(conclusion):
+    (_, selected), _ = tables(conclusion)
+    searched = conclusion.runs.searched
+    best = searched[searched["state"] == "complete"].groupby("hidden_layers")["val_accuracy"].max()
+    assert cells(selected, "Validation accuracy, when selected") == [f"{value:.4f}" for value in best]
+    confirmed = [column.summaries["val_accuracy"].text for column in conclusion.selected]
+    assert cells(selected, "Validation accuracy") == confirmed
+    assert cells(selected, "Trials seen") == [str(n) for n in searched.groupby("hidden_layers").size()]
+
+
+def test_an_interval_stands_below_the_test_accuracy(conclusion):
+    (_, selected), _ = tables(conclusion)
+    low, high = conclusion.selected[0].summaries["test_accuracy"].interval
+    assert cells(selected, "Test accuracy, 95 % interval")[0] == f"{low:.4f} to {high:.4f}"
+
+
+def test_groups_are_compared_with_one_another_and_the_champion_with_every_baseline(conclusion):
+    pairs = {(v.first, v.second) for v in conclusion.verdicts}
+    one, two = (column.finalist.name for column in conclusion.selected)
+    champion = conclusion.champion.finalist.name
+    others = {c.finalist.name for c in conclusion.columns if not c.finalist.is_selected} - {champion}
+    assert pairs == {(one, two)} | {(champion, other) for other in others}
+    for v in conclusion.verdicts:
+        assert v.p >= v.comparison.p
+        assert v.text in to_markdown(conclusion)
+
+
 def test_published_figures_stand_below_ours(conclusion):
     _, (_, baselines) = tables(conclusion)
     assert cells(baselines, "Test accuracy, published") == ["0.5"]

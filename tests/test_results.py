@@ -16,7 +16,7 @@ RESULT = TrialResult(key="trial-00000", state="complete", metrics={"val_accuracy
 @pytest.fixture
 def folder(tmp_path):
     results.save(tmp_path / "trial-00000", RESULT, lambda draft: (draft / results.MODEL).write_bytes(b"weights"))
-    results.save_score(tmp_path / "trial-00000", {"test_accuracy": 1 / 3})
+    results.save_score(tmp_path / "trial-00000", {"test_accuracy": 1 / 3}, b"predictions")
     return tmp_path / "trial-00000"
 
 
@@ -28,10 +28,11 @@ def test_what_was_saved_is_read_to_the_bit(folder):
     result, score = load(folder)
     assert result.metrics == RESULT.metrics
     assert result.files.keys() == {results.MODEL}
-    assert score == {"test_accuracy": 1 / 3}
+    assert score.metrics == {"test_accuracy": 1 / 3}
+    assert score.files.keys() == {results.PREDICTIONS}
 
 
-@pytest.mark.parametrize("name", [results.RESULT, results.SCORE, results.MODEL])
+@pytest.mark.parametrize("name", [results.RESULT, results.SCORE, results.MODEL, results.PREDICTIONS])
 def test_a_byte_flipped_anywhere_in_any_file_is_named(folder, name):
     good = (folder / name).read_bytes()
     for at in range(len(good)):
@@ -41,7 +42,7 @@ def test_a_byte_flipped_anywhere_in_any_file_is_named(folder, name):
                 load(folder)
 
 
-@pytest.mark.parametrize("name", [results.RESULT, results.SCORE, results.MODEL])
+@pytest.mark.parametrize("name", [results.RESULT, results.SCORE, results.MODEL, results.PREDICTIONS])
 def test_a_file_cut_anywhere_or_longer_is_named(folder, name):
     good = (folder / name).read_bytes()
     for wrong in [*(good[:n] for n in range(len(good))), good + b"\n"]:
@@ -110,7 +111,10 @@ def test_a_result_is_on_the_disk_before_it_has_its_name_and_its_name_is_on_the_d
 
 
 def test_a_score_is_on_the_disk_before_it_has_its_name_and_its_name_is_on_the_disk_after(folder, disk_calls):
-    results.save_score(folder, {"test_accuracy": 0.5})
-    (first, draft), *rest = disk_calls
-    assert (first, rest) == ("sync", [("rename", draft), ("sync", folder)])
-    assert results.load_score(folder) == {"test_accuracy": 0.5}
+    score = results.save_score(folder, {"test_accuracy": 0.5}, b"others")
+    calls, drafts = zip(*disk_calls, strict=True)
+    assert calls == ("sync", "rename", "sync") * 2
+    assert [path.name.split(".")[1] for path in drafts[1::3]] == ["predictions", "score"]
+    for draft, renamed, parent in zip(drafts[::3], drafts[1::3], drafts[2::3], strict=True):
+        assert (draft, parent) == (renamed, folder)
+    assert results.load_score(folder) == score

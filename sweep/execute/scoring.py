@@ -10,15 +10,15 @@ from sweep.execute.worker import settle_in
 from sweep.trial import Logs
 
 
-def score_in_process(models: dict[str, Path], data: PreparedData, log: Path) -> dict[str, Logs]:
-    """`test_loss` and `test_accuracy` of each saved model, by its key. Raises WorkersError if the process fails."""
+def score_in_process(models: dict[str, Path], data: PreparedData, log: Path) -> dict[str, tuple[Logs, bytes]]:
+    """See `train.score.score_models`. Raises WorkersError if the process fails."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_score, args=(theirs, models, data, log), name="sweep-scoring", daemon=True)
     process.start()
     theirs.close()
     try:
-        scores: dict[str, Logs] = ours.recv()
+        scores: dict[str, tuple[Logs, bytes]] = ours.recv()
     except EOFError:
         process.join()
         raise WorkersError(f"scoring on the test split ended with exit code {process.exitcode}; see {log}") from None

@@ -7,14 +7,15 @@ import numpy as np
 
 from sweep.data import PreparedData, open_test_split
 from sweep.model import load_model
+from sweep.predictions import Predictions
 from sweep.train.graph import EVALUATION_BATCH
 from sweep.trial import Logs
 
 EPSILON = 1e-7  # Keras clips probabilities by this before it takes the logarithm
 
 
-def score_models(models: dict[str, Path], data: PreparedData) -> dict[str, Logs]:
-    """`test_loss` (mean cross-entropy) and `test_accuracy` of each saved model, by its key."""
+def score_models(models: dict[str, Path], data: PreparedData) -> dict[str, tuple[Logs, bytes]]:
+    """`test_loss` (mean cross-entropy) and `test_accuracy` of each saved model, and its packed predictions, by its key."""
     test = open_test_split(data)
     rows = np.asarray(test.x, np.float32)
     scores = {}
@@ -22,9 +23,11 @@ def score_models(models: dict[str, Path], data: PreparedData) -> dict[str, Logs]
         model = load_model(path)
         probabilities = np.asarray(model.predict(rows, batch_size=EVALUATION_BATCH, verbose=0), np.float64)
         of_truth = probabilities[np.arange(len(test.y)), test.y]
-        scores[key] = {
+        predictions = Predictions.of(probabilities, test.y, test.x)
+        metrics = {
             "test_loss": float(-np.log(np.clip(of_truth, EPSILON, 1.0)).mean()),
-            "test_accuracy": float((probabilities.argmax(axis=1) == test.y).mean()),
+            "test_accuracy": float(predictions.correct.mean()),
         }
+        scores[key] = metrics, predictions.pack()
         keras.utils.clear_session(free_memory=False)
     return scores

@@ -43,7 +43,10 @@ def check(sweep: Sweep, reference: dict[str, dict[str, Any]] | None = None) -> d
         assert run["n_points"] == 4 * len(result["history"]), f"{run['key']}: its curves are not whole"
         score = folder / run["key"] / "score.json"
         assert score.exists() == ("test_accuracy" in run["metrics"]) == (row["phase"] == "confirm")
-        _check_artifacts(sweep.runs.artifacts("tiny"), run, result["files"])
+        files = dict(result["files"])
+        if score.exists():
+            files |= json.loads(score.read_text())["content"]["files"]
+        _check_artifacts(sweep.runs.artifacts("tiny"), run, files)
         found[json.dumps([row["phase"], row["config"], row["replicate"]])] = {k: result[k] for k in LASTING}
 
     # no draft, no folder of nobody

@@ -24,7 +24,7 @@ class Executor(sweep.execute.local.LocalExecutor):
         super().__init__(replace(options, start_engine=start_engine), n_workers)
 
 
-def score(models: dict[str, Path], data: PreparedData, log: Path) -> dict[str, Logs]:
+def score(models: dict[str, Path], data: PreparedData, log: Path) -> dict[str, tuple[Logs, bytes]]:
     return fake_score(models)
 
 
