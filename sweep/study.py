@@ -5,6 +5,7 @@ import json
 import re
 import tomllib
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,7 +23,7 @@ from pydantic import (
 
 from sweep.config import Config
 from sweep.errors import InvalidStudyError
-from sweep.space import Axis, Choice, Float, Int, Space, contains, values_of
+from sweep.space import Axis, Choice, Float, Int, Scalar, Space, contains, values_of
 
 Objective = Literal["val_accuracy", "val_loss"]
 MAX_FILE_BYTES = 1 << 20
@@ -178,6 +179,9 @@ class Pruner(_Table):
 class Search(_Table):
     trials: Annotated[int, Field(ge=0)] = 0  # total for the study, baselines not counted
     sampler: Literal["tpe", "random", "grid", "gp"] = "tpe"
+    # Trials of each group of the confirmation: as many of one as of another, or as the sampler likes. A group that was
+    # tried more often has the better best by luck alone.
+    coverage: Literal["equal", "free"] = "equal"
     pruner: Pruner | None = None
     workers: Annotated[int, Field(ge=1, le=256)] | None = None  # None: one per core
 
@@ -288,6 +292,20 @@ class Study(_Table):
         whole = self.model_dump(mode="json", include={"name", "seed", "objective", "data", "space", "training"})
         canonical: dict[str, Any] = json.loads(json.dumps(whole, sort_keys=True))
         return canonical
+
+    def subspaces(self) -> dict[Scalar | None, Space]:
+        """The space, cut into the groups that get an equal budget each; uncut, under None, where there are none."""
+        assert self.space is not None
+        if self.confirmation is None or self.search.coverage == "free":
+            return {None: self.space}
+        group_by = self.confirmation.group_by
+        values = values_of(getattr(self.space, group_by))
+        return {value: replace(self.space, **{group_by: value}) for value in values}
+
+    def group_of(self, config: Config) -> Scalar | None:
+        """The group of `subspaces` that a config lies in."""
+        is_cut = self.confirmation is not None and self.search.coverage == "equal"
+        return getattr(config, self.confirmation.group_by) if self.confirmation and is_cut else None
 
     def rungs(self) -> tuple[int, ...]:
         return self.search.pruner.rungs if self.search.pruner else ()

@@ -5,6 +5,7 @@ Sampling happens on a copy of the record in memory, because a draw from the file
 
 import itertools
 import warnings
+from collections import Counter
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sweep.config import Config, derived_seed, training_seed
 from sweep.record import OPTUNA_STATES, Record, direction
-from sweep.space import Axis, Choice, Float, Int, count
+from sweep.space import Axis, Choice, Float, Int, Scalar, count
 from sweep.study import Study
 from sweep.trial import Phase, Trial, TrialResult
 
@@ -34,18 +35,15 @@ class Suggester:
         )
         self._numbers: dict[str, int] = {}  # trial key -> its number in memory, where redraws count too
         self._tried: set[str] = set()  # config keys
-        self._n_tried_in_space = 0
+        self._spaces = study.subspaces() if study.space is not None else {}
+        self._n_tried: Counter[Scalar | None] = Counter()  # of each of the spaces
         self._grid = _shuffled_grid(study) if study.search.sampler == "grid" else None
         for frozen, recorded in zip(record.frozen(), record.trials.values(), strict=True):
             self._remember(recorded.trial, self._add(frozen))
 
     def given(self, config: Config, phase: Phase, name: str = "") -> Trial:
         """Claim a config that was not drawn. Where it lies in the space, the sampler learns from it."""
-        params, distributions = {}, {}
-        if self._study.space is not None and self._study.in_space(config):
-            varying = {n: (a, v) for n, (a, v) in self._study.space.axes_of(config).items() if count(a) > 1}
-            params = {n: value for n, (_, value) in varying.items()}
-            distributions = {n: _distribution(axis) for n, (axis, _) in varying.items()}
+        params, distributions = self._params(config)
         trial = self._record.claim(
             phase, config, self._seed(config), name=name, params=params, distributions=distributions
         )
@@ -55,18 +53,17 @@ class Suggester:
 
     def suggest(self) -> Trial | None:
         """Claim a new config of the space; None when every config of it was tried."""
-        assert self._study.space is not None
-        if self._n_tried_in_space >= self._study.space.n_configs():
+        left = [group for group, space in self._spaces.items() if self._n_tried[group] < space.n_configs()]
+        if not left:
             return None
+        group = min(left, key=self._n_tried.__getitem__)
         for redraw in itertools.count():
-            asked, config = self._ask(redraw)
+            asked, config = self._ask(group, redraw)
             if config.key not in self._tried:
                 break
             self._memory.tell(asked, state=TrialState.FAIL)  # tried already: the sampler passes over it
-        frozen = self._memory.get_trials(deepcopy=False)[asked.number]
-        trial = self._record.claim(
-            "search", config, self._seed(config), params=frozen.params, distributions=frozen.distributions
-        )
+        params, distributions = self._params(config)
+        trial = self._record.claim("search", config, self._seed(config), params=params, distributions=distributions)
         self._remember(trial, asked.number)
         return trial
 
@@ -81,12 +78,23 @@ class Suggester:
         value = self._record.trials[result.key].value if result.state == "complete" else None
         self._memory.tell(self._numbers[result.key], value, state=OPTUNA_STATES[result.state])
 
-    def _ask(self, redraw: int) -> tuple[optuna.Trial, Config]:
-        """One draw, and the trial in memory that stands for it."""
+    def _params(self, config: Config) -> tuple[dict[str, Scalar], dict[str, BaseDistribution]]:
+        """A config as Optuna has it: what varies, by name. Empty where it lies outside the space."""
+        if self._study.space is None or not self._study.in_space(config):
+            return {}, {}
+        varying = {n: (a, v) for n, (a, v) in self._study.space.axes_of(config).items() if count(a) > 1}
+        return {n: v for n, (_, v) in varying.items()}, {n: _distribution(a) for n, (a, _) in varying.items()}
+
+    def _ask(self, group: Scalar | None, redraw: int) -> tuple[optuna.Trial, Config]:
+        """One draw from a group, and the trial in memory that stands for it."""
         assert self._study.space is not None
         if self._grid is not None:
-            return self._memory.ask(), next(c for c in self._grid if c.key not in self._tried)
+            untried = (config for config in self._grid if config.key not in self._tried)
+            return self._memory.ask(), next(config for config in untried if self._study.group_of(config) == group)
         self._memory.sampler = self._sampler(redraw)
+        if group is not None and self._study.confirmation is not None:
+            # Not PartialFixedSampler: TPE with `group` draws the fixed parameter all the same, and its draw wins.
+            self._memory.enqueue_trial({self._study.confirmation.group_by: group})
         asked = self._memory.ask()
         return asked, self._study.space.config(partial(_suggest, asked))
 
@@ -111,7 +119,7 @@ class Suggester:
     def _remember(self, trial: Trial, number: int) -> None:
         self._numbers[trial.key] = number
         self._tried.add(trial.config.key)
-        self._n_tried_in_space += self._study.in_space(trial.config)
+        self._n_tried[self._study.group_of(trial.config)] += self._study.in_space(trial.config)
 
     def _seed(self, config: Config) -> int:
         return training_seed(self._study.seed, config, 0)

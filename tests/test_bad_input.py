@@ -117,6 +117,7 @@ WRONG_VALUES = {
     "training.early_stopping": ["3", '{monitor = "test_accuracy"}', "{patience = 0}", "{min_delta = -1}", "{min_delta = inf}", "{min_delta = nan}"],
     "search.trials": ["-1", "1.0"],
     "search.sampler": ['"cmaes"', '"TPE"'],
+    "search.coverage": ['"even"', "true"],
     "search.workers": ["0", "257"],
     "search.pruner": ['"halving"', '{kind = "asha", rungs = [1]}', '{kind = "median"}', '{kind = "median", rungs = [0]}', '{kind = "median", rungs = []}', '{kind = "halving", rungs = [1], reduction_factor = 1}'],
     "confirmation.replicates": ["0", "1001"],

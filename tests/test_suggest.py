@@ -1,7 +1,10 @@
+from collections import Counter
+
 import pytest
 
 from sweep.errors import RecordError
 from sweep.record import Record
+from sweep.space import Choice
 from sweep.study import parse_study
 from sweep.suggest import Suggester
 from sweep.trial import TrialResult
@@ -70,6 +73,39 @@ def test_a_small_space_is_covered_once_and_then_exhausted(runs, sampler):
     configs = [trial.config for trial in search(record, suggester, 6)]
     assert len(set(configs)) == 6
     assert suggester.suggest() is None
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "grid"])
+@pytest.mark.parametrize("group_by", ["hidden_layers", "batch_size", "batch_norm"])
+def test_every_group_gets_as_many_trials_as_another(runs, sampler, group_by):
+    space = {"hidden_layers": {"choice": [1, 2]}, "units": {"int": [4, 32]}, "batch_size": {"choice": [32, 64, 96]}, "batch_norm": {"choice": [True, False]}}  # fmt: skip
+    the_study = study(sampler, space=space, confirmation={"group_by": group_by})
+    record = open_record(runs, the_study)
+    suggester = Suggester(the_study, record)
+    suggester.given(
+        the_study.space.config(lambda name, axis: axis.options[0] if isinstance(axis, Choice) else axis.low), "baseline"
+    )
+    trials = search(record, suggester, 11)
+    groups = Counter(getattr(recorded.trial.config, group_by) for recorded in record.trials.values())
+    assert set(groups.values()) == {12 // len(groups)}
+    assert len(groups) == (3 if group_by == "batch_size" else 2)
+    recorded = [frozen.params[group_by] for frozen in record.frozen()[1:]]
+    assert recorded == [getattr(trial.config, group_by) for trial in trials]
+
+
+def test_a_group_that_is_exhausted_leaves_its_budget_to_the_others(runs):
+    the_study = study(space={**SMALL, "units": {"choice": [4, 8, 12]}}, baselines=None)  # 3 of one layer, 9 of two
+    record = open_record(runs, the_study)
+    depths = [trial.config.hidden_layers for trial in search(record, Suggester(the_study, record), 12)]
+    assert sorted(depths[:6]) == [1, 1, 1, 2, 2, 2]
+    assert depths[6:] == [2] * 6
+
+
+def test_a_study_may_leave_the_shares_of_groups_to_the_sampler(runs):
+    the_study = parse_study(tiny_table(search={"trials": 50, "sampler": "random", "coverage": "free"}), "tiny.toml")
+    record = open_record(runs, the_study)
+    depths = [trial.config.hidden_layers for trial in search(record, Suggester(the_study, record), 12)]
+    assert depths != [1, 2] * 6
 
 
 def test_widths_are_recorded_for_the_layers_a_config_has(runs):
