@@ -18,8 +18,8 @@ setup: .venv/stamp ## install the locked dependencies into .venv
 sweep: setup ## train what is missing of STUDY, print its table, export its champion
 	$(RUN) sweep run $(STUDY)
 
-report: setup ## rebuild the conclusion table of STUDY from MLflow
-	$(RUN) sweep report $(STUDY)
+report: setup ## rebuild the report of STUDY from MLflow; CHECK=1 only says whether it is up to date
+	$(RUN) sweep report $(STUDY) $(if $(CHECK),--check)
 
 export: setup ## write the champion of STUDY to mlruns/exports/
 	$(RUN) sweep export $(STUDY)

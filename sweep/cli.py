@@ -69,9 +69,11 @@ def _parser() -> argparse.ArgumentParser:
         "--fork", metavar="NAME", help="take over what still holds of the stored study NAME, whose file was changed"
     )
     run.set_defaults(command=_run)
-    commands.add_parser("report", parents=[of_study], help="rebuild the conclusion table from MLflow").set_defaults(
-        command=_report
+    report = commands.add_parser("report", parents=[of_study], help="rebuild the report from MLflow")
+    report.add_argument(
+        "--check", action="store_true", help="write nothing; fail if the files differ from what the runs give"
     )
+    report.set_defaults(command=_report)
     commands.add_parser("export", parents=[of_study], help="write the champion to exports/").set_defaults(
         command=_export
     )
@@ -117,7 +119,21 @@ def _report(arguments: argparse.Namespace) -> None:
     from sweep.study import load_study
 
     runs = _runs_dir(arguments)
-    _print_report(_conclusion(runs, load_study(arguments.study)[0].name), runs)
+    conclusion = _conclusion(runs, load_study(arguments.study)[0].name)
+    if arguments.check:
+        _check_report(conclusion, runs)
+    else:
+        _print_report(conclusion, runs)
+
+
+def _check_report(conclusion: "Conclusion", runs: "RunsDir") -> None:
+    from sweep.errors import UnsoundStudyError
+    from sweep.publish import stale
+
+    name = conclusion.runs.study.name
+    if wrong := stale(conclusion, runs):
+        raise UnsoundStudyError(f"not what the runs of {name} give: {', '.join(map(str, wrong))}; `report` rebuilds it")
+    print(f"The report of {name} is what its runs give: {runs.reports(name)}")
 
 
 def _export(arguments: argparse.Namespace) -> None:
@@ -265,7 +281,8 @@ def _print_report(conclusion: "Conclusion", runs: "RunsDir") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from sweep.report import champion_line, tables, verdict_lines, write_report
+    from sweep.publish import publish
+    from sweep.report import champion_line, tables, verdict_lines
 
     console = Console() if sys.stdout.isatty() else Console(width=120)
     for title, rows in tables(conclusion):
@@ -278,8 +295,7 @@ def _print_report(conclusion: "Conclusion", runs: "RunsDir") -> None:
     for line in verdict_lines(conclusion):
         console.print(f"- {line}", highlight=False, soft_wrap=True)
     console.print(f"Champion: {champion_line(conclusion)}", highlight=False, soft_wrap=True)
-    written = write_report(conclusion, runs.reports(conclusion.runs.study.name))
-    console.print(f"Report: {', '.join(map(str, written))}", highlight=False, soft_wrap=True)
+    console.print(f"Report: {', '.join(map(str, publish(conclusion, runs)))}", highlight=False, soft_wrap=True)
 
 
 def _print_export(conclusion: "Conclusion", runs: "RunsDir") -> None:

@@ -17,8 +17,8 @@ from sweep.errors import DamagedResultError, MissingRunsError, TrackingError
 from sweep.export import export
 from sweep.layout import RunsDir
 from sweep.lock import held
+from sweep.publish import publish, stale
 from sweep.record import Record
-from sweep.report import report_texts, write_report
 from sweep.runs import StudyRuns, artifact, model_file, read_runs
 from sweep.study import Study
 from sweep.trial import Score, TrialResult
@@ -86,7 +86,7 @@ def mend(job: Job, findings: list[Finding]) -> None:
         sync_study(job)
     if remedies & {"sync", "report"}:
         conclusion = conclude(read_runs(job.runs, job.study.name))
-        write_report(conclusion, job.runs.reports(job.study.name))
+        publish(conclusion, job.runs)
         if conclusion.champion is not None:
             export(conclusion, job.runs)
 
@@ -217,10 +217,8 @@ def _file_of(runs: RunsDir, study: str, run_id: str, name: str) -> Path:
 def _outcome(runs: RunsDir, conclusion: Conclusion) -> Iterator[Finding]:
     """Report and export, where they were made, are what the runs give."""
     study = conclusion.runs.study.name
-    written = runs.reports(study)
-    for name, text in report_texts(conclusion).items():
-        if written.exists() and (not (written / name).exists() or (written / name).read_text() != text):
-            yield Finding(f"{written / name}: not what the runs give", "`doctor --fix` or `report` rebuilds it", "report")  # fmt: skip
+    for path in stale(conclusion, runs) if runs.reports(study).exists() else ():
+        yield Finding(f"{path}: not what the runs give", "`doctor --fix` or `report` rebuilds it", "report")
     summary = runs.exports(study) / "summary.json"
     if not summary.exists():
         return

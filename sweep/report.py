@@ -1,15 +1,12 @@
-"""The conclusion as files: Markdown for people, CSV and JSON for programs. The same runs give the same bytes."""
+"""The conclusion as text: Markdown for people, CSV and JSON for programs. The same runs give the same bytes."""
 
 import csv
 import io
-import json
 import math
-from pathlib import Path
 from typing import Any
 
 from sweep.compare import Summary
 from sweep.conclusion import ROWS, Column, Conclusion
-from sweep.results import write_durably
 
 NO_VALIDATION = "no validation rows"
 MISSING = "-"
@@ -19,28 +16,10 @@ VERDICTS_NOTE = (
 )
 
 
-def write_report(conclusion: Conclusion, folder: Path) -> list[Path]:
-    """Write `conclusion.md`, `.csv` and `.json` below `folder`; their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    texts = report_texts(conclusion)
-    for name, text in texts.items():
-        write_durably(folder / name, text.encode())
-    return [folder / name for name in texts]
-
-
-def report_texts(conclusion: Conclusion) -> dict[str, str]:
-    """The report's files by name."""
-    return {
-        "conclusion.md": to_markdown(conclusion),
-        "conclusion.csv": to_csv(conclusion),
-        "conclusion.json": json.dumps(to_dict(conclusion), indent=1) + "\n",
-    }
-
-
 def tables(conclusion: Conclusion) -> list[tuple[str, list[list[str]]]]:
     """Each table as a title and rows of cells, the first row its head."""
-    selected = {_capital(column.finalist.name): column for column in conclusion.selected}
-    baselines = {_capital(column.finalist.baseline or ""): column for column in conclusion.baselines}
+    selected = {capital(column.finalist.name): column for column in conclusion.selected}
+    baselines = {capital(column.finalist.baseline or ""): column for column in conclusion.baselines}
     titled = {
         "Selected by validation": _table(conclusion, selected, with_references=False),
         "Baselines": _table(conclusion, baselines, with_references=True),
@@ -51,7 +30,7 @@ def tables(conclusion: Conclusion) -> list[tuple[str, list[list[str]]]]:
 def to_markdown(conclusion: Conclusion) -> str:
     """The whole conclusion as a page."""
     runs = conclusion.runs
-    parts = [f"# {runs.study.name}", _subject(conclusion)]
+    parts = [f"# {runs.study.name}", subject(conclusion)]
     for title, rows in tables(conclusion):
         head, *body = ["| " + " | ".join(row) + " |" for row in rows]
         parts += [f"## {title}", "\n".join([head, "|---" * len(rows[0]) + "|", *body])]
@@ -62,7 +41,13 @@ def to_markdown(conclusion: Conclusion) -> str:
             VERDICTS_NOTE,
             "\n".join(f"- {line}" for line in verdict_lines(conclusion)),
         ]
-    parts += ["## Made from these runs", _sources(conclusion)]
+    parts += ["## Made from these runs"]
+    parts.append(
+        "\n".join(
+            f"- {what}: " + (", ".join(f"`{run}`" for run in ids) or "none")
+            for what, ids in sources(conclusion).items()
+        )
+    )
     return "\n\n".join(parts) + "\n"
 
 
@@ -80,16 +65,14 @@ def champion_line(conclusion: Conclusion) -> str:
         return "None yet: no finalist is confirmed."
     summary = champion.summaries[objective]
     baseline = f" (the baseline {champion.finalist.baseline!r})" if champion.finalist.baseline else ""
-    line = f"{_capital(champion.finalist.name)}{baseline}, {champion.finalist.config.units_label}: best mean {objective} over replicates, {summary.text} (n = {summary.n})"
+    line = f"{capital(champion.finalist.name)}{baseline}, {champion.finalist.config.units_label}: best mean {objective} over replicates, {summary.text} (n = {summary.n})"
     test = champion.summaries.get("test_accuracy")
     return line + (f"; test accuracy {test.text}." if test else ".")
 
 
 def verdict_lines(conclusion: Conclusion) -> list[str]:
     """One sentence for each pair that was compared."""
-    return [
-        f"{_capital(v.first)} and {v.second}: {v.comparison.difference:+.4f}, {v.text}" for v in conclusion.verdicts
-    ]
+    return [f"{capital(v.first)} and {v.second}: {v.comparison.difference:+.4f}, {v.text}" for v in conclusion.verdicts]
 
 
 def to_csv(conclusion: Conclusion) -> str:
@@ -162,7 +145,7 @@ def _number(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _subject(conclusion: Conclusion) -> str:
+def subject(conclusion: Conclusion) -> str:
     facts = conclusion.runs.facts
     rows = f"{facts['n_train']} training, {facts['n_validation']} validation and {facts['n_test']} test rows"
     counts = ", ".join(f"{n} {state}" for state, n in _counts(conclusion).items())
@@ -207,7 +190,7 @@ def _interval(summary: Summary | None) -> str:
     return MISSING if summary is None or summary.n < 2 else "{:.4f} to {:.4f}".format(*summary.interval)
 
 
-def _capital(text: str) -> str:
+def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
@@ -223,10 +206,11 @@ def _cell(conclusion: Conclusion, column: Column, metric: str) -> str:
     return NO_VALIDATION if metric.startswith("val_") and not conclusion.runs.facts["n_validation"] else MISSING
 
 
-def _sources(conclusion: Conclusion) -> str:
-    lines = [f"- parent run `{conclusion.runs.parent_run_id}`"]
+def sources(conclusion: Conclusion) -> dict[str, list[str]]:
+    """The ids of the runs that it was made from, by what they are."""
+    found = {"parent run": [conclusion.runs.parent_run_id]}
     for column in conclusion.columns:
-        selected = f"selected in `{column.selected_run}`, " if column.selected_run else ""
-        replicates = ", ".join(f"`{run}`" for run in column.replicate_runs) or "none"
-        lines.append(f"- {column.finalist.name}: {selected}replicates {replicates}")
-    return "\n".join(lines)
+        if column.selected_run:
+            found[f"{column.finalist.name}, as selected"] = [column.selected_run]
+        found[f"{column.finalist.name}, replicates"] = list(column.replicate_runs)
+    return found

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from sweep.config import Config, derived_seed, training_seed
+from sweep.parameters import distribution, parameters
 from sweep.record import OPTUNA_STATES, Record, direction
-from sweep.space import Axis, Choice, Float, Int, Scalar, count
+from sweep.space import Choice, Float, Int, Scalar
 from sweep.study import Study
 from sweep.trial import Phase, Trial, TrialResult
 
@@ -43,7 +44,7 @@ class Suggester:
 
     def given(self, config: Config, phase: Phase, name: str = "") -> Trial:
         """Claim a config that was not drawn. Where it lies in the space, the sampler learns from it."""
-        params, distributions = self._params(config)
+        params, distributions = parameters(self._study, config)
         trial = self._record.claim(
             phase, config, self._seed(config), name=name, params=params, distributions=distributions
         )
@@ -62,7 +63,7 @@ class Suggester:
             if config.key not in self._tried:
                 break
             self._memory.tell(asked, state=TrialState.FAIL)  # tried already: the sampler passes over it
-        params, distributions = self._params(config)
+        params, distributions = parameters(self._study, config)
         trial = self._record.claim("search", config, self._seed(config), params=params, distributions=distributions)
         self._remember(trial, asked.number)
         return trial
@@ -77,13 +78,6 @@ class Suggester:
         """Let the sampler learn from a result that the record has."""
         value = self._record.trials[result.key].value if result.state == "complete" else None
         self._memory.tell(self._numbers[result.key], value, state=OPTUNA_STATES[result.state])
-
-    def _params(self, config: Config) -> tuple[dict[str, Scalar], dict[str, BaseDistribution]]:
-        """A config as Optuna has it: what varies, by name. Empty where it lies outside the space."""
-        if self._study.space is None or not self._study.in_space(config):
-            return {}, {}
-        varying = {n: (a, v) for n, (a, v) in self._study.space.axes_of(config).items() if count(a) > 1}
-        return {n: v for n, (_, v) in varying.items()}, {n: _distribution(a) for n, (a, _) in varying.items()}
 
     def _ask(self, group: Scalar | None, redraw: int) -> tuple[optuna.Trial, Config]:
         """One draw from a group, and the trial in memory that stands for it."""
@@ -126,27 +120,13 @@ class Suggester:
 
 
 def _suggest(asked: optuna.Trial, name: str, axis: Int | Float | Choice) -> Any:
-    match _distribution(axis):
+    match distribution(axis):
         case IntDistribution() as d:
             return asked.suggest_int(name, d.low, d.high, step=d.step, log=d.log)
         case FloatDistribution() as d:
             return asked.suggest_float(name, d.low, d.high, step=d.step, log=d.log)
         case CategoricalDistribution() as d:
             return asked.suggest_categorical(name, d.choices)
-
-
-def _distribution(axis: Axis) -> BaseDistribution:
-    match axis:
-        case Int(low, _, step, log):
-            return IntDistribution(low, low + (int(count(axis)) - 1) * step, step=step, log=log)
-        case Float(low, high, None, log):
-            return FloatDistribution(low, high, log=log)
-        case Float(low, _, float(step)):
-            return FloatDistribution(low, low + (int(count(axis)) - 1) * step, step=step)
-        case Choice(options):
-            return CategoricalDistribution(options)
-        case _:
-            raise TypeError(f"{axis!r} does not vary")
 
 
 def _shuffled_grid(study: Study) -> list[Config]:

@@ -60,10 +60,9 @@ batch_size = 64
 reference = {train_accuracy = 0.5, test_accuracy = 0.5}
 """
 
-# What a trial leaves beside its result, in miniature.
+# What a trial leaves beside its result and history, in miniature.
 FILES = {
     results.MODEL: b"model",
-    results.HISTORY: b"[]",
     results.SUMMARY: b"summary",
     results.CURVES: b"picture",
 }

@@ -15,7 +15,7 @@ from sweep.export import export
 from sweep.layout import RunsDir
 from sweep.lock import held
 from sweep.mlflow_store import open_client
-from sweep.report import write_report
+from sweep.publish import publish
 from sweep.runs import model_file, read_runs
 from tests.support import FILES, fake_sweep, tiny_table
 from tests.support import job as study_job
@@ -28,7 +28,7 @@ def finished(tmp_path_factory, migrated):
     shutil.copytree(migrated.root, runs.root)
     fake_sweep(runs, files=FILES)
     conclusion = conclude(read_runs(runs, "tiny"))
-    write_report(conclusion, runs.reports("tiny"))
+    publish(conclusion, runs)
     export(conclusion, runs)
     return runs
 

@@ -8,9 +8,10 @@ import pytest
 from sweep.conclusion import conclude
 from sweep.errors import MissingRunsError
 from sweep.layout import RunsDir
-from sweep.report import champion_line, tables, to_csv, to_markdown, write_report
+from sweep.publish import publish
+from sweep.report import champion_line, tables, to_csv, to_dict, to_markdown
 from sweep.runs import config_of, read_runs
-from tests.support import FACTS, fake_sweep, tiny_table
+from tests.support import FACTS, FILES, fake_sweep, tiny_table
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +19,7 @@ def swept(migrated, tmp_path_factory):
     """A finished study on the fake executor."""
     root = tmp_path_factory.mktemp("swept") / "mlruns"
     shutil.copytree(migrated.root, root)
-    fake_sweep(RunsDir(root))
+    fake_sweep(RunsDir(root), tiny_table(search={"trials": 12}), files=FILES)  # enough to beat the baseline
     return RunsDir(root)
 
 
@@ -93,10 +94,10 @@ def test_finalists_of_the_report_are_those_that_were_confirmed(conclusion):
 
 
 def test_the_same_runs_give_the_same_bytes_also_after_a_move(swept, tmp_path):
-    first = [path.read_bytes() for path in write_report(conclude(read_runs(swept, "tiny")), tmp_path / "a")]
-    shutil.copytree(swept.root, tmp_path / "moved")
-    moved = conclude(read_runs(RunsDir(tmp_path / "moved"), "tiny"))
-    assert [path.read_bytes() for path in write_report(moved, tmp_path / "b")] == first
+    first = [path.read_bytes() for path in publish(conclude(read_runs(swept, "tiny")), swept)]
+    moved = RunsDir(tmp_path / "moved")
+    shutil.copytree(swept.root, moved.root)
+    assert [path.read_bytes() for path in publish(conclude(read_runs(moved, "tiny")), moved)] == first
 
 
 def test_every_file_names_the_runs_it_was_made_from(conclusion):
@@ -107,9 +108,8 @@ def test_every_file_names_the_runs_it_was_made_from(conclusion):
     assert {run_id for row in rows for run_id in row["run_ids"].split()} == run_ids - {conclusion.runs.parent_run_id}
 
 
-def test_json_holds_what_the_table_shows(conclusion, tmp_path):
-    path = next(p for p in write_report(conclusion, tmp_path) if p.suffix == ".json")
-    found = json.loads(path.read_text())
+def test_json_holds_what_the_table_shows(conclusion):
+    found = json.loads(json.dumps(to_dict(conclusion)))
     assert found["champion"] == conclusion.champion.finalist.name
     assert found["trials"] == conclusion.runs.searched["state"].value_counts().to_dict()
     assert [finalist["metrics"]["test_loss"]["n"] for finalist in found["finalists"]] == [2, 2, 2]

@@ -1,5 +1,6 @@
 """An engine and an executor that finish instantly: they train nothing, and give what training would give."""
 
+import json
 import math
 from collections import deque
 from collections.abc import Callable, Generator, Mapping
@@ -24,7 +25,7 @@ def plausible_logs(config: Config, seed: int, epoch: int) -> Logs:
 class FakeEngine:
     """See `worker.Engine`. What it gives follows from the trial alone; its clock ticks a second an epoch.
 
-    files: what it leaves beside every result that did not fail, by name.
+    files: what it leaves beside the history of every result that did not fail, by name.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class FakeEngine:
         files = {} if result.state == "failed" else self._files
 
         def write(draft: Path) -> None:
+            (draft / results.HISTORY).write_text(json.dumps(result.history))
             for name, content in files.items():
                 (draft / name).write_bytes(content)
 
