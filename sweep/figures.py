@@ -69,7 +69,9 @@ def confusion(runs: StudyRuns, column: Column) -> go.Figure:
     )
     figure.update_xaxes(title="predicted", type="category", side="top")
     figure.update_yaxes(title="true class", type="category", autorange="reversed")
-    return _styled(figure, height=180 + 34 * len(classes))
+    figure.update_yaxes(scaleanchor="x", constrain="domain")
+    figure.update_xaxes(constrain="domain")
+    return _styled(figure, height=150 + 42 * len(classes))
 
 
 def search(runs: StudyRuns) -> dict[str, go.Figure]:
@@ -135,7 +137,8 @@ def pareto(conclusion: Conclusion) -> go.Figure:
                 row=1,
                 col=at,
             )
-        figure.update_xaxes(title=title, type="log", row=1, col=at)
+        is_wide = max(costs, default=1.0) > 10 * min(costs, default=1.0)
+        figure.update_xaxes(title=title, type="log" if is_wide else "linear", row=1, col=at)
     figure.update_yaxes(title="test accuracy, mean and 95 % interval", row=1, col=1)
     return _styled(figure, height=430)
 
