@@ -18,6 +18,7 @@ from sweep.errors import Interrupted, StorageError, SweepError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from sweep.conclusion import Conclusion
     from sweep.coordinator import Job
@@ -74,6 +75,9 @@ def _parser() -> argparse.ArgumentParser:
         "--check", action="store_true", help="write nothing; fail if the files differ from what the runs give"
     )
     report.set_defaults(command=_report)
+    compare = commands.add_parser("compare", parents=[everywhere], help="the champions of studies side by side")
+    compare.add_argument("studies", type=Path, nargs="+", metavar="STUDY", help="study files, two or more")
+    compare.set_defaults(command=_compare)
     commands.add_parser("export", parents=[of_study], help="write the champion to exports/").set_defaults(
         command=_export
     )
@@ -134,6 +138,27 @@ def _check_report(conclusion: "Conclusion", runs: "RunsDir") -> None:
     if wrong := stale(conclusion, runs):
         raise UnsoundStudyError(f"not what the runs of {name} give: {', '.join(map(str, wrong))}; `report` rebuilds it")
     print(f"The report of {name} is what its runs give: {runs.reports(name)}")
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from sweep.conclusion import compare_champions
+    from sweep.report import VERDICTS_NOTE, champions_table, verdict_line
+    from sweep.study import load_study
+
+    runs = _runs_dir(arguments)
+    names = dict.fromkeys(load_study(path)[0].name for path in arguments.studies)
+    conclusions = [_conclusion(runs, name) for name in names]
+    console = Console() if sys.stdout.isatty() else Console(width=160)
+    console.print(_rich_table("champions", champions_table(conclusions)))
+    verdicts = compare_champions(conclusions)
+    if len(verdicts) < len(conclusions) * (len(conclusions) - 1) // 2:
+        console.print("Champions that were not scored on the same test rows are not compared.")
+    for verdict in verdicts:
+        console.print(f"- {verdict_line(verdict)}", highlight=False, soft_wrap=True)
+    if verdicts:
+        console.print(VERDICTS_NOTE, style="dim", soft_wrap=True)
 
 
 def _export(arguments: argparse.Namespace) -> None:
@@ -279,23 +304,28 @@ def _conclusion(runs: "RunsDir", name: str) -> "Conclusion":
 
 def _print_report(conclusion: "Conclusion", runs: "RunsDir") -> None:
     from rich.console import Console
-    from rich.table import Table
 
     from sweep.publish import publish
     from sweep.report import champion_line, tables, verdict_lines
 
     console = Console() if sys.stdout.isatty() else Console(width=120)
     for title, rows in tables(conclusion):
-        table = Table(title=f"{conclusion.runs.study.name}: {title.lower()}", title_justify="left")
-        for heading in rows[0]:
-            table.add_column(heading)
-        for row in rows[1:]:
-            table.add_row(*row)
-        console.print(table)
+        console.print(_rich_table(f"{conclusion.runs.study.name}: {title.lower()}", rows))
     for line in verdict_lines(conclusion):
         console.print(f"- {line}", highlight=False, soft_wrap=True)
     console.print(f"Champion: {champion_line(conclusion)}", highlight=False, soft_wrap=True)
     console.print(f"Report: {', '.join(map(str, publish(conclusion, runs)))}", highlight=False, soft_wrap=True)
+
+
+def _rich_table(title: str, rows: list[list[str]]) -> "Table":
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for heading in rows[0]:
+        table.add_column(heading)
+    for row in rows[1:]:
+        table.add_row(*row)
+    return table
 
 
 def _print_export(conclusion: "Conclusion", runs: "RunsDir") -> None:

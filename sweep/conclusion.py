@@ -1,7 +1,9 @@
 """The conclusion of a study, from its runs alone: a column for each finalist, a row for each metric."""
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -87,6 +89,22 @@ def conclude(runs: StudyRuns) -> Conclusion:
     return Conclusion(runs, columns, champion, _verdicts(runs, columns, champion))
 
 
+def compare_champions(conclusions: Sequence[Conclusion]) -> list[Verdict]:
+    """Whether the champions of studies differ, every pair; those that were scored on the same test rows."""
+    scored = [c for c in conclusions if c.champion and set(c.champion.replicate_runs) & c.runs.predictions.keys()]
+    pairs = [(a, b) for a, b in itertools.combinations(scored, 2) if _test_rows(a.runs) == _test_rows(b.runs)]
+    compared = [_compare(a.runs, a.champion, b.runs, b.champion) for a, b in pairs if a.champion and b.champion]
+    names = [(a.runs.study.name, b.runs.study.name) for a, b in pairs]
+    return _corrected(names, compared, [a.runs.facts["n_test"] for a, _ in pairs])
+
+
+def _test_rows(runs: StudyRuns) -> tuple[Any, ...]:
+    """What decides which rows are sealed off as the test split, and in which order."""
+    data = runs.study.data
+    drawn = (data.test_rows, runs.study.seed) if data.test_rows is not None else None
+    return runs.facts["sha256"], drawn
+
+
 def _column(
     runs: StudyRuns, finalist: Finalist, complete: pd.DataFrame, configs: list[Config], values: list[float]
 ) -> Column:
@@ -127,12 +145,22 @@ def _verdicts(runs: StudyRuns, columns: tuple[Column, ...], champion: Column | N
     pairs = list(itertools.combinations(selected, 2))
     if champion in scored:
         pairs += [(champion, column) for column in scored if not column.finalist.is_selected and column is not champion]
-    compared = [compare(_correct(runs, first), _correct(runs, second)) for first, second in pairs]
+    names = [(first.finalist.name, second.finalist.name) for first, second in pairs]
+    compared = [_compare(runs, first, runs, second) for first, second in pairs]
+    return tuple(_corrected(names, compared, [runs.facts["n_test"]] * len(pairs)))
+
+
+def _compare(runs: StudyRuns, first: Column, others: StudyRuns, second: Column) -> Comparison:
+    return compare(_correct(runs, first), _correct(others, second))
+
+
+def _corrected(names: list[tuple[str, str]], compared: list[Comparison], n_images: list[int]) -> list[Verdict]:
+    """The comparisons as verdicts, their p-values corrected for their number."""
     corrected = holm([comparison.p for comparison in compared])
-    return tuple(
-        Verdict(first.finalist.name, second.finalist.name, comparison, p, verdict(comparison, p, runs.facts["n_test"]))
-        for (first, second), comparison, p in zip(pairs, compared, corrected, strict=True)
-    )
+    return [
+        Verdict(first, second, comparison, p, verdict(comparison, p, n))
+        for (first, second), comparison, p, n in zip(names, compared, corrected, n_images, strict=True)
+    ]
 
 
 def _correct(runs: StudyRuns, column: Column) -> NDArray[np.bool_]:

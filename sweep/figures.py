@@ -173,6 +173,7 @@ def _styled(figure: go.Figure, **layout: Any) -> go.Figure:
         font={"family": "system-ui, sans-serif", "size": 13},
         margin={"l": 60, "r": 20, "t": 50, "b": 50},
         legend={"orientation": "h", "y": -0.2},
+        width=None,  # of the page; Optuna gives slices one of their own
         **layout,
     )
     return figure

@@ -3,10 +3,11 @@
 import csv
 import io
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from sweep.compare import Summary
-from sweep.conclusion import ROWS, Column, Conclusion
+from sweep.conclusion import ROWS, Column, Conclusion, Verdict
 
 NO_VALIDATION = "no validation rows"
 MISSING = "-"
@@ -72,7 +73,37 @@ def champion_line(conclusion: Conclusion) -> str:
 
 def verdict_lines(conclusion: Conclusion) -> list[str]:
     """One sentence for each pair that was compared."""
-    return [f"{capital(v.first)} and {v.second}: {v.comparison.difference:+.4f}, {v.text}" for v in conclusion.verdicts]
+    return [verdict_line(verdict) for verdict in conclusion.verdicts]
+
+
+def verdict_line(verdict: Verdict) -> str:
+    return f"{capital(verdict.first)} and {verdict.second}: {verdict.comparison.difference:+.4f}, {verdict.text}"
+
+
+def champions_table(conclusions: Sequence[Conclusion]) -> list[list[str]]:
+    """A row for each study's champion, below a head."""
+    head = ["Study", "Champion", "Hidden units", "Objective", "Test accuracy", "95 % interval", "n", "Parameters"]
+    rows = [head]
+    for conclusion in conclusions:
+        name, champion = conclusion.runs.study.name, conclusion.champion
+        if champion is None:
+            rows.append([name, "none"] + [MISSING] * (len(head) - 2))
+            continue
+        objective = champion.summaries[conclusion.runs.study.objective]
+        test = champion.summaries.get("test_accuracy")
+        rows.append(
+            [
+                name,
+                champion.finalist.name,
+                champion.finalist.config.units_label,
+                f"{conclusion.runs.study.objective} {objective.text}",
+                test.text if test else MISSING,
+                _interval(test),
+                str(objective.n),
+                f"{champion.params_count:,}",
+            ]
+        )
+    return rows
 
 
 def to_csv(conclusion: Conclusion) -> str:

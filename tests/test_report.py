@@ -1,17 +1,20 @@
 import csv
 import io
 import json
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 
-from sweep.conclusion import conclude
+from sweep.cli import main
+from sweep.conclusion import compare_champions, conclude
 from sweep.errors import MissingRunsError
 from sweep.layout import RunsDir
 from sweep.publish import publish
 from sweep.report import champion_line, tables, to_csv, to_dict, to_markdown
 from sweep.runs import config_of, read_runs
-from tests.support import FACTS, FILES, fake_sweep, tiny_table
+from tests.support import FACTS, FILES, STUDY, fake_sweep, tiny_table
 
 
 @pytest.fixture(scope="module")
@@ -153,3 +156,22 @@ def test_a_baseline_that_wins_its_group_stands_in_both_tables(runs):
     assert cells(selected, "Hidden units")[-1] == "16-8"
     assert cells(baselines, "Hidden units") == ["16-8"]
     assert "(the baseline 'by hand')" in champion_line(found)
+
+
+def test_champions_of_two_studies_are_compared_where_they_saw_the_same_test_rows(swept, tmp_path, capsys):
+    runs = RunsDir(tmp_path / "mlruns")
+    shutil.copytree(swept.root, runs.root)
+    fake_sweep(runs, tiny_table(name="other", seed=8), files=FILES)
+    paths = []
+    for name, seed in (("tiny", 7), ("other", 8)):
+        paths.append(str(tmp_path / f"{name}.toml"))
+        Path(paths[-1]).write_text(
+            STUDY.replace('name = "tiny"', f'name = "{name}"').replace("seed = 7", f"seed = {seed}")
+        )
+    assert main(["compare", *paths, "--runs-dir", str(runs.root)]) == 0
+    said = capsys.readouterr().out
+    assert len(re.findall(r"^- Tiny and other: [+-]0\.\d{4}, ", said, re.M)) == 1
+    assert "not compared" not in said
+    conclusions = [conclude(read_runs(runs, name)) for name in ("tiny", "other")]
+    conclusions[0].runs.facts["sha256"] = "1" * 64
+    assert compare_champions(conclusions) == []
