@@ -78,6 +78,12 @@ def _parser() -> argparse.ArgumentParser:
     compare = commands.add_parser("compare", parents=[everywhere], help="the champions of studies side by side")
     compare.add_argument("studies", type=Path, nargs="+", metavar="STUDY", help="study files, two or more")
     compare.set_defaults(command=_compare)
+    replay = commands.add_parser("replay", parents=[everywhere], help="train a run again from its record, and compare")
+    replay.add_argument("run_id", metavar="RUN_ID", help="an MLflow run of a trial or a replicate")
+    replay.add_argument(
+        "--data-dir", type=Path, default=Path(), metavar="DIR", help="where the study file lay, if its data is a path"
+    )
+    replay.set_defaults(command=_replay)
     commands.add_parser("export", parents=[of_study], help="write the champion to exports/").set_defaults(
         command=_export
     )
@@ -159,6 +165,23 @@ def _compare(arguments: argparse.Namespace) -> None:
         console.print(f"- {verdict_line(verdict)}", highlight=False, soft_wrap=True)
     if verdicts:
         console.print(VERDICTS_NOTE, style="dim", soft_wrap=True)
+
+
+def _replay(arguments: argparse.Namespace) -> None:
+    from sweep.display import Display
+    from sweep.errors import UnsoundStudyError
+    from sweep.replay import replay
+    from sweep.runs import read_runs, study_of
+
+    runs = _runs_dir(arguments)
+    found = read_runs(runs, study_of(runs, arguments.run_id))
+    search = found.study.search.model_copy(update={"workers": 1})
+    study = found.study.model_copy(update={"search": search})
+    job = _job(study, {}, arguments.data_dir, runs, Display(study, _set_up_logging()), [])
+    done = replay(found, arguments.run_id, runs, job.data.facts, job.start_executor)
+    print(f"Run {arguments.run_id} is {done.lines[0]}", *done.lines[1:], sep="\n")
+    if done.outcome == "different":
+        raise UnsoundStudyError(f"run {arguments.run_id} is not what its record trains to, see above")
 
 
 def _export(arguments: argparse.Namespace) -> None:

@@ -7,8 +7,8 @@ from sweep.conclusion import Conclusion
 from sweep.layout import RunsDir
 from sweep.page import to_html
 from sweep.report import to_csv, to_dict, to_markdown
-from sweep.results import HISTORY, write_durably
-from sweep.runs import artifact
+from sweep.results import write_durably
+from sweep.runs import history
 
 
 def publish(conclusion: Conclusion, runs: RunsDir) -> list[Path]:
@@ -37,7 +37,7 @@ def report_texts(conclusion: Conclusion, runs: RunsDir) -> dict[str, str]:
     """The report's files by name."""
     study = conclusion.runs.study.name
     replicates = [run for column in conclusion.columns for run in column.replicate_runs]
-    histories = {run: json.loads(artifact(runs, study, run, HISTORY).read_bytes()) for run in replicates}
+    histories = {run: history(runs, study, run) for run in replicates}
     return {
         "conclusion.md": to_markdown(conclusion),
         "conclusion.csv": to_csv(conclusion),

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,18 @@ from typing import Any
 import pandas as pd
 from mlflow.artifacts import download_artifacts
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 
 from sweep.config import Config
 from sweep.errors import DamagedResultError, MissingRunsError
 from sweep.layout import RunsDir
 from sweep.mlflow_store import FACTS_FILE, MODEL_PATH, STUDY_FILE, all_runs, open_client, translated
 from sweep.predictions import Predictions
-from sweep.results import PREDICTIONS
+from sweep.results import HISTORY, PREDICTIONS
 from sweep.study import Study, parse_study
+from sweep.trial import Logs
+
+_ANEW = "delete the run in MLflow, and `sync` writes it anew"
 
 
 @dataclass(frozen=True)
@@ -74,9 +79,7 @@ def _predictions(runs: RunsDir, study: str, run_id: str) -> Predictions:
     try:
         return Predictions.unpack(path.read_bytes())
     except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
-        raise DamagedResultError(
-            f"{path}: cannot be read ({error}); delete the run in MLflow, and `sync` writes it anew"
-        ) from error
+        raise DamagedResultError(f"{path}: cannot be read ({error}); {_ANEW}") from error
 
 
 def artifact(runs: RunsDir, study: str, run_id: str, name: str) -> Path:
@@ -101,7 +104,32 @@ def model_file(runs: RunsDir, study: str, run_id: str) -> tuple[str, Path]:
     return model_id, _downloaded(runs, f"{location}/{MODEL_PATH}", model_id)
 
 
-def config_of(row: "pd.Series[Any]") -> Config:
+def history(runs: RunsDir, study: str, run_id: str) -> list[Logs]:
+    """The logs of each epoch of a run."""
+    path = artifact(runs, study, run_id, HISTORY)
+    try:
+        found: list[Logs] = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DamagedResultError(f"{path}: cannot be read ({error}); {_ANEW}") from error
+    return found
+
+
+def study_of(runs: RunsDir, run_id: str) -> str:
+    """The name of the study that a run belongs to. Raises MissingRunsError where it is none of ours."""
+    client = open_client(runs)
+    with translated(runs):
+        try:
+            tags = client.get_run(run_id).data.tags
+        except MlflowException as error:
+            raise MissingRunsError(
+                f"{runs.mlflow_name}: holds no run {run_id!r}; copy its id from the UI or the report"
+            ) from error
+    if "study" not in tags:
+        raise MissingRunsError(f"run {run_id} is of no study of this program")
+    return str(tags["study"])
+
+
+def config_of(row: "Mapping[str, Any] | pd.Series[Any]") -> Config:
     """The config of a run, from its params."""
     return Config(
         units=tuple(int(units) for units in row["units"].split("-")),

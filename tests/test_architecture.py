@@ -11,14 +11,14 @@ ROOT = Path(__file__).parents[1] / "sweep"
 LAYERS = [
     {"errors", "config", "failpoint"},
     {"space", "trial", "compare", "predictions", "provenance", "lock", "layout"},
-    {"study", "results"},
+    {"study", "results", "weights"},
     {"data", "prune", "confirm", "parameters"},
     {"model", "tracker", "train.stopping", "train.curves", "train.adam", "train.dropout"},
     {"train.graph", "mlflow_store"},
     {"train.fit", "train.score", "record", "track", "runs"},
     {"execute.worker", "execute.executor", "suggest", "recover", "fork", "conclusion"},
     {"execute.local", "execute.scoring", "execute.fake", "sources", "report", "figures"},
-    {"loop", "export", "page"},
+    {"loop", "export", "page", "replay"},
     {"coordinator", "display", "publish"},
     {"doctor"},
     {"cli"},
@@ -40,6 +40,7 @@ LIBRARIES = {
     "rich": {"cli", "display"},
     "pydantic": {"study"},
     "scipy": {"compare"},
+    "h5py": {"weights"},
     "fcntl": {"lock"},
 }
 

@@ -185,3 +185,16 @@ def test_the_doctor_finds_it_sound_and_writes_mlflow_anew_where_it_is_gone(finis
     table = r"│.*│"
     report = sweep("report", copy / "tiny.toml", copy / "mlruns")
     assert re.findall(table, report.stdout) == re.findall(table, first.stdout)
+
+
+def test_runs_are_trained_again_from_their_record_to_the_bit(finished):
+    folder, _ = finished
+    runs = RunsDir(folder / "mlruns")
+    frame = read_runs(runs, "tiny").frame
+    chosen = [*frame[frame["phase"] != "confirm"]["run_id"][:4], frame[frame["phase"] == "confirm"]["run_id"].iloc[0]]
+    for run_id in chosen:
+        arguments = ["replay", run_id, "--runs-dir", str(runs.root), "--data-dir", str(folder)]
+        done = subprocess.run([sys.executable, "-m", "sweep", *arguments], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(f"Run {run_id} is bit-equal: ")
+        assert "weights: by 0 at most" in done.stdout

@@ -1,0 +1,118 @@
+"""Training one run again from its record, and saying how near it comes."""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from sweep import results
+from sweep.data import DataFacts
+from sweep.errors import InvalidDataError, MissingRunsError, WorkersError
+from sweep.execute.executor import Executor
+from sweep.layout import RunsDir
+from sweep.runs import StudyRuns, config_of, history, model_file
+from sweep.trial import EpochReport, Logs, Trial, TrialResult, WorkerDied
+from sweep.weights import read_weights
+
+# Another processor rounds otherwise, and training carries that on; within these a run is the same for all practical ends.
+TOLERANCE = {"accuracy": 0.005, "loss": 0.05}
+POLL_S = 1.0
+
+Outcome = Literal["bit-equal", "within tolerance", "different"]
+StartExecutor = Callable[[Path], Executor]  # takes the folder for results
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A run beside itself, trained again."""
+
+    outcome: Outcome
+    n_epochs: tuple[int, int]  # recorded, replayed
+    figures: dict[str, tuple[float, float]]  # of the finished model, by metric: recorded, replayed
+    epochs_differ_by: dict[str, float]  # largest difference of any epoch, by metric
+    weights_differ_by: float  # largest difference of any weight
+
+    @property
+    def lines(self) -> list[str]:
+        """The outcome and its figures, for people."""
+        recorded, replayed = self.n_epochs
+        return [
+            f"{self.outcome}: {recorded} epochs recorded, {replayed} replayed",
+            *(
+                f"  {metric}: {before!r} recorded, {after!r} replayed"
+                for metric, (before, after) in self.figures.items()
+            ),
+            *(f"  {metric}: by {by:.3g} at most in any epoch" for metric, by in self.epochs_differ_by.items()),
+            f"  weights: by {self.weights_differ_by:.3g} at most",
+        ]
+
+
+def replay(found: StudyRuns, run_id: str, runs: RunsDir, facts: DataFacts, start_executor: StartExecutor) -> Replay:
+    """Train a run of a study again, on the data of `facts`. Raises MissingRunsError, InvalidDataError, WorkersError."""
+    rows = {row["run_id"]: {str(name): value for name, value in row.items()} for row in found.frame.to_dict("records")}
+    row = rows.get(run_id)
+    if row is None or row["state"] == "failed":
+        raise MissingRunsError(f"run {run_id}: not a complete or pruned trial of study {found.study.name!r}")
+    if facts.sha256 != found.facts["sha256"]:
+        raise InvalidDataError(f"the data has changed since run {run_id} was trained (sha256); restore the file")
+    with tempfile.TemporaryDirectory() as folder:
+        executor = start_executor(Path(folder))
+        try:
+            result = _train(trial_of(row), executor)
+        finally:
+            executor.close()
+        if result.state != row["state"]:
+            raise WorkersError(f"run {run_id} was {row['state']}; trained again it is {result.state}: {result.reason}")
+        before = model_file(runs, found.study.name, run_id)[1]
+        distance = _weights_distance(before, Path(folder) / result.key / results.MODEL)
+    return _compared(row, history(runs, found.study.name, run_id), result, distance)
+
+
+def trial_of(row: dict[str, Any]) -> Trial:
+    """The trial that a run records. One that was pruned waits for its verdict where it was pruned."""
+    return Trial(
+        number=int(row["trial"]),
+        phase=row["phase"],
+        config=config_of(row),
+        seed=int(row["seed"]),
+        replicate=int(row["replicate"]) if row["phase"] == "confirm" else None,
+        rungs=(int(row["epochs"]),) if row["state"] == "pruned" else (),
+    )
+
+
+def _train(trial: Trial, executor: Executor) -> TrialResult:
+    executor.submit(trial)
+    while True:
+        match executor.wait(POLL_S):
+            case TrialResult() as result:
+                return result
+            case EpochReport(key, _, _, True):
+                executor.answer(key, goes_on=False)
+            case WorkerDied(_, reason):
+                raise WorkersError(f"{trial.key} could not be trained again: {reason}")
+
+
+def _compared(row: dict[str, Any], recorded: list[Logs], result: TrialResult, weights: float) -> Replay:
+    figures = {metric: (float(row[metric]), value) for metric, value in result.metrics.items()}
+    epochs: dict[str, float] = {}
+    for before, after in zip(recorded, result.history, strict=False):
+        for metric in before:
+            epochs[metric] = max(epochs.get(metric, 0.0), abs(before[metric] - after[metric]))
+    is_as_long = len(recorded) == len(result.history)
+    differences = [*epochs.values(), *(abs(before - after) for before, after in figures.values()), weights]
+    is_near = all(
+        abs(before - after) <= TOLERANCE[metric.split("_")[-1]] for metric, (before, after) in figures.items()
+    )
+    outcome: Outcome = (
+        "bit-equal" if is_as_long and not any(differences) else "within tolerance" if is_near else "different"
+    )
+    return Replay(outcome, (len(recorded), len(result.history)), figures, epochs, weights)
+
+
+def _weights_distance(before: Path, after: Path) -> float:
+    """The largest absolute difference of any weight of two models of one config."""
+    first, second = read_weights(before), read_weights(after)
+    return max(float(np.abs(first[name] - second[name]).max()) for name in first)
