@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers._tpe import _truncnorm
 from optuna.trial import FrozenTrial, TrialState
+from scipy.special import log_ndtr
 
 from sweep.config import Config, derived_seed, training_seed
 from sweep.parameters import distribution, parameters
@@ -20,6 +22,9 @@ from sweep.record import OPTUNA_STATES, Record, direction
 from sweep.space import Choice, Float, Int, Scalar
 from sweep.study import Study
 from sweep.trial import Phase, Trial, TrialResult
+
+# Optuna 5.0 takes this logarithm number by number in Python: two thirds of a draw by TPE at 1,000 trials.
+_truncnorm._log_ndtr = log_ndtr
 
 N_REDRAWS = 20  # of a config that was tried already, before the sampler is left for chance
 

@@ -39,7 +39,7 @@ LIBRARIES = {
     "PIL": {"page"},
     "rich": {"cli", "display"},
     "pydantic": {"study"},
-    "scipy": {"compare"},
+    "scipy": {"compare", "suggest"},
     "h5py": {"weights"},
     "fcntl": {"lock"},
 }
