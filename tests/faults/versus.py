@@ -161,10 +161,11 @@ def main() -> None:
         ):
             for name, contender in CONTENDERS.items():
                 faults: Counter[str] = Counter()
+                whole_s = _whole_s(contender, Path(folder) / f"{title} {name}", migrated)
                 for number in range(n_sweeps):
                     here = Path(folder) / f"{title} {name} {number}"
                     here.mkdir()
-                    faults += meet(contender, here, migrated, random.Random(number))
+                    faults += meet(contender, here, migrated, random.Random(number), whole_s)
                     console.print(f"{title}: {name} {number + 1} of {n_sweeps}: {dict(faults)}", style="dim")
                 n_kills = KILLS_A_SWEEP * n_sweeps
                 counts = [str(faults[heading]) for heading in ("lost", "doubled", "left RUNNING")]
@@ -173,11 +174,14 @@ def main() -> None:
     console.print(table)
 
 
-def meet_kills(kind: type[Recipe] | type[Ours], folder: Path, migrated: RunsDir, rng: random.Random) -> Counter[str]:
+def meet_kills(
+    kind: type[Recipe] | type[Ours], folder: Path, migrated: RunsDir, rng: random.Random, whole_s: float
+) -> Counter[str]:
+    """What is left after kills at moments of a sweep that takes `whole_s` undisturbed, and the command again."""
     contender: Contender = kind(folder / "sweep", migrated)
     for _ in range(KILLS_A_SWEEP):
         leader = contender.start()
-        time.sleep(rng.uniform(0.5, 5.0))
+        time.sleep(rng.uniform(0, whole_s))
         with suppress(ProcessLookupError):
             os.killpg(leader, signal.SIGKILL)
         contender.wait()
@@ -186,8 +190,9 @@ def meet_kills(kind: type[Recipe] | type[Ours], folder: Path, migrated: RunsDir,
 
 
 def meet_lost_servers(
-    kind: type[Recipe] | type[Ours], folder: Path, migrated: RunsDir, rng: random.Random
+    kind: type[Recipe] | type[Ours], folder: Path, migrated: RunsDir, rng: random.Random, whole_s: float
 ) -> Counter[str]:
+    """The same after kills of its tracking server, which is started again each time."""
     contender: Contender = kind(folder / "sweep", migrated)
     shutil.copytree(migrated.root, folder / "server")
     server, port = RunsDir(folder / "server"), _unused_port()
@@ -196,12 +201,20 @@ def meet_lost_servers(
         with support.mlflow_server(server, port):
             if is_first:
                 contender.start(**address)
-            time.sleep(rng.uniform(1.0, 5.0))
-        time.sleep(rng.uniform(0.0, 3.0))
+            time.sleep(rng.uniform(0, whole_s))
+        time.sleep(rng.uniform(0, 3))
     with support.mlflow_server(server, port):
         contender.wait()
         _run_to_the_end(contender, **address)
     return contender.left(server).faults(contender.budget)
+
+
+def _whole_s(kind: type[Recipe] | type[Ours], folder: Path, migrated: RunsDir) -> float:
+    contender: Contender = kind(folder, migrated)
+    started_at = time.monotonic()
+    contender.start()
+    assert contender.wait() == 0
+    return time.monotonic() - started_at
 
 
 def _run_to_the_end(contender: Contender, **environment: str) -> None:
