@@ -199,7 +199,7 @@ def _table(conclusion: Conclusion, titled: dict[str, Column], with_references: b
     rows = [["Metric", *titled]]
     rows.append(["Hidden units", *(column.finalist.config.units_label for column in columns)])
     rows.append(["Dropout, batch size, learning rate", *(_rest(column) for column in columns)])
-    if any(column.n_trials for column in columns):
+    if not with_references and any(column.n_trials for column in columns):
         rows.append(["Trials seen", *(MISSING if c.n_trials is None else str(c.n_trials) for c in columns)])
     rows.append(["Replicates", *(str(len(column.replicate_runs)) for column in columns)])
     for metric, title in ROWS.items():
