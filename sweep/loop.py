@@ -1,5 +1,6 @@
 """The loop: take a trial, run it, hear how it goes, record it, track it, until there is no more to do."""
 
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -43,8 +44,14 @@ def run_trials(
     and no database. Raises Interrupted between two events; what runs then stays claimed.
     """
     running: dict[str, Trial] = {}
+    ahead: deque[Trial] = deque()
 
-    def submit(trial: Trial) -> None:
+    def ask() -> None:
+        if not ahead and (trial := source.next()) is not None:
+            ahead.append(trial)
+
+    def submit() -> None:
+        trial = ahead.popleft()
         running[trial.key] = trial
         executor.submit(trial)
         watch(trial, None)
@@ -53,21 +60,20 @@ def run_trials(
         track(source.tell(result), result)
         watch(running.pop(result.key), result)
 
-    ahead = source.next()
-    if ahead is None:
+    ask()
+    if not ahead:
         return
     executor = start_executor()
-    while ahead is not None or executor.n_running:
+    while ahead or executor.n_running:
         if is_interrupted():
             raise Interrupted
-        if ahead is not None and executor.n_free > 0:
-            submit(ahead)
-            ahead = source.next()
+        if ahead and executor.n_free > 0:
+            submit()
+            ask()
             continue
         event = executor.wait(POLL_S)
-        if isinstance(event, TrialResult) and ahead is not None and executor.n_free > 0:  # before anything is written
-            submit(ahead)
-            ahead = None
+        if isinstance(event, TrialResult) and ahead and executor.n_free > 0:  # before anything is written
+            submit()
         match event:
             case EpochReport():
                 if event.waits:
@@ -81,7 +87,7 @@ def run_trials(
                 watch(running[event.key], event)
                 match source.after_death(event):
                     case Trial() as again:
-                        submit(again)
+                        ahead.appendleft(again)  # its slot may have been given to the next trial in the meantime
                     case TrialResult() as result:
                         finish(result)
-        ahead = ahead or source.next()
+        ask()

@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 for _name in ("mlflow", "alembic"):  # both announce each schema migration of a new database
     logging.getLogger(_name).setLevel(logging.WARNING)
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # tracebacks of errors that we tell in one line
 
 
 def open_client(runs: RunsDir) -> MlflowClient:

@@ -14,9 +14,10 @@ from sweep.runs import history
 def publish(conclusion: Conclusion, runs: RunsDir) -> list[Path]:
     """Write every file of the report; their paths."""
     folder = runs.reports(conclusion.runs.study.name)
+    texts = report_texts(conclusion, runs)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, text in report_texts(conclusion, runs).items():
+    for name, text in texts.items():
         write_durably(folder / name, text.encode())
         written.append(folder / name)
     return written

@@ -126,6 +126,42 @@ def test_a_trial_whose_worker_dies_is_tried_again_and_then_given_up(runs, n_deat
         assert result.reason == "its worker was killed by signal 9, 3 times in a row"
 
 
+class EndsAndDies(FakeExecutor):
+    """When a trial ends, the worker of the other one dies in the same moment, once: both slots are free, one event waits."""
+
+    died: WorkerDied | None = None
+    has_died = False
+
+    def wait(self, timeout_s):
+        if self.died is not None:
+            event, self.died = self.died, None
+            return event
+        event = super().wait(timeout_s)
+        if isinstance(event, TrialResult) and self._running and not self.has_died:
+            self.has_died = True
+            self.died = WorkerDied(self._running.popleft()[0].key, "its worker was killed by signal 9")
+        return event
+
+    @property
+    def n_running(self):
+        return super().n_running + (self.died is not None)
+
+
+def test_a_slot_of_a_dead_worker_may_be_taken_before_its_death_is_heard(runs):
+    study = parse_study(tiny_table(search={"trials": 4}), "tiny.toml")
+    folder = runs.results("tiny")
+    record = Record(runs.optuna_db, study, "search", "0" * 64)
+    states = {}
+    run_trials(
+        SearchSource(study, record, folder),
+        lambda: EndsAndDies(folder),
+        lambda trial, result: states.update({trial.key: result.state}),
+        lambda trial, event: None,
+    )
+    assert len(states) == 5
+    assert set(states.values()) == {"complete"}
+
+
 def test_stops_of_the_coordinator_are_not_deaths_of_a_worker(runs):
     study = parse_study(tiny_table(search={"trials": 4}), "tiny.toml")
     folder = runs.results("tiny")
