@@ -65,6 +65,9 @@ def diagnose(job: Job) -> Diagnosis:
         except (MissingRunsError, TrackingError) as error:
             findings.append(Finding(str(error), "`sync` writes MLflow's runs anew", "sync"))
             return Diagnosis(len(ended), 0, findings)
+        except DamagedResultError as error:
+            findings.append(Finding(str(error), "no run was looked at beyond that"))
+            return Diagnosis(len(ended), 0, findings)
         told = {key for record in records for key, recorded in record.trials.items() if recorded.state is not None}
         findings += _runs(found, told)
         for row in found.frame.to_dict("records"):

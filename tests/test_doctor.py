@@ -16,7 +16,7 @@ from sweep.layout import RunsDir
 from sweep.lock import held
 from sweep.mlflow_store import open_client
 from sweep.publish import publish
-from sweep.runs import model_file, read_runs
+from sweep.runs import artifact, model_file, read_runs
 from tests.support import FILES, fake_sweep, tiny_table
 from tests.support import job as study_job
 
@@ -102,6 +102,12 @@ def test_a_flipped_byte_in_a_tracked_model_is_named(job):
     run = one_run(job)
     flip(model_file(job.runs, "tiny", run["run_id"])[1])
     assert findings(job) == [f"run {run['run_id']} of {run['key']}: model.keras is not what was logged (sha256)"]
+
+
+def test_damaged_predictions_are_named(job):
+    run = one_run(job, "confirm")
+    flip(artifact(job.runs, "tiny", run["run_id"], results.PREDICTIONS))
+    assert any(run["run_id"] in finding and results.PREDICTIONS in finding for finding in findings(job))
 
 
 def test_an_artifact_that_is_gone_is_named(job):

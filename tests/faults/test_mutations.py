@@ -34,7 +34,7 @@ MUTATIONS = {
         "results.py", 'draft = folder.with_name(f".{folder.name}.{os.getpid()}")', "draft = folder", "tests/test_results.py",
     ),
     "files are not checked": (
-        "results.py", "if found[name] != digest:", "if False:", "tests/test_results.py",
+        "results.py", "if sha256_of(folder / name) != digest:", "if False:", "tests/test_results.py",
     ),
     "sealed files are not checked": (
         "results.py", "if _seal(content) != text:", "if False:", "tests/test_results.py",
@@ -67,7 +67,7 @@ MUTATIONS = {
         "lock.py", "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass", "tests/test_coordinator.py",
     ),
     "what could not be tracked is dropped": (
-        "tracker.py", "return self._waiting[0] if", "", "tests/test_tracker.py",
+        "tracker.py", "return self._waiting[0] if", "return None if", "tests/test_tracker.py",
     ),
     "a model is loaded unseen": (
         "model.py", "strange = sorted(set(_strange_classes(", "strange = sorted(set() and set(_strange_classes(", "tests/test_model.py",
