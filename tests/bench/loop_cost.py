@@ -7,6 +7,7 @@ The fake executor saves no model: a real trial costs the tracker the copy of one
 import argparse
 import cProfile
 import json
+import os
 import pstats
 import shutil
 import tempfile
@@ -35,6 +36,7 @@ from sweep.study import Study, parse_study
 from sweep.track import Projection, Tracked
 from sweep.trial import EpochReport, Event, Trial, TrialResult, WorkerDied
 from tests.bench.configs import STUDY
+from tests.bench.measure import rss_kb
 from tests.bench.run import RESULTS
 
 EPOCHS = 20
@@ -60,10 +62,12 @@ class Stopwatch:
     spent: dict[str, dict[int, float]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(float)))
     ended_at: list[float] = field(default_factory=list)
     cpu_s_at: list[float] = field(default_factory=list)  # of this process, when each trial ended
+    mb_at: list[float] = field(default_factory=list)  # resident memory of this process, when each trial ended
 
     def trial_ended(self) -> None:
         self.ended_at.append(time.perf_counter())
         self.cpu_s_at.append(time.process_time())
+        self.mb_at.append(rss_kb(os.getpid()) / 1024)
 
     @contextmanager
     def timing(self, part: str) -> Iterator[None]:
@@ -153,7 +157,7 @@ def run_loop(study: Study, table: dict[str, Any], runs: RunsDir) -> Stopwatch:
 
     def track(trial: Trial, result: TrialResult) -> None:
         with watch.timing("track"):
-            projection.write(trial, lambda: (result, {}))
+            projection.write(trial, lambda: (result, None))
 
     def ended(trial: Trial, event: Event | None) -> None:
         if isinstance(event, TrialResult):
@@ -192,6 +196,7 @@ def main() -> None:
     rows = {part: [watch.ms(part, n) for n in points] for part in PARTS if part in watch.spent}
     rows["whole"] = [watch.whole_ms(n) for n in points]
     rows["whole, processor time"] = [watch.cpu_ms(n) for n in points]
+    rows["resident memory, MB"] = [watch.mb_at[n - 1] for n in points]
     record = {"trials": points, "ms_per_trial": rows, "read_runs_s": read_s, "n_trials": given.trials}
     (RESULTS / f"loop-cost-{datetime.now(UTC):%Y%m%dT%H%M%S}.json").write_text(json.dumps(record))
     show(points, rows, read_s, given.trials)

@@ -19,6 +19,11 @@ POINTS = sorted(
     }
 )
 SHORT = ["record.told", "track.created"]  # in `make test`
+KILLS = [
+    pytest.param(point, action, marks=() if point in SHORT and action == "kill" else pytest.mark.faults)
+    for action in ("kill", "kill_other")
+    for point in POINTS
+]
 ONLY_AFTER_A_CRASH = {"record.restarted"}
 PAIRS = random.Random(2019).sample([(a, b) for a in POINTS for b in POINTS], 50)
 
@@ -55,19 +60,9 @@ def finish(sweep: Sweep) -> None:
     assert sweep.run("doctor") == 0, sweep.printed
 
 
-@pytest.mark.parametrize(
-    "point", [point if point in SHORT else pytest.param(point, marks=pytest.mark.faults) for point in POINTS]
-)
-def test_a_kill_at_any_point_costs_nothing(sweep, reference, point):
-    crash(sweep, point, "kill")
-    finish(sweep)
-    check(sweep, reference)
-
-
-@pytest.mark.faults
-@pytest.mark.parametrize("point", POINTS)
-def test_a_kill_of_the_other_side_at_any_point_costs_nothing(sweep, reference, point):
-    crash(sweep, point, "kill_other")
+@pytest.mark.parametrize(("point", "action"), KILLS)
+def test_a_kill_of_either_side_at_any_point_costs_nothing(sweep, reference, point, action):
+    crash(sweep, point, action)
     finish(sweep)
     check(sweep, reference)
 
