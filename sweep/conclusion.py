@@ -49,7 +49,7 @@ class Column:
 class Verdict:
     """Whether two finalists differ in test accuracy."""
 
-    first: str  # names of finalists
+    first: str  # what is compared: finalists, or studies
     second: str
     comparison: Comparison
     p: float  # corrected for the number of verdicts (Holm)
@@ -145,9 +145,13 @@ def _verdicts(runs: StudyRuns, columns: tuple[Column, ...], champion: Column | N
     pairs = list(itertools.combinations(selected, 2))
     if champion in scored:
         pairs += [(champion, column) for column in scored if not column.finalist.is_selected and column is not champion]
-    names = [(first.finalist.name, second.finalist.name) for first, second in pairs]
+    names = [(_called(first), _called(second)) for first, second in pairs]
     compared = [_compare(runs, first, runs, second) for first, second in pairs]
     return tuple(_corrected(names, compared, [runs.facts["n_test"]] * len(pairs)))
+
+
+def _called(column: Column) -> str:
+    return column.finalist.name if column.finalist.is_selected else f"baseline {column.finalist.name}"
 
 
 def _compare(runs: StudyRuns, first: Column, others: StudyRuns, second: Column) -> Comparison:

@@ -72,7 +72,7 @@ def test_groups_are_compared_with_one_another_and_the_champion_with_every_baseli
     one, two = (column.finalist.name for column in conclusion.selected)
     champion = conclusion.champion.finalist.name
     others = {c.finalist.name for c in conclusion.columns if not c.finalist.is_selected} - {champion}
-    assert pairs == {(one, two)} | {(champion, other) for other in others}
+    assert pairs == {(one, two)} | {(champion, f"baseline {other}") for other in others}
     for v in conclusion.verdicts:
         assert v.p >= v.comparison.p
         assert v.text in to_markdown(conclusion)
