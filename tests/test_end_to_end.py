@@ -83,7 +83,7 @@ print(json.dumps({
         found["tags"]
     )
     assert found["curve"] == list(range(1, int(found["metrics"]["epochs"]) + 1))
-    assert found["artifacts"] == ["curves.png", "history.json", "summary.txt"]
+    assert found["artifacts"] == ["curves.png", "history.json", "predictions.npz", "summary.txt"]
     assert found["inputs"] == [["tiny.npz", part] for part in ("training", "validation", "test")]
     assert found["good"] >= 1
 
@@ -121,7 +121,7 @@ def test_deleting_the_reports_and_asking_again_gives_the_same_bytes(finished):
     shutil.rmtree(reports)
     assert sweep("report", folder / "tiny.toml", folder / "mlruns").returncode == 0
     assert {path.name: path.read_bytes() for path in (reports / "tiny").iterdir()} == before
-    assert set(before) == {"conclusion.md", "conclusion.csv", "conclusion.json"}
+    assert set(before) == {"report.html", "conclusion.md", "conclusion.csv", "conclusion.json"}
 
 
 def test_the_export_is_a_model_with_its_evidence(finished):
