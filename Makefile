@@ -28,7 +28,7 @@ ui: setup ## browse the runs in MLflow on http://127.0.0.1:5000
 	$(RUN) sweep ui
 
 test: setup ## run the tests
-	$(RUN) pytest
+	$(RUN) pytest -n auto
 
 test-faults: setup ## kill, starve and damage sweeps at every point; half an hour
 	$(RUN) pytest -m faults -n auto
