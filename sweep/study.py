@@ -293,19 +293,24 @@ class Study(_Table):
         canonical: dict[str, Any] = json.loads(json.dumps(whole, sort_keys=True))
         return canonical
 
+    @property
+    def shares_by(self) -> str | None:
+        """The key of a config whose values get an equal budget each; None where the sampler decides."""
+        if self.confirmation is None or self.search.coverage == "free":
+            return None
+        return self.confirmation.group_by
+
     def subspaces(self) -> dict[Scalar | None, Space]:
         """The space, cut into the groups that get an equal budget each; uncut, under None, where there are none."""
         assert self.space is not None
-        if self.confirmation is None or self.search.coverage == "free":
+        if self.shares_by is None:
             return {None: self.space}
-        group_by = self.confirmation.group_by
-        values = values_of(getattr(self.space, group_by))
-        return {value: replace(self.space, **{group_by: value}) for value in values}
+        values = values_of(getattr(self.space, self.shares_by))
+        return {value: replace(self.space, **{self.shares_by: value}) for value in values}
 
     def group_of(self, config: Config) -> Scalar | None:
         """The group of `subspaces` that a config lies in."""
-        is_cut = self.confirmation is not None and self.search.coverage == "equal"
-        return getattr(config, self.confirmation.group_by) if self.confirmation and is_cut else None
+        return None if self.shares_by is None else getattr(config, self.shares_by)
 
     def rungs(self) -> tuple[int, ...]:
         return self.search.pruner.rungs if self.search.pruner else ()

@@ -91,9 +91,9 @@ class Suggester:
             untried = (config for config in self._grid if config.key not in self._tried)
             return self._memory.ask(), next(config for config in untried if self._study.group_of(config) == group)
         self._memory.sampler = self._sampler(redraw)
-        if group is not None and self._study.confirmation is not None:
+        if self._study.shares_by is not None:
             # Not PartialFixedSampler: TPE with `group` draws the fixed parameter all the same, and its draw wins.
-            self._memory.enqueue_trial({self._study.confirmation.group_by: group})
+            self._memory.enqueue_trial({self._study.shares_by: group})
         asked = self._memory.ask()
         return asked, self._study.space.config(partial(_suggest, asked))
 

@@ -12,7 +12,7 @@ from sweep.layout import RunsDir
 from tests import support
 from tests.faults.sweep_process import run_command
 
-TIMEOUT_S = 120  # a command that takes longer hangs
+TIMEOUT_S = 60  # a command that takes longer hangs
 
 # Chance decides the configs, so that every order of events ends with the same ones.
 STUDY = support.STUDY.replace("trials = 4\n", 'trials = 5\nsampler = "random"\n')
