@@ -49,7 +49,7 @@ format: setup ## format the code and mend what the linter can
 	$(RUN) ruff check --fix .
 
 lock: ## pin the dependencies of pyproject.toml anew, with hashes (needs uv)
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
+	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
 	cd tests/bench && uv pip compile requirements.in -c ../../requirements.lock --no-deps --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
 
 clean: ## remove .venv and tool caches; mlruns/ stays
