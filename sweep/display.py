@@ -1,5 +1,6 @@
 """How a sweep looks while it runs: a live table on a terminal, one line for each finished trial everywhere."""
 
+import itertools
 import logging
 import time
 from collections.abc import Iterable, Iterator
@@ -13,12 +14,14 @@ from rich.table import Table
 from rich.text import Text
 
 from sweep.study import Study, cost
-from sweep.trial import EpochReport, Event, State, Trial, TrialResult, WorkerDied
+from sweep.trial import EpochReport, State, Trial, TrialEvent, TrialResult, WorkerDied
 
 if TYPE_CHECKING:
     from sweep.record import RecordedTrial
 
 logger = logging.getLogger(__name__)
+
+MAX_ROWS = 16  # running trials that are shown
 
 
 @dataclass
@@ -41,7 +44,7 @@ class Progress:
                 if one.state == "complete" and one.value is not None:
                     self._keep_best(one.trial, one.value)
 
-    def hear(self, trial: Trial, event: Event | None) -> None:
+    def hear(self, trial: Trial, event: TrialEvent | None) -> None:
         match event:
             case None | WorkerDied():
                 self.running[trial.key] = (trial, None)
@@ -78,7 +81,7 @@ class Display:
         """Count what was recorded before this run of the command."""
         self._progress.remember(recorded)
 
-    def watch(self, trial: Trial, event: Event | None) -> None:
+    def watch(self, trial: Trial, event: TrialEvent | None) -> None:
         """See `loop.Watch`."""
         self._progress.hear(trial, event)
         if isinstance(event, TrialResult):
@@ -100,10 +103,12 @@ class Display:
         table = Table(box=None, padding=(0, 2, 0, 0))
         for heading in ("running", "epoch", "validation accuracy"):
             table.add_column(heading, header_style="dim")
-        for trial, report in progress.running.values():
+        for trial, report in itertools.islice(progress.running.values(), MAX_ROWS):
             accuracy = report.logs.get("val_accuracy") if report else None
             epoch = str(report.epoch) if report else "starting"
             table.add_row(trial.label, epoch, f"{accuracy:.4f}" if accuracy is not None else "")
+        if len(progress.running) > MAX_ROWS:
+            table.add_row(f"and {len(progress.running) - MAX_ROWS} more")
         return Group(table, Text(self._status(time.monotonic())))
 
     def _status(self, now: float) -> str:

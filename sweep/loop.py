@@ -1,12 +1,12 @@
 """The loop: take a trial, run it, hear how it goes, record it, track it, until there is no more to do."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from sweep.errors import Interrupted
 from sweep.execute.executor import Executor
-from sweep.trial import EpochReport, Event, Trial, TrialResult, WorkerDied
+from sweep.trial import CohortReport, EpochReport, Trial, TrialEvent, TrialResult, WorkerDied
 
 POLL_S = 0.2  # how long an interruption can go unnoticed
 
@@ -17,8 +17,8 @@ class Source(Protocol):
     def next(self) -> Trial | None:
         """The next trial to run, claimed; None when there is none."""
 
-    def goes_on(self, report: EpochReport) -> bool:
-        """The verdict at a rung."""
+    def verdicts(self, reports: Sequence[EpochReport]) -> dict[str, bool]:
+        """Who goes on of the trials that have reached a rung together, by key."""
 
     def after_death(self, death: WorkerDied) -> Trial | TrialResult:
         """The next attempt of a trial whose worker died, or its result if there is one or it died too often."""
@@ -27,7 +27,7 @@ class Source(Protocol):
         """Record how a trial ended; the trial."""
 
 
-Watch = Callable[[Trial, Event | None], None]  # hears every event; None when a trial is submitted
+Watch = Callable[[Trial, TrialEvent | None], None]  # hears every event; None when a trial is submitted
 Track = Callable[[Trial, TrialResult], None]
 
 
@@ -56,6 +56,12 @@ def run_trials(
         executor.submit(trial)
         watch(trial, None)
 
+    def hear(reports: Sequence[EpochReport]) -> None:
+        for key, goes_on in source.verdicts([report for report in reports if report.waits]).items():
+            executor.answer(key, goes_on)
+        for report in reports:
+            watch(running[report.key], report)
+
     def finish(result: TrialResult) -> None:
         track(source.tell(result), result)
         watch(running.pop(result.key), result)
@@ -67,18 +73,18 @@ def run_trials(
     while ahead or executor.n_running:
         if is_interrupted():
             raise Interrupted
-        if ahead and executor.n_free > 0:
+        if ahead and executor.takes(ahead[0]):
             submit()
             ask()
             continue
         event = executor.wait(POLL_S)
-        if isinstance(event, TrialResult) and ahead and executor.n_free > 0:  # before anything is written
+        if isinstance(event, TrialResult) and ahead and executor.takes(ahead[0]):  # before anything is written
             submit()
         match event:
             case EpochReport():
-                if event.waits:
-                    executor.answer(event.key, source.goes_on(event))
-                watch(running[event.key], event)
+                hear([event])
+            case CohortReport(reports):
+                hear(reports)
             case TrialResult():
                 finish(event)
             case WorkerDied() if is_interrupted():

@@ -1,7 +1,7 @@
 """Where trials come from: the search, and the confirmation of its finalists."""
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,12 +75,15 @@ class SearchSource(_RecordedSource):
                     self._report(trial.key, rung, result.history[rung - 1][self._study.objective])
             self.tell(results.save(self._folder / trial.key, replace(result, key=trial.key), files))
 
-    def goes_on(self, report: EpochReport) -> bool:
+    def verdicts(self, reports: Sequence[EpochReport]) -> dict[str, bool]:
+        for report in reports:  # all are peers of each other
+            self._report(report.key, report.epoch, report.logs[self._study.objective])
+        return {report.key: self._goes_on(report) for report in reports}
+
+    def _goes_on(self, report: EpochReport) -> bool:
         pruner, objective = self._study.search.pruner, self._study.objective
-        value = report.logs[objective]
-        self._report(report.key, report.epoch, value)
         peers = [cost(objective, peer) for peer in self._record.rung_values(report.epoch)]
-        return pruner is None or survives_rung(cost(objective, value), peers, pruner)
+        return pruner is None or survives_rung(cost(objective, report.logs[objective]), peers, pruner)
 
     def _report(self, key: str, rung: int, value: float) -> None:
         self._record.report(key, rung, value)
@@ -103,8 +106,8 @@ class ConfirmSource(_RecordedSource):
     def next(self) -> Trial | None:
         return self._again.popleft() if self._again else next(self._wanted, None)
 
-    def goes_on(self, report: EpochReport) -> bool:
-        return True  # a replicate has no rungs
+    def verdicts(self, reports: Sequence[EpochReport]) -> dict[str, bool]:
+        return {report.key: True for report in reports}  # none: a replicate has no rungs
 
     def tell(self, result: TrialResult) -> Trial:
         self._record.tell(result)

@@ -51,6 +51,13 @@ class EpochReport:
 
 
 @dataclass(frozen=True)
+class CohortReport:
+    """An epoch of trials that train in step. Those at a rung are compared with one another too, before any verdict."""
+
+    reports: tuple[EpochReport, ...]
+
+
+@dataclass(frozen=True)
 class WorkerDied:
     """The process that trained this trial is gone without a result."""
 
@@ -96,5 +103,6 @@ class Score:
     files: dict[str, str]  # name in the result folder -> sha256
 
 
-Event = EpochReport | WorkerDied | TrialResult
+TrialEvent = EpochReport | WorkerDied | TrialResult
+Event = TrialEvent | CohortReport
 GoesOn = Callable[[EpochReport], bool]  # hears every epoch of a trial; False stops it as pruned

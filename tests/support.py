@@ -23,7 +23,7 @@ from sweep.execute.fake import Curve, FakeExecutor, plausible_logs
 from sweep.layout import RunsDir
 from sweep.predictions import Predictions
 from sweep.study import parse_study
-from sweep.trial import Event, Logs, Trial
+from sweep.trial import Logs, Trial, TrialEvent
 
 ROOT = Path(__file__).parents[1]
 STUDY = """
@@ -110,7 +110,7 @@ def job(
     files: Mapping[str, bytes] | None = None,
     n_slots: int = 2,
     facts: DataFacts = FACTS,
-    watch: Callable[[Trial, Event | None], None] = lambda trial, event: None,
+    watch: Callable[[Trial, TrialEvent | None], None] = lambda trial, event: None,
     is_interrupted: Callable[[], bool] = lambda: False,
 ) -> Job:
     """A study on the fake executor, in `runs`."""

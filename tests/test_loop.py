@@ -27,9 +27,9 @@ class ListSource:
     def next(self):
         return self.waiting.pop(0) if self.waiting else None
 
-    def goes_on(self, report):
-        self.asked.append((report.key, report.epoch))
-        return report.key != "trial-00001"
+    def verdicts(self, reports):
+        self.asked += [(report.key, report.epoch) for report in reports]
+        return {report.key: report.key != "trial-00001" for report in reports}
 
     def tell(self, result):
         self.told.append(result)

@@ -9,15 +9,14 @@ class Executor(Protocol):
     """Runs trials and tells how they go."""
 
     @property
-    def n_free(self) -> int:
-        """How many more trials it takes now."""
-
-    @property
     def n_running(self) -> int:
         """How many it has taken and not ended."""
 
+    def takes(self, trial: Trial) -> bool:
+        """Whether it takes `trial` now."""
+
     def submit(self, trial: Trial) -> None:
-        """Take a trial. Only while `n_free` is above 0."""
+        """Take a trial. Only where `takes` says so."""
 
     def wait(self, timeout_s: float) -> Event | None:
         """The next event, in the order they happened; None after `timeout_s` without one.
@@ -26,7 +25,7 @@ class Executor(Protocol):
         """
 
     def answer(self, key: str, goes_on: bool) -> None:
-        """The verdict for a trial whose EpochReport waits for one."""
+        """The verdict for a trial whose report waits for one."""
 
     def close(self) -> None:
         """Stop all that runs, at once, and wait until it has stopped."""

@@ -102,15 +102,14 @@ class FakeExecutor:
         self._verdicts: dict[str, bool | None] = {}  # by key: None before the first epoch
 
     @property
-    def n_free(self) -> int:
-        return self._n_slots - len(self._running)
-
-    @property
     def n_running(self) -> int:
         return len(self._running)
 
+    def takes(self, trial: Trial) -> bool:
+        return len(self._running) < self._n_slots
+
     def submit(self, trial: Trial) -> None:
-        assert self.n_free > 0, "no slot is free"
+        assert self.takes(trial), "no slot is free"
         self._verdicts[trial.key] = None
         self._running.append((trial, self._engine.train(trial)))
 

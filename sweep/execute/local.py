@@ -52,10 +52,6 @@ class LocalExecutor:
         self._workers = [self._start(slot) for slot in range(n_workers)]
 
     @property
-    def n_free(self) -> int:
-        return sum(worker.trial is None for worker in self._workers)
-
-    @property
     def n_running(self) -> int:
         return sum(worker.trial is not None for worker in self._workers) + len(self._events)
 
@@ -63,6 +59,9 @@ class LocalExecutor:
     def pids(self) -> list[int]:
         """Process ids of the workers."""
         return [worker.process.pid for worker in self._workers if worker.process.pid is not None]
+
+    def takes(self, trial: Trial) -> bool:
+        return any(worker.trial is None for worker in self._workers)
 
     def submit(self, trial: Trial) -> None:
         free = [worker for worker in self._workers if worker.trial is None]

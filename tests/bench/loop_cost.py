@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -34,7 +34,7 @@ from sweep.runs import read_runs
 from sweep.sources import SearchSource
 from sweep.study import Study, parse_study
 from sweep.track import Projection, Tracked
-from sweep.trial import EpochReport, Event, Trial, TrialResult, WorkerDied
+from sweep.trial import EpochReport, Event, Trial, TrialEvent, TrialResult, WorkerDied
 from tests.bench.configs import STUDY
 from tests.bench.measure import rss_kb
 from tests.bench.run import RESULTS
@@ -110,9 +110,9 @@ class TimedSource:
         with self._watch.timing("ask"):
             return self._source.next()
 
-    def goes_on(self, report: EpochReport) -> bool:
+    def verdicts(self, reports: Sequence[EpochReport]) -> dict[str, bool]:
         with self._watch.timing("rung"):
-            return self._source.goes_on(report)
+            return self._source.verdicts(reports)
 
     def after_death(self, death: WorkerDied) -> Trial | TrialResult:
         return self._source.after_death(death)
@@ -159,7 +159,7 @@ def run_loop(study: Study, table: dict[str, Any], runs: RunsDir) -> Stopwatch:
         with watch.timing("track"):
             projection.write(trial, lambda: (result, None))
 
-    def ended(trial: Trial, event: Event | None) -> None:
+    def ended(trial: Trial, event: TrialEvent | None) -> None:
         if isinstance(event, TrialResult):
             watch.trial_ended()
 

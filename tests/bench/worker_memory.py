@@ -66,7 +66,7 @@ def measure(
     workers, coordinator = [], []
     try:
         while left or executor.n_running:
-            if left and executor.n_free:
+            if left and executor.takes(left[0]):
                 executor.submit(left.pop(0))
             elif isinstance(result := executor.wait(1.0), TrialResult):
                 shutil.rmtree(options.results / result.key)
