@@ -13,8 +13,8 @@ LAYERS = [
     {"space", "trial", "compare", "predictions", "provenance", "lock", "layout"},
     {"study", "results", "weights"},
     {"data", "prune", "confirm", "parameters"},
-    {"model", "tracker", "train.stopping", "train.curves", "train.adam", "train.dropout"},
-    {"train.graph", "mlflow_store"},
+    {"model", "tracker", "train.stopping", "train.curves", "train.adam", "train.dropout", "train.bucket"},
+    {"train.graph", "train.course", "train.leave", "mlflow_store"},
     {"train.fit", "train.score", "record", "track", "runs"},
     {"execute.worker", "execute.executor", "suggest", "recover", "fork", "conclusion"},
     {"execute.local", "execute.scoring", "execute.fake", "sources", "report", "figures"},
@@ -28,7 +28,7 @@ RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
 
 LIBRARIES = {
     "tensorflow": {"train.graph", "train.adam", "train.dropout"},
-    "keras": {"model", "train.graph", "train.adam", "train.dropout", "train.fit", "train.score"},
+    "keras": {"model", "train.graph", "train.adam", "train.dropout", "train.leave", "train.score"},
     "optuna": {"record", "suggest", "parameters", "figures"},
     "mlflow": {"mlflow_store", "track", "runs"},
     "sqlalchemy": {"mlflow_store", "record"},

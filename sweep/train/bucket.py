@@ -1,0 +1,63 @@
+"""Which configs can train in one program, and at which widths. Pure rules."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sweep.config import Config
+from sweep.trial import Trial
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """What is fixed when a program is compiled; everything else of a config is data to it.
+
+    `units` are the widths that members are padded to with zeros. A padded unit gives 0 and gets no gradient, so it stays
+    0 and changes nothing (tests/test_cohort.py).
+    """
+
+    units: tuple[int, ...]
+    batch_size: int
+    batch_norm: bool
+    has_dropout: bool
+
+    def padded(self, config: Config) -> Config:
+        """A config of this bucket's shape, for the one model that stands for all members."""
+        return Config(
+            units=self.units,
+            dropout=0.5 if self.has_dropout else 0.0,
+            batch_size=self.batch_size,
+            learning_rate=config.learning_rate,
+            batch_norm=self.batch_norm,
+        )
+
+
+def buckets(trials: Iterable[Trial]) -> dict[Bucket, list[Trial]]:
+    """The trials that can train together, the buckets with most work first."""
+    alike: dict[tuple[int, int, bool], list[Trial]] = defaultdict(list)
+    for trial in trials:
+        config = trial.config
+        alike[config.hidden_layers, config.batch_size, config.batch_norm].append(trial)
+    found = {_bucket([trial.config for trial in members]): members for members in alike.values()}
+    return dict(sorted(found.items(), key=lambda item: -_work(*item)))
+
+
+def rounded_up(n: int) -> int:
+    """The next of 1, 2, 3, 4, 6, 8, 12, 16, 24, ...: few sizes, so few programs, for a third more work at most."""
+    power = 1 << (n - 1).bit_length()
+    return power * 3 // 4 if n <= power * 3 // 4 and power >= 4 else power
+
+
+def _bucket(configs: list[Config]) -> Bucket:
+    return Bucket(
+        units=tuple(rounded_up(max(widths)) for widths in zip(*(config.units for config in configs), strict=True)),
+        batch_size=configs[0].batch_size,
+        batch_norm=configs[0].batch_norm,
+        has_dropout=any(config.dropout > 0 for config in configs),
+    )
+
+
+def _work(bucket: Bucket, members: list[Trial]) -> float:
+    """About how long an epoch takes: steps, each over all members' weights; 1000 stands for the features."""
+    n_products = sum(a * b for a, b in zip((1000, *bucket.units), bucket.units, strict=False))
+    return n_products * len(members) / bucket.batch_size
