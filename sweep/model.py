@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 from sweep.config import Config
 from sweep.data import DataFacts
@@ -21,26 +23,59 @@ CLASSES = {  # that `build_model` makes a model of, by module
 MAX_BYTES = 2**30  # unpacked
 
 
-def build_model(config: Config, facts: DataFacts, moments: tuple[Any, Any] | None = None) -> keras.Sequential:
+Moments = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
+def moments_of(x: NDArray[Any], facts: DataFacts) -> Moments | None:
+    """Mean and variance of each feature, shape (n_features,), of rows that are standardized; None of pixels."""
+    if facts.scaling == "pixels":
+        return None
+    exact = x.astype(np.float64)
+    return exact.mean(axis=0).astype(np.float32), exact.var(axis=0).astype(np.float32)
+
+
+def build_model(
+    config: Config, facts: DataFacts, moments: Moments | None = None, initializer: str = "glorot_uniform"
+) -> keras.Sequential:
     """An untrained MLP on raw rows: scaling, hidden blocks, softmax. Input (n, n_features), output (n, n_classes).
 
-    A hidden block is Dense(units, relu) -> BatchNormalization -> Dropout, as in the notebook; weights are Glorot uniform.
+    A hidden block is Dense(units, relu) -> BatchNormalization -> Dropout, as in the notebook; weights are Glorot uniform
+    unless another `initializer` is named.
     Scaling is part of the model, so that a saved one takes rows as they come: uint8 rows are divided by 255, others
     standardized by `moments` (mean and variance of each feature, shape (n_features,), of the training rows).
     Draws from Keras' global seed. Layer names depend on the config alone.
     """
     layers: list[keras.Layer] = [keras.Input((facts.n_features,), name="rows"), _scaling(facts, moments)]
     for i, units in enumerate(config.units, start=1):
-        layers.append(keras.layers.Dense(units, activation="relu", name=f"dense_{i}"))
+        layers.append(keras.layers.Dense(units, activation="relu", kernel_initializer=initializer, name=f"dense_{i}"))
         if config.batch_norm:
             layers.append(keras.layers.BatchNormalization(name=f"batch_norm_{i}"))
         if config.dropout:
             layers.append(keras.layers.Dropout(config.dropout, name=f"dropout_{i}"))
-    layers.append(keras.layers.Dense(facts.n_classes, activation="softmax", name="classes"))
+    layers.append(
+        keras.layers.Dense(facts.n_classes, activation="softmax", kernel_initializer=initializer, name="classes")
+    )
     return keras.Sequential(layers, name="mlp")
 
 
-def _scaling(facts: DataFacts, moments: tuple[Any, Any] | None) -> keras.Layer:
+def weight_shapes(config: Config, facts: DataFacts) -> dict[str, tuple[int, ...]]:
+    """The shape of every weight of `build_model`'s model, by layer and name, such as `dense_1/kernel`."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    widths = (facts.n_features, *config.units, facts.n_classes)
+    names = [*(f"dense_{i}" for i in range(1, len(widths) - 1)), "classes"]
+    for i, (name, before, after) in enumerate(zip(names, widths[:-1], widths[1:], strict=True), 1):
+        shapes |= {f"{name}/kernel": (before, after), f"{name}/bias": (after,)}
+        if config.batch_norm and name != "classes":
+            shapes |= {f"batch_norm_{i}/{w}": (after,) for w in ("gamma", "beta", "moving_mean", "moving_variance")}
+    return shapes
+
+
+def weight_name(variable: keras.Variable) -> str:
+    """The name of a model's variable in `weight_shapes`."""
+    return "/".join(variable.path.split("/")[-2:])
+
+
+def _scaling(facts: DataFacts, moments: Moments | None) -> keras.Layer:
     if facts.scaling == "pixels":
         return keras.layers.Rescaling(1 / 255, name="scale")
     if moments is None:

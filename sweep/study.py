@@ -157,9 +157,13 @@ class EarlyStopping(_Table):
     min_delta: Annotated[float, Field(ge=0, lt=float("inf"))] = 0.0
 
 
+Precision = Literal["float32", "tensorfloat32", "bfloat16"]
+
+
 class Training(_Table):
     max_epochs: Annotated[int, Field(ge=1, le=10_000)]
     early_stopping: EarlyStopping | None = None
+    precision: Precision = "float32"  # of matrix products; the others are for accelerators
 
 
 class Pruner(_Table):

@@ -14,8 +14,8 @@ LAYERS = [
     {"study", "results", "weights"},
     {"data", "prune", "confirm", "parameters"},
     {"model", "tracker", "train.stopping", "train.curves", "train.adam", "train.dropout", "train.bucket"},
-    {"train.graph", "train.course", "train.leave", "mlflow_store"},
-    {"train.fit", "train.score", "record", "track", "runs"},
+    {"train.graph", "train.cohort", "train.course", "train.leave", "mlflow_store"},
+    {"train.fit", "train.cohort_fit", "train.score", "record", "track", "runs"},
     {"execute.worker", "execute.executor", "suggest", "recover", "fork", "conclusion"},
     {"execute.local", "execute.scoring", "execute.fake", "sources", "report", "figures"},
     {"loop", "export", "page", "replay"},
@@ -28,7 +28,8 @@ RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
 
 LIBRARIES = {
     "tensorflow": {"train.graph", "train.adam", "train.dropout"},
-    "keras": {"model", "train.graph", "train.adam", "train.dropout", "train.leave", "train.score"},
+    "keras": {"model", "train.graph", "train.adam", "train.dropout", "train.cohort", "train.leave", "train.score"},
+    "jax": {"train.cohort"},
     "optuna": {"record", "suggest", "parameters", "figures"},
     "mlflow": {"mlflow_store", "track", "runs"},
     "sqlalchemy": {"mlflow_store", "record"},

@@ -21,16 +21,6 @@ class Bucket:
     batch_norm: bool
     has_dropout: bool
 
-    def padded(self, config: Config) -> Config:
-        """A config of this bucket's shape, for the one model that stands for all members."""
-        return Config(
-            units=self.units,
-            dropout=0.5 if self.has_dropout else 0.0,
-            batch_size=self.batch_size,
-            learning_rate=config.learning_rate,
-            batch_norm=self.batch_norm,
-        )
-
 
 def buckets(trials: Iterable[Trial]) -> dict[Bucket, list[Trial]]:
     """The trials that can train together, the buckets with most work first."""
@@ -61,3 +51,11 @@ def _work(bucket: Bucket, members: list[Trial]) -> float:
     """About how long an epoch takes: steps, each over all members' weights; 1000 stands for the features."""
     n_products = sum(a * b for a, b in zip((1000, *bucket.units), bucket.units, strict=False))
     return n_products * len(members) / bucket.batch_size
+
+
+def compaction_pays(n_fewer: int, n_members: int, seconds_left: float, compile_s: float) -> bool:
+    """Whether the rest of a cohort should go on in a program of `n_fewer` places instead of `n_members`.
+
+    seconds_left: what the larger one would still take, were nobody to stop; compile_s: what the smaller one takes to be ready.
+    """
+    return n_fewer <= n_members // 2 and seconds_left * (1 - n_fewer / n_members) > compile_s

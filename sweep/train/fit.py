@@ -4,8 +4,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from sweep.config import Config
 from sweep.data import PreparedData, open_training_split
+from sweep.model import moments_of
 from sweep.study import Training
 from sweep.train.course import Course, is_finite
 from sweep.train.graph import GraphTrainer, Rows
@@ -28,7 +31,7 @@ class Fitter:
         self._train = Rows.of(open_training_split(data, "train"))
         has_validation = data.facts.n_validation > 0
         self._validation = Rows.of(open_training_split(data, "validation")) if has_validation else None
-        self._moments = None if data.facts.scaling == "pixels" else self._train.moments()
+        self._moments = moments_of(np.asarray(self._train.x), data.facts)
 
     def fit(self, trial: Trial, goes_on: GoesOn, folder: Path) -> TrialResult:
         """Train `trial` and leave its result, model and curves as `folder`. A trial that diverges is a failed result."""

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from sweep.config import Config
 from sweep.data import DataFacts, Split
-from sweep.model import build_model
+from sweep.model import Moments, build_model
 from sweep.train.adam import FusedAdam
 from sweep.train.dropout import with_halfword_dropout
 from sweep.trial import Logs
@@ -41,11 +41,6 @@ class Rows:
         """The first n rows."""
         return Rows(self.x[:n], self.y[:n])
 
-    def moments(self) -> tuple[Any, Any]:
-        """Mean and variance of each feature, shape (n_features,), float32."""
-        x = self.x.numpy().astype(np.float64)
-        return x.mean(axis=0).astype(np.float32), x.var(axis=0).astype(np.float32)
-
 
 def _tensor_over(array: Any) -> Any:
     """A tensor over the array's own memory where TensorFlow can take it, as it can a mapped file's; else a copy.
@@ -66,7 +61,7 @@ class GraphTrainer:
     """One model in training. The seed decides weights, shuffles and dropout."""
 
     def __init__(
-        self, config: Config, facts: DataFacts, train: Rows, seed: int, moments: tuple[Any, Any] | None = None
+        self, config: Config, facts: DataFacts, train: Rows, seed: int, moments: Moments | None = None
     ) -> None:
         keras.utils.set_random_seed(seed)
         self.model = build_model(config, facts, moments)
