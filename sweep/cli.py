@@ -67,6 +67,12 @@ def _parser() -> argparse.ArgumentParser:
         "--workers", type=int, metavar="N", help="worker processes, instead of the study file's (default: one per core)"
     )
     run.add_argument(
+        "--engine",
+        choices=("auto", "graph", "cohort"),
+        help="how trials train: graph, one after another on each core; cohort, many in one program; auto (default), cohort "
+        "where JAX sees an accelerator",
+    )
+    run.add_argument(
         "--fork", metavar="NAME", help="take over what still holds of the stored study NAME, whose file was changed"
     )
     run.set_defaults(command=_run)
@@ -102,10 +108,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from sweep.study import check_sampler_is_installed, load_study
+    from sweep.study import check_is_installed, load_study
 
     study, table = _with_options(*load_study(arguments.study), arguments)
-    check_sampler_is_installed(study, str(arguments.study))
+    check_is_installed(study, str(arguments.study))
     console = _set_up_logging()
     from sweep.coordinator import run_study
     from sweep.display import Display
@@ -170,12 +176,12 @@ def _compare(arguments: argparse.Namespace) -> None:
 def _replay(arguments: argparse.Namespace) -> None:
     from sweep.display import Display
     from sweep.errors import UnsoundStudyError
-    from sweep.replay import replay
+    from sweep.replay import engine_of, replay
     from sweep.runs import read_runs, study_of
 
     runs = _runs_dir(arguments)
     found = read_runs(runs, study_of(runs, arguments.run_id))
-    search = found.study.search.model_copy(update={"workers": 1})
+    search = found.study.search.model_copy(update={"workers": 1, "engine": engine_of(found, arguments.run_id)})
     study = found.study.model_copy(update={"search": search})
     job = _job(study, {}, arguments.data_dir, runs, Display(study, _set_up_logging()), [])
     done = replay(found, arguments.run_id, runs, job.data.facts, job.start_executor)
@@ -270,10 +276,10 @@ def _runs_dir(arguments: argparse.Namespace) -> "RunsDir":
 def _with_options(
     study: "Study", table: dict[str, Any], arguments: argparse.Namespace
 ) -> tuple["Study", dict[str, Any]]:
-    """The study and its table with `--trials` and `--workers` in place of the file's."""
+    """The study and its table with `--trials`, `--workers` and `--engine` in place of the file's."""
     from sweep.study import parse_study
 
-    given = {name: value for name in ("trials", "workers") if (value := getattr(arguments, name)) is not None}
+    given = {name: value for name in ("trials", "workers", "engine") if (value := getattr(arguments, name)) is not None}
     if not given:
         return study, table
     changed = {**table, "search": {**table.get("search", {}), **given}}
@@ -287,31 +293,19 @@ def _job(
 
     from sweep.coordinator import Job
     from sweep.data import check_rows, prepare, read
-    from sweep.execute.local import LocalExecutor, available_cores
     from sweep.execute.scoring import score_in_process
-    from sweep.execute.worker import WorkerOptions
-    from sweep.provenance import provenance
+    from sweep.execute.start import start_executor
 
     data = read(study.data, base)
     check_rows(data, study.data)
     prepared = prepare(data, study.data, study.seed, runs.data_cache)
-    logs = runs.logs(study.name)
-    n_workers = study.search.workers or len(available_cores())
-
-    def start_executor(results: Path) -> LocalExecutor:
-        logger.info("starting %d worker%s; logs in %s", n_workers, "" if n_workers == 1 else "s", logs)
-        return LocalExecutor(
-            WorkerOptions(data=prepared, training=study.training, results=results, logs=logs, provenance=provenance()),
-            n_workers,
-        )
-
     return Job(
         study=study,
         table=table,
         data=prepared,
         runs=runs,
-        start_executor=start_executor,
-        score=partial(score_in_process, data=prepared, log=logs / "scoring.log"),
+        start_executor=partial(start_executor, study, prepared, runs),
+        score=partial(score_in_process, data=prepared, log=runs.logs(study.name) / "scoring.log"),
         watch=display.watch,
         remember=display.remember,
         is_interrupted=lambda: bool(arrived),

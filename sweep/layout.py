@@ -58,6 +58,10 @@ class RunsDir:
         return self.root / "cache"
 
     @property
+    def programs(self) -> Path:
+        return self.data_cache / "programs"  # that JAX compiled
+
+    @property
     def downloads(self) -> Path:
         return self.data_cache / "mlflow"  # what a tracking server was asked for
 

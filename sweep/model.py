@@ -24,6 +24,7 @@ MAX_BYTES = 2**30  # unpacked
 
 
 Moments = tuple[NDArray[np.float32], NDArray[np.float32]]
+Weights = dict[str, NDArray[np.float32]]  # by layer and name, see `weight_shapes`
 
 
 def moments_of(x: NDArray[Any], facts: DataFacts) -> Moments | None:

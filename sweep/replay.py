@@ -71,6 +71,12 @@ def replay(found: StudyRuns, run_id: str, runs: RunsDir, facts: DataFacts, start
     return _compared(row, history(runs, found.study.name, run_id), result, distance)
 
 
+def engine_of(found: StudyRuns, run_id: str) -> Any:
+    """The engine that trained a run of the study; the default where it is none of its runs."""
+    engines = found.frame.loc[found.frame["run_id"] == run_id, "engine"]
+    return engines.iloc[0] if len(engines) else "auto"
+
+
 def trial_of(row: dict[str, Any]) -> Trial:
     """The trial that a run records. One that was pruned waits for its verdict where it was pruned."""
     return Trial(

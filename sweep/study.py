@@ -180,6 +180,9 @@ class Pruner(_Table):
         return self
 
 
+Engine = Literal["auto", "graph", "cohort"]
+
+
 class Search(_Table):
     trials: Annotated[int, Field(ge=0)] = 0  # total for the study, baselines not counted
     sampler: Literal["tpe", "random", "grid", "gp"] = "tpe"
@@ -188,6 +191,8 @@ class Search(_Table):
     coverage: Literal["equal", "free"] = "equal"
     pruner: Pruner | None = None
     workers: Annotated[int, Field(ge=1, le=256)] | None = None  # None: one per core
+    # One trial after another on each core, or many in one program; auto: in one program where JAX sees an accelerator.
+    engine: Engine = "auto"
 
 
 def _read_label(value: Any) -> Any:
@@ -355,8 +360,12 @@ def load_study(path: Path) -> tuple[Study, dict[str, Any]]:
     return parse_study(table, str(path)), table
 
 
-def check_sampler_is_installed(study: Study, where: str) -> None:
-    """Raises InvalidStudyError if the search asks for a sampler whose library is not there."""
+def check_is_installed(study: Study, where: str) -> None:
+    """Raises InvalidStudyError if the search asks for a sampler or an engine whose library is not there."""
+    if study.search.engine == "cohort" and importlib.util.find_spec("jax") is None:
+        raise InvalidStudyError(
+            f"{where}: search.engine = 'cohort': needs jax, which is not installed; install it or use 'graph'"
+        )
     if study.search.sampler == "gp" and importlib.util.find_spec("torch") is None:
         raise InvalidStudyError(
             f"{where}: search.sampler = 'gp': needs torch, which is not installed; install it or use 'tpe'"

@@ -2,7 +2,10 @@
 
 from typing import Protocol
 
+from sweep.errors import ResultsError
 from sweep.trial import Event, Trial
+
+MAX_FAILED_STARTS = 3  # of a process that trains, in a row: then it cannot start at all, and more would not help
 
 
 class Executor(Protocol):
@@ -29,3 +32,15 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Stop all that runs, at once, and wait until it has stopped."""
+
+
+def cannot_store(key: str, reason: str) -> ResultsError:
+    """The error of a result that could not be written."""
+    return ResultsError(f"cannot write the result of {key}: {reason}; make room, and the same command continues")
+
+
+def death(exit_code: int | None) -> str:
+    """Why a process that trained is gone, in words."""
+    if exit_code is not None and exit_code < 0:
+        return f"its worker was killed by signal {-exit_code}"
+    return f"its worker ended with exit code {exit_code}"

@@ -9,11 +9,11 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from sweep.errors import ResultsError, WorkersError
+from sweep.errors import WorkersError
+from sweep.execute.executor import MAX_FAILED_STARTS, cannot_store, death
 from sweep.execute.worker import WorkerOptions, work
 from sweep.trial import CannotStore, EpochReport, Event, Trial, TrialResult, WorkerDied
 
-MAX_FAILED_STARTS = 3  # in a row: then workers cannot start at all, and more would not help
 # After so many a fresh process takes over. Measured (tests/bench/worker_memory.py): 502 MB after 10 trials, 568 after 100,
 # 567 after 200, so nothing grows by then; a start costs seconds, and other versions of TensorFlow leak.
 TRIALS_PER_WORKER = 200
@@ -111,13 +111,11 @@ class LocalExecutor:
                 worker.n_trials += 1
                 self._events.append(message)
             case CannotStore(key, reason):
-                raise ResultsError(
-                    f"cannot write the result of {key}: {reason}; make room, and the same command continues"
-                )
+                raise cannot_store(key, reason)
 
     def _replace(self, worker: _Worker) -> None:
         worker.process.join()
-        reason = _death(worker.process.exitcode)
+        reason = death(worker.process.exitcode)
         if not worker.is_ready:
             self._failed_starts += 1
         if self._failed_starts >= MAX_FAILED_STARTS:
@@ -142,9 +140,3 @@ class LocalExecutor:
         process.start()
         theirs.close()
         return _Worker(process, ours, slot, options.log)
-
-
-def _death(exit_code: int | None) -> str:
-    if exit_code is not None and exit_code < 0:
-        return f"its worker was killed by signal {-exit_code}"
-    return f"its worker ended with exit code {exit_code}"

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
@@ -90,15 +90,22 @@ def work(connection: Connection, options: WorkerOptions) -> None:
 
 def _train(engine: Engine, trial: Trial, report: GoesOn, options: WorkerOptions) -> TrialResult | CannotStore:
     folder = options.results / trial.key
+    return attempt(trial, folder, options.provenance, lambda: engine.fit(trial, report, folder))
+
+
+def attempt(
+    trial: Trial, folder: Path, provenance: dict[str, str], train: Callable[[], TrialResult]
+) -> TrialResult | CannotStore:
+    """What `train` gives, which leaves it as `folder`; a failed result where it cannot."""
     try:
-        return engine.fit(trial, report, folder)
+        return train()
     except (ConnectionError, EOFError):  # the coordinator is gone
         raise
     except OSError as error:
         return CannotStore(trial.key, str(error))
     except Exception as error:  # a trial that cannot be trained is a failed result; the sweep goes on
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-        failed = TrialResult(key=trial.key, state="failed", reason=reason, provenance=options.provenance)
+        failed = TrialResult(key=trial.key, state="failed", reason=reason, provenance=provenance)
         return results.save(folder, failed, lambda draft: None)
 
 
@@ -109,9 +116,9 @@ def _give_back_memory() -> None:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
-def settle_in(log: Path, core: int | None) -> None:
-    """Make this a process of one thread that writes its stderr to `log`, and that Ctrl-C and a dead parent cannot strand."""
-    os.environ.update(ONE_THREAD)
+def settle_in(log: Path, core: int | None, environment: Mapping[str, str] = ONE_THREAD) -> None:
+    """Make this a process that writes its stderr to `log`, and that Ctrl-C and a dead parent cannot strand."""
+    os.environ.update(environment)
     # Ctrl-C reaches every process of the terminal; the coordinator alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if core is not None and hasattr(os, "sched_setaffinity"):

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -22,14 +23,12 @@ from numpy.typing import NDArray
 
 from sweep.config import Config, derived_seed
 from sweep.data import DataFacts, Split
-from sweep.model import Moments, build_model, moments_of, weight_name, weight_shapes
+from sweep.model import Moments, Weights, build_model, moments_of, weight_name, weight_shapes
 from sweep.study import Precision
 from sweep.train.bucket import Bucket, rounded_up
 from sweep.trial import Logs, Trial
 
 EVALUATION_BATCH = 1000  # rows at a time, of every member
-
-Weights = dict[str, NDArray[np.float32]]  # as `model.weight_shapes` names them
 
 
 class MemberDropout(keras.layers.Layer):
@@ -109,7 +108,7 @@ class Blueprint:
         """Shapes and types of a stack."""
 
         def of(variables: list[Any]) -> list[Any]:
-            return [_shape((n_members, *v.shape), v.dtype) for v in variables]
+            return [jax.ShapeDtypeStruct((n_members, *v.shape), v.dtype) for v in variables]
 
         model = self.model
         return State(of(model.trainable_variables), of(model.non_trainable_variables), of(self.optimizer.variables))
@@ -177,10 +176,6 @@ def _initial(trial: Trial, shapes: dict[str, tuple[int, ...]]) -> Weights:
     return {name: value(name, shape) for name, shape in shapes.items()}
 
 
-def _shape(shape: tuple[int, ...], dtype: str) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(shape, dtype)  # type: ignore[no-untyped-call]
-
-
 class Program:
     """The compiled epoch of a bucket for a number of members, and the evaluation of their weights."""
 
@@ -190,7 +185,7 @@ class Program:
         self.n_members = n_members
         rows = blueprint.rows
         shapes = blueprint.shapes(n_members)
-        order_keys = _shape((n_members, 2), "uint32")
+        order_keys = jax.ShapeDtypeStruct((n_members, 2), jnp.uint32)
         epoch = partial(_epoch, blueprint)
         self._epoch = jax.jit(epoch, donate_argnums=0).lower(shapes, order_keys, rows.train, rows.validation).compile()
         evaluate = partial(_evaluate, blueprint)
@@ -265,6 +260,19 @@ class Cohort:
         smaller = Cohort(program, [self.trials[i] for i in members], _take(places, self._state), self.n_epochs)
         smaller._best = None if self._best is None else _take(places, self._best)
         return smaller
+
+
+def use_device(precision: Precision, programs: Path) -> None:
+    """Set this process up, before its first program: how matrix products round, and where compiled programs are kept."""
+    exact = "float32" if precision == "bfloat16" else precision  # there, the layers themselves compute in bfloat16
+    jax.config.update("jax_default_matmul_precision", exact)
+    jax.config.update("jax_compilation_cache_dir", str(programs))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def device_tags() -> dict[str, str]:
+    """What this process trains on."""
+    return {"device": str(jax.devices()[0].device_kind), "version_jax": jax.__version__}
 
 
 def device_bytes() -> int:

@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
 from sweep.data import PreparedData, open_training_split
+from sweep.model import Weights
 from sweep.study import Training
 from sweep.train.bucket import Bucket, buckets, compaction_pays
-from sweep.train.cohort import Blueprint, Cohort, DeviceRows, Program, Weights, device_bytes, n_places
+from sweep.train.cohort import Blueprint, Cohort, DeviceRows, Program, device_bytes, n_places
 from sweep.train.course import Course
 from sweep.trial import EpochReport, Logs, Trial, TrialResult
 
@@ -121,7 +122,7 @@ class CohortFitter:
             if course.is_over:
                 result = course.result(
                     logs if course.state == "complete" else {},
-                    params_count=sum(int(array.size) for array in weights.values()),
+                    params_count=sum(array.size for array in weights.values()),
                     train_seconds=course.train_seconds,
                     ended_at=self._clock(),
                     provenance=self._provenance,

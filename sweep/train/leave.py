@@ -6,6 +6,8 @@ from pathlib import Path
 import keras
 
 from sweep import results
+from sweep.data import DataFacts
+from sweep.model import Moments, Weights, build_model, weight_name
 from sweep.train.curves import draw_curves
 from sweep.trial import Trial, TrialResult
 
@@ -13,6 +15,17 @@ from sweep.trial import Trial, TrialResult
 def save_result(folder: Path, trial: Trial, result: TrialResult, model: keras.Model) -> TrialResult:
     """Make `result` durable as `folder`, with the model (unless it failed), its summary, its history and its curves."""
     return results.save(folder, result, lambda draft: _write_files(draft, trial, result, model))
+
+
+def save_weights(
+    folder: Path, trial: Trial, result: TrialResult, weights: Weights | None, facts: DataFacts, moments: Moments | None
+) -> TrialResult:
+    """The same of a model that is given by its weights; None of one that failed."""
+    model = build_model(trial.config, facts, moments)
+    if weights is not None:
+        for variable in model.weights:
+            variable.assign(weights[weight_name(variable)])
+    return save_result(folder, trial, result, model)
 
 
 def _write_files(draft: Path, trial: Trial, result: TrialResult, model: keras.Model) -> None:

@@ -1,0 +1,69 @@
+"""Which executor a study runs on, and starting it."""
+
+import logging
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+
+from sweep.data import PreparedData
+from sweep.errors import InvalidSettingError
+from sweep.execute.cohort import CohortExecutor
+from sweep.execute.cohort_process import CohortOptions
+from sweep.execute.executor import Executor
+from sweep.execute.local import LocalExecutor, available_cores
+from sweep.execute.worker import WorkerOptions
+from sweep.layout import RunsDir
+from sweep.provenance import provenance
+from sweep.study import Study
+
+SHARE, FEWEST = 4, 4  # a cohort has at most a quarter of the searched trials, so three quarters learn from others
+
+logger = logging.getLogger(__name__)
+
+
+def start_executor(study: Study, data: PreparedData, runs: RunsDir, results: Path) -> Executor:
+    """The executor of the engine that the study asks for, its results below `results`. Raises InvalidSettingError."""
+    engine = study.search.engine
+    if engine == "auto":
+        engine = "cohort" if has_accelerator() else "graph"
+    logs, made_by = runs.logs(study.name), provenance() | {"engine": engine}
+    if engine == "cohort":
+        n_searched = searched_at_once(study.search.trials)
+        logger.info("starting cohorts of up to %d searched trials; log in %s", n_searched, logs)
+        return CohortExecutor(
+            CohortOptions(
+                data=data,
+                training=study.training,
+                results=results,
+                logs=logs,
+                programs=runs.programs,
+                provenance=made_by,
+            ),
+            n_searched,
+        )
+    if study.training.precision != "float32":
+        raise InvalidSettingError(
+            f"training.precision = {study.training.precision!r} is of cohorts, and this study trains on the graph engine, in "
+            "float32; leave it out, or use --engine cohort"
+        )
+    n_workers = study.search.workers or len(available_cores())
+    logger.info("starting %d worker%s; logs in %s", n_workers, "" if n_workers == 1 else "s", logs)
+    return LocalExecutor(
+        WorkerOptions(data=data, training=study.training, results=results, logs=logs, provenance=made_by), n_workers
+    )
+
+
+def searched_at_once(n_trials: int) -> int:
+    """How many of a study's searched trials train at a time in cohorts."""
+    return max(FEWEST, -(-n_trials // SHARE))
+
+
+def has_accelerator() -> bool:
+    """Whether JAX sees one. Asked in a process of its own, for it takes the device; nothing is asked where no plugin is."""
+    if find_spec("jax") is None or not (entry_points(group="jax_plugins") or find_spec("libtpu")):
+        return False
+    ask = [sys.executable, "-c", "import jax; print(jax.default_backend())"]
+    answer = subprocess.run(ask, capture_output=True, text=True, timeout=120)
+    return answer.returncode == 0 and answer.stdout.strip() != "cpu"
