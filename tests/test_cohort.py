@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from sweep.config import Config
-from sweep.data import Split
-from sweep.study import EarlyStopping, Training
+from sweep.data import Split, prepare, read
+from sweep.study import Data, EarlyStopping, Training
 from sweep.trial import Trial
 from tests.support import FACTS, write_tiny_data
 
@@ -130,15 +131,20 @@ def test_a_member_is_what_fit_trains(on_jax, n_rows, changes):
         assert ours == pytest.approx(theirs, abs=1e-5)
 
 
-def fitted(folder, groups, training, pruned=()):
-    """Result and weights of each trial by key, each of `groups` trained together; `pruned` are, at their rungs."""
-    from sweep.data import prepare, read
-    from sweep.study import Data
+DATA = Data(source="tiny.npz", validation_rows=100)
+
+
+def fitter_on(folder, training, **options):
     from sweep.train.cohort_fit import CohortFitter
 
-    spec = Data(source="tiny.npz", validation_rows=100)
-    fitter = CohortFitter(prepare(read(spec, folder), spec, 1, folder / "cache"), training, {"engine": "cohort"})
-    ended = {}
+    return CohortFitter(
+        prepare(read(DATA, folder), DATA, 1, folder / "cache"), training, {"engine": "cohort"}, **options
+    )
+
+
+def fitted(folder, groups, training, pruned=()):
+    """Result and weights of each trial by key, each of `groups` trained together; `pruned` are, at their rungs."""
+    fitter, ended = fitter_on(folder, training), {}
 
     def end(trial, result, weights):
         assert trial.key not in ended
@@ -231,3 +237,63 @@ def test_survivors_go_on_in_fewer_places_as_they_would_have(on_jax):
         assert ours == pytest.approx(theirs, abs=1e-5)
     for ours, theirs in zip(weights, kept, strict=True):  # those of the first epoch
         assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
+
+
+def with_a_poisoned_member(folder, trials, key):
+    """Results of `trials` by key, where any cohort that `key` is in breaks after its first epoch."""
+    from sweep.train.cohort import Cohort
+
+    class Poisoned(Cohort):
+        def keep(self, is_kept):
+            if key in [one.key for one in self.trials]:
+                raise RuntimeError("RESOURCE_EXHAUSTED: out of memory")
+            super().keep(is_kept)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sweep.train.cohort_fit.Cohort", Poisoned)
+        return fitted(folder, [trials], TRAINING)[0]
+
+
+def test_a_member_that_breaks_its_cohort_fails_alone(on_jax, data_folder, together):
+    four = [UNLIKE[i] for i in (0, 2, 8, 10)]
+    ended = on_jax(with_a_poisoned_member, data_folder, four, "trial-00008")
+    failed = ended.pop("trial-00008")[0]
+    assert (failed.state, failed.reason) == ("failed", "RuntimeError: RESOURCE_EXHAUSTED: out of memory")
+    for key, (result, _) in ended.items():
+        assert result.metrics == pytest.approx(together[key][0].metrics, abs=1e-5)
+
+
+def cut_by_memory(folder, trials):
+    """Sizes of the cohorts that `trials` train in, where memory is short by a third of what they take together."""
+    from sweep.train.bucket import buckets
+    from sweep.train.cohort import Blueprint, Program
+
+    [bucket] = buckets(trials)
+    fitter = fitter_on(folder, TRAINING)
+    together = Program(Blueprint(bucket, fitter.rows, "float32"), len(trials))
+    short = fitter_on(folder, TRAINING, max_bytes=together.n_bytes * 2 // 3)
+    sizes = []
+    short.fit(trials, lambda reports: sizes.append(len(reports)) or {}, lambda *result: None)
+    return together.n_bytes, sizes
+
+
+def test_a_cohort_is_cut_to_what_the_device_has_memory_for(on_jax, data_folder):
+    n_bytes, sizes = on_jax(cut_by_memory, data_folder, UNLIKE[:4])
+    n_weights = 64 * 12 + 12 * 8 + 8 * 3  # of kernels alone, at the padded widths
+    assert n_bytes > 4 * 4 * 4 * n_weights  # four members: weights, Adam's two moments, the best weights
+    assert set(sizes) == {2}
+
+
+def losses(folder, trials):
+    ended, _ = fitted(folder, [trials], Training(max_epochs=4))
+    return [ended[one.key][0].metrics["val_loss"] for one in trials]
+
+
+def test_both_engines_train_alike_over_seeds(on_jax, data_folder, tmp_path):
+    from sweep.train.fit import Fitter  # here, for the other process imports this module and has no TensorFlow
+
+    config = Config(units=(16, 8), dropout=0.3, batch_size=32, learning_rate=0.002)
+    trials = [Trial(number=i, phase="search", config=config, seed=i) for i in range(16)]
+    graph = Fitter(prepare(read(DATA, data_folder), DATA, 1, data_folder / "cache"), Training(max_epochs=4), {})
+    others = [graph.fit(one, lambda report: True, tmp_path / one.key).metrics["val_loss"] for one in trials]
+    assert stats.ttest_ind(on_jax(losses, data_folder, trials), others).pvalue > 0.01

@@ -1,0 +1,127 @@
+"""Cohorts in their real process."""
+
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from sweep import results
+from sweep.config import Config
+from sweep.data import open_training_split, prepare, read
+from sweep.execute.cohort import CohortExecutor
+from sweep.execute.cohort_process import CohortOptions
+from sweep.execute.start import searched_at_once
+from sweep.model import load_model
+from sweep.study import Data, EarlyStopping, Training
+from sweep.trial import CohortReport, Trial, TrialResult, WorkerDied
+from tests.support import write_tiny_data
+
+TRAINING = Training(max_epochs=4, early_stopping=EarlyStopping(monitor="val_accuracy", patience=3))
+
+
+def trial(number, phase="search", **changes):
+    config = Config(**{"units": (12,), "dropout": 0.2, "batch_size": 64, "learning_rate": 0.01, **changes})
+    return Trial(number=number, phase=phase, config=config, seed=number, rungs=(1,) if phase == "search" else ())
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cohorts")
+    spec = Data(source=write_tiny_data(folder).name, validation_rows=100)
+    return CohortOptions(
+        data=prepare(read(spec, folder), spec, 1, folder / "cache"),
+        training=TRAINING,
+        results=folder / "results",
+        logs=folder / "logs",
+        programs=folder / "programs",
+        provenance={"engine": "cohort"},
+    )
+
+
+@pytest.fixture(scope="module")
+def executor(options):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
+        started = CohortExecutor(options, n_searched=3)
+        yield started
+        started.close()
+
+
+def heard(executor, prune=(), within_s=120.0):
+    """Every event until all has ended; those of `prune` are, at their rung."""
+    deadline = time.monotonic() + within_s
+    while executor.n_running:
+        assert time.monotonic() < deadline, "it takes too long"
+        event = executor.wait(1.0)
+        if isinstance(event, CohortReport):
+            for report in event.reports:
+                if report.waits:
+                    executor.answer(report.key, report.key not in prune)
+        if event is not None:
+            yield event
+
+
+def test_it_takes_only_so_many_of_the_search_and_all_that_was_settled_before(executor):
+    searched = [trial(number) for number in range(4)]
+    for one in searched[:3]:
+        assert executor.takes(one)
+        executor.submit(one)
+    assert not executor.takes(searched[3])
+    for number in range(10, 12):
+        assert executor.takes(trial(number, "confirm"))
+    executor.submit(trial(10, "baseline", units=(20,)))
+    events = list(heard(executor, prune={"trial-00001"}))
+    reached = next(event for event in events if isinstance(event, CohortReport))
+    assert {(report.key, report.waits) for report in reached.reports} == {
+        ("trial-00000", True),
+        ("trial-00001", True),
+        ("trial-00002", True),
+        ("trial-00010", False),
+    }
+    ended = {event.key: event for event in events if isinstance(event, TrialResult)}
+    assert {key: result.state for key, result in ended.items()} == {
+        "trial-00000": "complete",
+        "trial-00001": "pruned",
+        "trial-00002": "complete",
+        "trial-00010": "complete",
+    }
+    assert len(ended["trial-00001"].history) == 1
+
+
+def test_what_a_member_leaves_is_a_plain_model_of_its_true_widths_with_the_metrics_recorded(executor, options):
+    executor.submit(trial(20, "baseline", units=(9,)))
+    executor.submit(trial(21, "baseline", units=(17,), dropout=0.0))
+    for result in [event for event in heard(executor) if isinstance(event, TrialResult)]:
+        assert results.load(options.results / result.key) == result
+        assert result.provenance.keys() >= {"engine", "device", "version_jax"}
+        model = load_model(options.results / result.key / results.MODEL)
+        assert model.get_layer("dense_1").units == (9 if result.key == "trial-00020" else 17)
+        assert model.count_params() == result.params_count
+        for part, name in (("train", "train_accuracy"), ("validation", "val_accuracy")):
+            split = open_training_split(options.data, part)
+            guesses = model.predict(np.asarray(split.x), verbose=0).argmax(axis=1)
+            assert (guesses == split.y).mean() == pytest.approx(result.metrics[name], abs=1e-6)
+
+
+def test_after_a_death_each_trial_is_told_of_and_the_next_time_trains_alone(executor):
+    trials = [trial(30 + i, "baseline") for i in range(2)]
+    for one in trials:
+        executor.submit(one)
+    assert executor.wait(0) is None  # they are on their way
+    os.kill(executor.pids[0], signal.SIGKILL)
+    died = [event for event in heard(executor) if isinstance(event, WorkerDied)]
+    assert [(event.key, event.reason) for event in died] == [
+        ("trial-00030", "its worker was killed by signal 9"),
+        ("trial-00031", "its worker was killed by signal 9"),
+    ]
+    for one in trials:
+        executor.submit(one)
+    reports = [event.reports for event in heard(executor) if isinstance(event, CohortReport)]
+    assert {len(together) for together in reports} == {1}
+
+
+@pytest.mark.parametrize(("n_trials", "at_once"), [(1, 4), (8, 4), (40, 10), (256, 64)])
+def test_a_quarter_of_a_search_is_blind_at_a_time(n_trials, at_once):
+    assert searched_at_once(n_trials) == at_once
