@@ -8,6 +8,7 @@ from pathlib import Path
 
 import sweep.execute.local
 import sweep.execute.scoring
+import sweep.execute.start
 import sweep.failpoint
 from sweep.cli import main
 from sweep.data import PreparedData
@@ -30,7 +31,7 @@ def score(models: dict[str, Path], data: PreparedData, log: Path) -> dict[str, t
 
 def train_nothing() -> None:
     """Have this process' commands start workers, and score models, without training."""
-    sweep.execute.local.LocalExecutor = Executor  # type: ignore[misc]
+    sweep.execute.start.LocalExecutor = Executor  # type: ignore[misc]
     sweep.execute.scoring.score_in_process = score
 
 
