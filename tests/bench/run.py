@@ -57,9 +57,11 @@ class Outcome(Generic[F]):
         return asdict(self)
 
 
-def run(contender: str, configs: list[ConfigTable], epochs: int, n_workers: int) -> Outcome[Figures]:
+def run(
+    contender: str, configs: list[ConfigTable], epochs: int, n_workers: int, environment: dict[str, str] = ENVIRONMENT
+) -> Outcome[Figures]:
     """Let `contender` train each config for `epochs`. Raises ContenderFailed."""
-    measured, trials, n_at_once = _launch(contender, configs, epochs, 0, n_workers)
+    measured, trials, n_at_once = _launch(contender, configs, epochs, 0, n_workers, environment)
     if sorted((t.config, len(t.epoch_ended_at)) for t in trials) != [(i, epochs) for i in range(len(configs))]:
         raise ContenderFailed(contender, measured.exit_code, _log(contender))
     return Outcome(contender, measured, trials, figures(trials, n_at_once, measured, configs, epochs))
@@ -67,7 +69,7 @@ def run(contender: str, configs: list[ConfigTable], epochs: int, n_workers: int)
 
 def search(contender: str, n_trials: int, max_epochs: int, n_workers: int) -> Outcome[SearchFigures]:
     """Let `contender` search the default space. Raises ContenderFailed."""
-    measured, trials, _ = _launch(contender, [], max_epochs, n_trials, n_workers)
+    measured, trials, _ = _launch(contender, [], max_epochs, n_trials, n_workers, ENVIRONMENT)
     return Outcome(contender, measured, trials, search_figures(trials, measured))
 
 
@@ -92,7 +94,12 @@ def alternate(
 
 
 def _launch(
-    contender: str, configs: list[ConfigTable], epochs: int, n_search: int, n_workers: int
+    contender: str,
+    configs: list[ConfigTable],
+    epochs: int,
+    n_search: int,
+    n_workers: int,
+    environment: dict[str, str],
 ) -> tuple[Measured, list[Stamps], int]:
     """Run `contender` in an empty folder, which is removed afterwards."""
     log = _log(contender)
@@ -109,7 +116,7 @@ def _launch(
             "out": folder / "out.json",
         }
         arguments = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        measured = measure([sys.executable, "-m", MODULES[contender], *arguments], log, os.environ | ENVIRONMENT)
+        measured = measure([sys.executable, "-m", MODULES[contender], *arguments], log, os.environ | environment)
         if measured.exit_code:
             raise ContenderFailed(contender, measured.exit_code, log)
         out = json.loads((folder / "out.json").read_text())
