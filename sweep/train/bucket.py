@@ -33,14 +33,15 @@ def buckets(trials: Iterable[Trial]) -> dict[Bucket, list[Trial]]:
 
 
 def rounded_up(n: int) -> int:
-    """The next of 1, 2, 3, 4, 6, 8, 12, 16, 24, ...: few sizes, so few programs, for a third more work at most."""
-    power = 1 << (n - 1).bit_length()
-    return power * 3 // 4 if n <= power * 3 // 4 and power >= 4 else power
+    """The next power of two: few sizes, so few programs to compile, which takes longer than what the padding costs."""
+    return 1 << (n - 1).bit_length()
 
 
 def _bucket(configs: list[Config]) -> Bucket:
+    layers = zip(*(config.units for config in configs), strict=True)
     return Bucket(
-        units=tuple(rounded_up(max(widths)) for widths in zip(*(config.units for config in configs), strict=True)),
+        # Where all are alike, as replicates are, nothing is padded.
+        units=tuple(max(widths) if len(set(widths)) == 1 else rounded_up(max(widths)) for widths in layers),
         batch_size=configs[0].batch_size,
         batch_norm=configs[0].batch_norm,
         has_dropout=any(config.dropout > 0 for config in configs),

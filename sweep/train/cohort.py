@@ -25,7 +25,7 @@ from sweep.config import Config, derived_seed
 from sweep.data import DataFacts, Split
 from sweep.model import Moments, Weights, build_model, moments_of, weight_name, weight_shapes
 from sweep.study import Precision
-from sweep.train.bucket import Bucket, rounded_up
+from sweep.train.bucket import Bucket
 from sweep.trial import Logs, Trial
 
 EVALUATION_BATCH = 1000  # rows at a time, of every member
@@ -281,11 +281,6 @@ def device_bytes() -> int:
     if stats is None or "bytes_limit" not in stats:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     return int(stats["bytes_limit"] - stats["bytes_in_use"])
-
-
-def n_places(n_members: int) -> int:
-    """Places of the program that so many members train in."""
-    return rounded_up(n_members)
 
 
 @partial(jax.jit, donate_argnums=2)

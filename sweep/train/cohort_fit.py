@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from sweep.data import PreparedData, open_training_split
 from sweep.model import Weights
 from sweep.study import Training
-from sweep.train.bucket import Bucket, buckets, compaction_pays
-from sweep.train.cohort import Blueprint, Cohort, DeviceRows, Program, device_bytes, n_places
+from sweep.train.bucket import Bucket, buckets, compaction_pays, rounded_up
+from sweep.train.cohort import Blueprint, Cohort, DeviceRows, Program, device_bytes
 from sweep.train.course import Course
 from sweep.trial import EpochReport, Logs, Trial, TrialResult
 
@@ -54,7 +54,7 @@ class CohortFitter:
 
     def _cohorts(self, bucket: Bucket, members: list[Trial]) -> list[tuple[list[Trial], Program]]:
         """The members in cohorts that the device has memory for, as their compiled programs say."""
-        program = self._program(bucket, n_places(len(members)))
+        program = self._program(bucket, rounded_up(len(members)))
         if len(members) == 1 or program.n_bytes <= self._max_bytes:
             return [(members, program)]
         half = (len(members) + 1) // 2
@@ -85,7 +85,7 @@ class CohortFitter:
             rest = list(left.values())
             half = (len(rest) + 1) // 2
             for part in (rest[:half], rest[half:]):
-                self._train_or_split(part, self._program(program.blueprint.bucket, n_places(len(part))), judge, ended)
+                self._train_or_split(part, self._program(program.blueprint.bucket, rounded_up(len(part))), judge, ended)
 
     def _train(self, members: list[Trial], program: Program, judge: Judge, ended: Ended) -> None:
         cohort = Cohort(program, members)
@@ -105,7 +105,7 @@ class CohortFitter:
         """Those that go on, alone in a smaller program, where that pays."""
         going_on = [member for member, course in enumerate(courses) if not course.is_over]
         program = cohort.program
-        bucket, n_fewer = program.blueprint.bucket, n_places(max(1, len(going_on)))
+        bucket, n_fewer = program.blueprint.bucket, rounded_up(max(1, len(going_on)))
         compile_s = 0.0 if (bucket, n_fewer) in self._programs else program.compile_s
         epochs_left = self._training.max_epochs - cohort.n_epochs
         if not going_on or not compaction_pays(n_fewer, program.n_members, epochs_left * epoch_s, compile_s):
