@@ -12,8 +12,8 @@ import keras
 from sweep import results
 from sweep.config import Config
 from sweep.data import PreparedData, open_training_split
+from sweep.pictures import draw_curves
 from sweep.study import Training
-from sweep.train.curves import draw_curves
 from sweep.train.graph import GraphTrainer, Rows
 from sweep.train.stopping import Patience
 from sweep.trial import EpochReport, GoesOn, Logs, State, Trial, TrialResult
