@@ -84,9 +84,16 @@ def _parser() -> argparse.ArgumentParser:
         "--data-dir", type=Path, default=Path(), metavar="DIR", help="where the study file lay, if its data is a path"
     )
     replay.set_defaults(command=_replay)
-    commands.add_parser("export", parents=[of_study], help="write the champion to exports/").set_defaults(
-        command=_export
+    commands.add_parser(
+        "export", parents=[of_study], help="write the champion to exports/ and register it"
+    ).set_defaults(command=_export)
+    predict = commands.add_parser("predict", help="what an exported champion says of rows, as CSV")
+    predict.add_argument("bundle", type=Path, metavar="BUNDLE", help="an exported folder, such as mlruns/exports/mnist")
+    predict.add_argument(
+        "images", type=Path, metavar="IMAGES.npz", help="rows as in the data, as array x, x_test, or the only one"
     )
+    predict.add_argument("--out", type=Path, metavar="FILE", help="where the CSV goes (default: standard output)")
+    predict.set_defaults(command=_predict)
     commands.add_parser(
         "sync", parents=[of_study], help="track in MLflow what was trained while it was away"
     ).set_defaults(command=_sync)
@@ -122,7 +129,7 @@ def _run(arguments: argparse.Namespace) -> None:
     conclusion = _conclusion(runs, study.name)
     _print_report(conclusion, runs)
     if conclusion.champion is not None:
-        _print_export(conclusion, runs)
+        _hand_on(conclusion, runs, arguments.study)
 
 
 def _report(arguments: argparse.Namespace) -> None:
@@ -188,7 +195,18 @@ def _export(arguments: argparse.Namespace) -> None:
     from sweep.study import load_study
 
     runs = _runs_dir(arguments)
-    _print_export(_conclusion(runs, load_study(arguments.study)[0].name), runs)
+    _hand_on(_conclusion(runs, load_study(arguments.study)[0].name), runs, arguments.study)
+
+
+def _predict(arguments: argparse.Namespace) -> None:
+    from sweep.predict import predict
+    from sweep.results import write_durably
+
+    said = predict(arguments.bundle, arguments.images)
+    if arguments.out is None:
+        print(said, end="")
+    else:
+        write_durably(arguments.out, said.encode())
 
 
 def _sync(arguments: argparse.Namespace) -> None:
@@ -206,7 +224,7 @@ def _doctor(arguments: argparse.Namespace) -> None:
     job = _quiet_job(arguments)
     diagnosis = diagnose(job)
     if arguments.fix and any(finding.remedy for finding in diagnosis.findings):
-        mend(job, diagnosis.findings)
+        mend(job, diagnosis.findings, lambda conclusion: _hand_on(conclusion, job.runs, arguments.study))
         diagnosis = diagnose(job)
     for finding in diagnosis.findings:
         print(f"- {finding.what}: {finding.way_out}")
@@ -351,10 +369,24 @@ def _rich_table(title: str, rows: list[list[str]]) -> "Table":
     return table
 
 
-def _print_export(conclusion: "Conclusion", runs: "RunsDir") -> None:
-    from sweep.export import export
+def _hand_on(conclusion: "Conclusion", runs: "RunsDir", study_file: Path) -> None:
+    """Export the champion, and register what was exported."""
+    from functools import partial
 
-    print(f"Export: {export(conclusion, runs)}")
+    from sweep.errors import TrackingError
+    from sweep.execute.converting import convert_in_process
+    from sweep.export import export
+    from sweep.register import register
+
+    log = runs.logs(conclusion.runs.study.name) / "export.log"
+    exported = export(conclusion, runs, partial(convert_in_process, log=log), study_file.read_text())
+    print(f"Export: {exported.folder}")
+    try:
+        print(f"Registered: {register(conclusion, exported, runs)}")
+    except TrackingError as error:
+        raise TrackingError(
+            f"exported, but not registered: {error}; `export` registers it, once that is put right"
+        ) from error
 
 
 def _set_up_logging() -> "Console":
