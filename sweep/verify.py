@@ -9,6 +9,7 @@ not. This file is a room of the program that writes bundles, and a copy of it li
 import argparse
 import hashlib
 import json
+import math
 import re
 import sys
 import tempfile
@@ -57,9 +58,9 @@ def read_summary(folder: Path) -> dict[str, Any]:
         summary = json.loads(_text(path))
         rows, classes = summary["input"], summary["classes"]
         is_good = (
-            isinstance(rows["features"], int)
-            and rows["rows_dtype"] in ("uint8", "float32")
-            and all(isinstance(n, int) for n in rows["shape"])
+            rows["rows_dtype"] in ("uint8", "float32")
+            and all(isinstance(n, int) and n > 0 for n in rows["shape"])
+            and rows["features"] == math.prod(rows["shape"])
             and all(isinstance(name, str) for name in classes)
             and (summary["test"] is None or summary["test"]["part"] in ("train", "test"))
             and (summary["test"] is None or isinstance(summary["test"]["accuracy"], float))
