@@ -220,11 +220,12 @@ def _sync(arguments: argparse.Namespace) -> None:
 def _doctor(arguments: argparse.Namespace) -> None:
     from sweep.doctor import diagnose, mend
     from sweep.errors import UnsoundStudyError
+    from sweep.hand_on import hand_on
 
     job = _quiet_job(arguments)
     diagnosis = diagnose(job)
     if arguments.fix and any(finding.remedy for finding in diagnosis.findings):
-        mend(job, diagnosis.findings, lambda conclusion: _hand_on(conclusion, job.runs, arguments.study))
+        mend(job, diagnosis.findings, lambda conclusion: list(hand_on(conclusion, job.runs, arguments.study)))
         diagnosis = diagnose(job)
     for finding in diagnosis.findings:
         print(f"- {finding.what}: {finding.way_out}")
@@ -370,23 +371,10 @@ def _rich_table(title: str, rows: list[list[str]]) -> "Table":
 
 
 def _hand_on(conclusion: "Conclusion", runs: "RunsDir", study_file: Path) -> None:
-    """Export the champion, and register what was exported."""
-    from functools import partial
+    from sweep.hand_on import hand_on
 
-    from sweep.errors import TrackingError
-    from sweep.execute.converting import convert_in_process
-    from sweep.export import export
-    from sweep.register import register
-
-    log = runs.logs(conclusion.runs.study.name) / "export.log"
-    exported = export(conclusion, runs, partial(convert_in_process, log=log), study_file.read_text())
-    print(f"Export: {exported.folder}")
-    try:
-        print(f"Registered: {register(conclusion, exported, runs)}")
-    except TrackingError as error:
-        raise TrackingError(
-            f"exported, but not registered: {error}; `export` registers it, once that is put right"
-        ) from error
+    for line in hand_on(conclusion, runs, study_file):
+        print(line)
 
 
 def _set_up_logging() -> "Console":

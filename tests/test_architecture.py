@@ -1,6 +1,7 @@
 """Imports flow one way, and a foreign library enters through one room."""
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ LAYERS = [
     {"loop", "page", "card", "replay", "execute.scoring", "execute.converting"},
     {"coordinator", "display", "publish", "export"},
     {"register"},
-    {"doctor"},
+    {"doctor", "hand_on"},
     {"cli"},
     {"__main__"},
 ]
@@ -91,6 +92,11 @@ def test_imports_point_upwards_only(room):
 def test_a_library_enters_through_its_rooms_only(library):
     users = {room for room, path in ROOMS.items() if any(name.split(".")[0] == library for name in imports(path))}
     assert users == LIBRARIES[library]
+
+
+def test_verify_needs_numpy_and_onnxruntime_alone():
+    needed = {name.split(".")[0] for name in imports(ROOMS["verify"])}
+    assert needed - sys.stdlib_module_names == {"numpy", "onnxruntime"}
 
 
 def test_nothing_that_trains_or_selects_opens_the_test_split():

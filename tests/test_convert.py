@@ -55,7 +55,9 @@ def test_training_rows_are_compared_first_where_they_are_at_hand(saved, tmp_path
 def test_a_form_that_says_something_else_is_refused(saved, tmp_path, monkeypatch):
     good = verify.open_model
     monkeypatch.setattr(verify, "open_model", lambda *given: lambda rows: good(*given)(rows) + np.float32(2e-5))
-    with pytest.raises(ConversionError, match=r"differs from its Keras model by 2.*e-05, wanted 1e-05 at most on 1000 rows"):
+    with pytest.raises(
+        ConversionError, match=r"differs from its Keras model by 2.*e-05, wanted 1e-05 at most on 1000 rows"
+    ):
         convert(saved("pixels"), tmp_path / "model.onnx", "pixels", None)
 
 

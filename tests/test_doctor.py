@@ -173,7 +173,7 @@ def test_drafts_are_removed_and_strangers_are_named(job):
 
 
 def test_a_report_or_an_export_that_was_changed_is_written_anew(job):
-    report, model = job.runs.reports("tiny") / "conclusion.md", job.runs.exports("tiny") / "model.keras"
+    report, model = job.runs.reports("tiny") / "conclusion.md", job.runs.exports("tiny") / "model.onnx"
     report.write_text(report.read_text().replace("0.9", "1.0"))
     flip(model)
     diagnosis = diagnose(job)
@@ -190,6 +190,21 @@ def test_an_export_of_another_than_the_champion_is_written_anew(job):
     summary.write_text(summary.read_text().replace('"dropout": ', '"dropout": 9'))
     diagnosis = diagnose(job)
     assert [finding.what for finding in diagnosis.findings] == [f"{summary.parent}: its model is not the champion"]
+    mend(job, diagnosis.findings, partial(hand_on, runs=job.runs))
+    assert findings(job) == []
+
+
+def test_an_export_that_is_no_bundle_or_is_not_registered_is_written_anew(job):
+    folder = job.runs.exports("tiny")
+    (folder / "SHA256SUMS").unlink()
+    diagnosis = diagnose(job)
+    assert [finding.what for finding in diagnosis.findings] == [
+        f"{folder / 'SHA256SUMS'}: cannot be read: No such file or directory"
+    ]
+    mend(job, diagnosis.findings, partial(hand_on, runs=job.runs))
+    open_client(job.runs).delete_registered_model("tiny")
+    diagnosis = diagnose(job)
+    assert [finding.what for finding in diagnosis.findings] == [f"{folder}: its model is not in MLflow's registry"]
     mend(job, diagnosis.findings, partial(hand_on, runs=job.runs))
     assert findings(job) == []
 
