@@ -235,12 +235,14 @@ def _export(runs: RunsDir, conclusion: Conclusion) -> Iterator[Finding]:
     way_out = "`doctor --fix` or `export` writes it anew"
     try:
         summary = bundle.read_summary(folder)
-        run = None if champion is None else best_replicate(conclusion, champion)["run_id"]
-        if champion is None or (summary.get("run"), summary.get("config")) != (run, champion.finalist.config.to_dict()):
+        if champion is None or summary.get("config") != champion.finalist.config.to_dict():
             yield Finding(f"{folder}: its model is not the champion", way_out, "report")
             return
         bundle.read_bundle(folder)
-        if run not in registered_runs(runs, conclusion.runs.study.name):
+        run = best_replicate(conclusion, champion)["run_id"]
+        if summary.get("run") != run:
+            yield Finding(f"{folder}: its model is of another run than the champion's best, {run}", way_out, "report")
+        elif run not in registered_runs(runs, conclusion.runs.study.name):
             yield Finding(f"{folder}: its model is not in MLflow's registry", "`doctor --fix` or `export` registers it", "report")  # fmt: skip
     except DamagedResultError as error:
         yield Finding(str(error.__cause__), way_out, "report")

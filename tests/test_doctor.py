@@ -1,5 +1,6 @@
 """Each thing that can be wrong with a study, made wrong by hand, and what the doctor says and does about it."""
 
+import json
 import re
 import shutil
 import sqlite3
@@ -16,6 +17,7 @@ from sweep.lock import held
 from sweep.mlflow_store import open_client
 from sweep.publish import publish
 from sweep.runs import artifact, model_file, read_runs
+from tests.bundles import seal
 from tests.support import FILES, champion_handed_on, fake_sweep, hand_on, tiny_table
 from tests.support import job as study_job
 
@@ -194,7 +196,7 @@ def test_an_export_of_another_than_the_champion_is_written_anew(job):
     assert findings(job) == []
 
 
-def test_an_export_that_is_no_bundle_or_is_not_registered_is_written_anew(job):
+def test_an_export_that_is_no_bundle_is_not_registered_or_is_of_another_run_is_written_anew(job):
     folder = job.runs.exports("tiny")
     (folder / "SHA256SUMS").unlink()
     diagnosis = diagnose(job)
@@ -205,6 +207,14 @@ def test_an_export_that_is_no_bundle_or_is_not_registered_is_written_anew(job):
     open_client(job.runs).delete_registered_model("tiny")
     diagnosis = diagnose(job)
     assert [finding.what for finding in diagnosis.findings] == [f"{folder}: its model is not in MLflow's registry"]
+    mend(job, diagnosis.findings, partial(hand_on, runs=job.runs))
+    summary = json.loads((folder / "summary.json").read_text())
+    (folder / "summary.json").write_text(json.dumps({**summary, "run": "another"}))
+    seal(folder)
+    diagnosis = diagnose(job)
+    assert [finding.what for finding in diagnosis.findings] == [
+        f"{folder}: its model is of another run than the champion's best, {summary['run']}"
+    ]
     mend(job, diagnosis.findings, partial(hand_on, runs=job.runs))
     assert findings(job) == []
 
