@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -64,11 +65,20 @@ def test_a_bundle_holds_every_file_under_its_sha256(swept):
     assert {path.name for path in swept.all_exports.iterdir()} == {"tiny", ".lock"}
 
 
-def test_verify_runs_on_its_own_and_reproduces_the_test_accuracy(swept, tmp_path):
+def bare_environment(folder):
+    """Of a Python that has numpy and onnxruntime, and nothing else that is installed here."""
+    packages = Path(np.__file__).parents[1]
+    for name in ("numpy", "numpy.libs", "onnxruntime"):
+        (folder / name).symlink_to(packages / name)
+    return {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def test_verify_runs_in_a_bare_environment_and_reproduces_the_test_accuracy(swept, tmp_path):
+    environment = bare_environment(tmp_path)
     folder = swept.exports("tiny")
     summary = json.loads((folder / "summary.json").read_text())
-    alone = [sys.executable, "-I", str(folder / "verify.py"), str(data_of(swept))]
-    done = subprocess.run(alone, cwd=tmp_path, capture_output=True, text=True)
+    alone = [sys.executable, "-S", str(folder / "verify.py"), str(data_of(swept))]
+    done = subprocess.run(alone, cwd=tmp_path, env=environment, capture_output=True, text=True)
     accuracy = summary["metrics_of_this_model"]["test_accuracy"]
     assert summary["test"]["accuracy"] == accuracy
     assert (done.returncode, done.stderr) == (0, "")
@@ -77,7 +87,7 @@ def test_verify_runs_on_its_own_and_reproduces_the_test_accuracy(swept, tmp_path
         f"test accuracy {accuracy!r}\n"
     )
     (tmp_path / "not.npz").write_bytes(b"PK")
-    done = subprocess.run([*alone[:-1], "not.npz"], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run([*alone[:-1], "not.npz"], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout.startswith("not verified: not.npz: not a readable .npz of plain arrays")
     assert done.stdout.count("\n") == 1
