@@ -21,7 +21,7 @@ sweep: setup ## train what is missing of STUDY, print its table, export its cham
 report: setup ## rebuild the report of STUDY from MLflow; CHECK=1 only says whether it is up to date
 	$(RUN) sweep report $(STUDY) $(if $(CHECK),--check)
 
-export: setup ## write the champion of STUDY to mlruns/exports/
+export: setup ## write the champion of STUDY to mlruns/exports/, and register it
 	$(RUN) sweep export $(STUDY)
 
 ui: setup ## browse the runs in MLflow on http://127.0.0.1:5000

@@ -90,9 +90,16 @@ def _parser() -> argparse.ArgumentParser:
         "--data-dir", type=Path, default=Path(), metavar="DIR", help="where the study file lay, if its data is a path"
     )
     replay.set_defaults(command=_replay)
-    commands.add_parser("export", parents=[of_study], help="write the champion to exports/").set_defaults(
-        command=_export
+    commands.add_parser(
+        "export", parents=[of_study], help="write the champion to exports/ and register it"
+    ).set_defaults(command=_export)
+    predict = commands.add_parser("predict", help="what an exported champion says of rows, as CSV")
+    predict.add_argument("bundle", type=Path, metavar="BUNDLE", help="an exported folder, such as mlruns/exports/mnist")
+    predict.add_argument(
+        "images", type=Path, metavar="IMAGES.npz", help="rows as in the data, as array x, x_test, or the only one"
     )
+    predict.add_argument("--out", type=Path, metavar="FILE", help="where the CSV goes (default: standard output)")
+    predict.set_defaults(command=_predict)
     commands.add_parser(
         "sync", parents=[of_study], help="track in MLflow what was trained while it was away"
     ).set_defaults(command=_sync)
@@ -128,7 +135,7 @@ def _run(arguments: argparse.Namespace) -> None:
     conclusion = _conclusion(runs, study.name)
     _print_report(conclusion, runs)
     if conclusion.champion is not None:
-        _print_export(conclusion, runs)
+        _hand_on(conclusion, runs, arguments.study)
 
 
 def _report(arguments: argparse.Namespace) -> None:
@@ -194,7 +201,18 @@ def _export(arguments: argparse.Namespace) -> None:
     from sweep.study import load_study
 
     runs = _runs_dir(arguments)
-    _print_export(_conclusion(runs, load_study(arguments.study)[0].name), runs)
+    _hand_on(_conclusion(runs, load_study(arguments.study)[0].name), runs, arguments.study)
+
+
+def _predict(arguments: argparse.Namespace) -> None:
+    from sweep.predict import predict
+    from sweep.results import write_durably
+
+    said = predict(arguments.bundle, arguments.images)
+    if arguments.out is None:
+        print(said, end="")
+    else:
+        write_durably(arguments.out, said.encode())
 
 
 def _sync(arguments: argparse.Namespace) -> None:
@@ -208,11 +226,12 @@ def _sync(arguments: argparse.Namespace) -> None:
 def _doctor(arguments: argparse.Namespace) -> None:
     from sweep.doctor import diagnose, mend
     from sweep.errors import UnsoundStudyError
+    from sweep.hand_on import hand_on
 
     job = _quiet_job(arguments)
     diagnosis = diagnose(job)
     if arguments.fix and any(finding.remedy for finding in diagnosis.findings):
-        mend(job, diagnosis.findings)
+        mend(job, diagnosis.findings, lambda conclusion: list(hand_on(conclusion, job.runs, arguments.study)))
         diagnosis = diagnose(job)
     for finding in diagnosis.findings:
         print(f"- {finding.what}: {finding.way_out}")
@@ -345,10 +364,11 @@ def _rich_table(title: str, rows: list[list[str]]) -> "Table":
     return table
 
 
-def _print_export(conclusion: "Conclusion", runs: "RunsDir") -> None:
-    from sweep.export import export
+def _hand_on(conclusion: "Conclusion", runs: "RunsDir", study_file: Path) -> None:
+    from sweep.hand_on import hand_on
 
-    print(f"Export: {export(conclusion, runs)}")
+    for line in hand_on(conclusion, runs, study_file):
+        print(line)
 
 
 def _set_up_logging() -> "Console":

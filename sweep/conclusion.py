@@ -98,6 +98,16 @@ def compare_champions(conclusions: Sequence[Conclusion]) -> list[Verdict]:
     return _corrected(names, compared, [a.runs.facts["n_test"] for a, _ in pairs])
 
 
+def against(conclusion: Conclusion, config: str) -> Comparison | None:
+    """The champion compared with another config that was confirmed, by its key; None where one has no test predictions."""
+    runs, champion = conclusion.runs, conclusion.champion
+    others = runs.replicates.loc[runs.replicates["config"] == config, "run_id"]
+    other = [runs.predictions[run].correct for run in others if run in runs.predictions]
+    if champion is None or not other or not set(champion.replicate_runs) & runs.predictions.keys():
+        return None
+    return compare(_correct(runs, champion), np.stack(other))
+
+
 def _test_rows(runs: StudyRuns) -> tuple[Any, ...]:
     """What decides which rows are sealed off as the test split, and in which order."""
     data = runs.study.data

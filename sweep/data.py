@@ -10,6 +10,8 @@ import os
 import shutil
 import zipfile
 import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
@@ -28,7 +30,8 @@ MNIST_SHA256 = {
     "x_test": "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
     "y_test": "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
 }
-CACHE_VERSION = 2  # of the layout below; part of a prepared folder's name
+CACHE_VERSION = 3  # of the layout below; part of a prepared folder's name
+ROW_NUMBERS = "row_numbers.npy"  # beside test rows that were drawn
 
 Array = NDArray[Any]
 
@@ -102,7 +105,7 @@ def read(spec: Data, base: Path) -> "_DataSet":
     path = base / spec.source
     if not path.is_file():
         raise InvalidDataError(f"{path}: no such file; data.source is 'mnist' or a path relative to the study file")
-    _check_size(path)
+    check_size(path)
     match path.suffix:
         case ".npz":
             return _checked(_read_npz(path), path)
@@ -120,20 +123,48 @@ def prepare(data: _DataSet, spec: Data, seed: int, cache: Path) -> PreparedData:
     The split is stratified by class; it follows from the rows, the row counts asked for and the seed alone.
     """
     digest = data.sha256()
-    asked = [CACHE_VERSION, digest, spec.validation_rows, spec.train_rows, spec.test_rows, seed]
-    folder = cache / hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
-    try:
-        if not folder.exists():
+    folder = _prepared_folder(spec, digest, seed, cache)
+    if not folder.exists():
+        with _told(folder):
             _write_prepared(data, spec, seed, digest, folder)
+    return _opened(folder)
+
+
+def find_prepared(spec: Data, sha256: str, seed: int, cache: Path) -> PreparedData | None:
+    """What `prepare` left below `cache` of the data whose identity is `sha256`; None where nothing is left."""
+    folder = _prepared_folder(spec, sha256, seed, cache)
+    return _opened(folder) if folder.exists() else None
+
+
+def drawn_test_rows(prepared: PreparedData) -> Array | None:
+    """Which rows of the source were drawn as the test split, in its order; None where the source has one of its own."""
+    path = prepared.folder / "test" / ROW_NUMBERS
+    return np.load(path) if path.exists() else None
+
+
+def _prepared_folder(spec: Data, sha256: str, seed: int, cache: Path) -> Path:
+    asked = [CACHE_VERSION, sha256, spec.validation_rows, spec.train_rows, spec.test_rows, seed]
+    return cache / hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
+
+
+def _opened(folder: Path) -> PreparedData:
+    with _told(folder):
         facts = json.loads((folder / "facts.json").read_bytes())
+    facts |= {"classes": tuple(facts["classes"]), "feature_shape": tuple(facts["feature_shape"])}
+    return PreparedData(folder, DataFacts(**facts))
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """A prepared folder that cannot be written or read as an InvalidDataError."""
+    try:
+        yield
     except InvalidDataError:
         raise
     except (OSError, ValueError) as error:
         raise InvalidDataError(
             f"{folder}: cannot be written or read ({error}); make room, remove it, or choose another --runs-dir"
         ) from error
-    facts |= {"classes": tuple(facts["classes"]), "feature_shape": tuple(facts["feature_shape"])}
-    return PreparedData(folder, DataFacts(**facts))
 
 
 def check_rows(data: _DataSet, spec: Data) -> None:
@@ -166,6 +197,7 @@ def check_rows(data: _DataSet, spec: Data) -> None:
 def _write_prepared(data: _DataSet, spec: Data, seed: int, digest: str, folder: Path) -> None:
     classes = np.unique(data.y_train)
     rest = np.arange(len(data.y_train))
+    sealed: Array | None = None
     if data.x_test is not None and data.y_test is not None:
         test = (data.x_test, data.y_test)
     else:
@@ -196,6 +228,8 @@ def _write_prepared(data: _DataSet, spec: Data, seed: int, digest: str, folder: 
         (draft / part).mkdir(parents=True)
         np.save(draft / part / "x.npy", x.reshape(len(x), n_features))
         np.save(draft / part / "y.npy", np.searchsorted(classes, y).astype(np.int32))
+    if sealed is not None:
+        np.save(draft / "test" / ROW_NUMBERS, sealed)
     (draft / "facts.json").write_text(json.dumps(asdict(facts)))
     try:
         draft.rename(folder)
@@ -229,7 +263,7 @@ def _read_mnist() -> _DataSet:
     return _DataSet("mnist", **found)
 
 
-def _check_size(path: Path) -> None:
+def check_size(path: Path) -> None:
     """Raises InvalidDataError where a file unpacks to more than half of the memory: a few bytes can stand for terabytes."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     unpacked = _unpacked_bytes(path)
@@ -256,16 +290,24 @@ def _unpacked_bytes(path: Path) -> int:
         return 0
 
 
-def _read_npz(path: Path) -> _DataSet:
+def read_arrays(path: Path, choose: Callable[[list[str]], list[str]]) -> dict[str, Array]:
+    """The arrays of an .npz file that `choose` picks from their names. Raises InvalidDataError; unpickles nothing."""
     try:
         with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in MNIST_SHA256 if name in arrays.files}
+            found = {name: arrays[name] for name in choose(arrays.files)}
+    except InvalidDataError:  # what `choose` says
+        raise
     # RuntimeError: encrypted, or a compression that zipfile does not know
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, MemoryError) as error:
         raise InvalidDataError(f"{path}: not a readable .npz of plain arrays: {_first_line(error)}") from error
     for name, array in found.items():
         if not isinstance(array, np.ndarray):
             raise InvalidDataError(f"{path}: {name} is not an array")
+    return found
+
+
+def _read_npz(path: Path) -> _DataSet:
+    found = read_arrays(path, lambda names: [name for name in MNIST_SHA256 if name in names])
     for name in ("x_train", "y_train"):
         if name not in found:
             raise InvalidDataError(f"{path}: has no array {name}; wanted x_train, y_train and, if any, x_test, y_test")

@@ -1,24 +1,24 @@
 """Every invariant of a study, checked from its databases and files. Offline; only `mend` changes anything."""
 
-import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sweep import results
+from sweep import bundle, results
 from sweep.conclusion import Conclusion, conclude
 from sweep.confirm import finalists, replicates
 from sweep.coordinator import Job, open_records, sync_study
 from sweep.errors import DamagedResultError, MissingRunsError, TrackingError
-from sweep.export import export
+from sweep.export import best_replicate
 from sweep.layout import RunsDir
 from sweep.lock import held
 from sweep.publish import publish, stale
 from sweep.record import Record
+from sweep.register import registered_runs
 from sweep.runs import StudyRuns, artifact, model_file, read_runs
 from sweep.study import Study
 from sweep.trial import Score, TrialResult
@@ -78,8 +78,11 @@ def diagnose(job: Job) -> Diagnosis:
         return Diagnosis(len(ended), len(found.frame), findings)
 
 
-def mend(job: Job, findings: list[Finding]) -> None:
-    """Do what can be done without a person and without training. Safe to repeat."""
+def mend(job: Job, findings: list[Finding], hand_on: Callable[[Conclusion], object]) -> None:
+    """Do what can be done without a person and without training. Safe to repeat.
+
+    hand_on: exports and registers the champion of a study that has one.
+    """
     remedies = {finding.remedy for finding in findings}
     if "drafts" in remedies:
         folder = job.runs.results(job.study.name)
@@ -91,7 +94,7 @@ def mend(job: Job, findings: list[Finding]) -> None:
         conclusion = conclude(read_runs(job.runs, job.study.name))
         publish(conclusion, job.runs)
         if conclusion.champion is not None:
-            export(conclusion, job.runs)
+            hand_on(conclusion)
 
 
 def _databases(runs: RunsDir) -> Iterator[Finding]:
@@ -222,15 +225,27 @@ def _outcome(runs: RunsDir, conclusion: Conclusion) -> Iterator[Finding]:
     study = conclusion.runs.study.name
     for path in stale(conclusion, runs) if runs.reports(study).exists() else ():
         yield Finding(f"{path}: not what the runs give", "`doctor --fix` or `report` rebuilds it", "report")
-    summary = runs.exports(study) / "summary.json"
-    if not summary.exists():
-        return
-    stored = json.loads(summary.read_bytes())
-    champion = conclusion.champion
-    if champion is None or stored["config"] != champion.finalist.config.to_dict():
-        yield Finding(f"{summary.parent}: its model is not the champion", "`doctor --fix` or `export` writes it anew", "report")  # fmt: skip
-    elif results.sha256_of(summary.parent / "model.keras") != stored["model_sha256"]:
-        yield Finding(f"{summary.parent / 'model.keras'}: not what was exported (sha256)", "`doctor --fix` or `export` writes it anew", "report")  # fmt: skip
+    if runs.exports(study).exists():
+        yield from _export(runs, conclusion)
+
+
+def _export(runs: RunsDir, conclusion: Conclusion) -> Iterator[Finding]:
+    """The bundle is whole, its model is the champion's, and MLflow's registry has it."""
+    folder, champion = runs.exports(conclusion.runs.study.name), conclusion.champion
+    way_out = "`doctor --fix` or `export` writes it anew"
+    try:
+        summary = bundle.read_summary(folder)
+        if champion is None or summary.get("config") != champion.finalist.config.to_dict():
+            yield Finding(f"{folder}: its model is not the champion", way_out, "report")
+            return
+        bundle.read_bundle(folder)
+        run = best_replicate(conclusion, champion)["run_id"]
+        if summary.get("run") != run:
+            yield Finding(f"{folder}: its model is of another run than the champion's best, {run}", way_out, "report")
+        elif run not in registered_runs(runs, conclusion.runs.study.name):
+            yield Finding(f"{folder}: its model is not in MLflow's registry", "`doctor --fix` or `export` registers it", "report")  # fmt: skip
+    except DamagedResultError as error:
+        yield Finding(str(error.__cause__), way_out, "report")
 
 
 def _some(names: list[str]) -> str:

@@ -66,6 +66,10 @@ class MissingRunsError(SweepError):
     """A report or export was asked of runs that are not there."""
 
 
+class ConversionError(SweepError):
+    """A model that cannot be given the form that it is handed on in."""
+
+
 class WorkersError(SweepError):
     """Worker processes cannot be started or kept alive."""
 

@@ -47,10 +47,7 @@ def curves(columns: Sequence[Column], histories: dict[str, list[Logs]], objectiv
 def confusion(runs: StudyRuns, column: Column) -> go.Figure:
     """What a finalist's replicates say of each class of test rows, mean number of rows; the right ones are not coloured."""
     classes = list(runs.facts["classes"])
-    predictions = [runs.predictions[run] for run in column.replicate_runs]
-    counts = np.zeros((len(classes), len(classes)))
-    for said in predictions:
-        np.add.at(counts, (said.labels, said.predicted), 1 / len(predictions))
+    counts = np.mean([runs.predictions[run].confusion(len(classes)) for run in column.replicate_runs], axis=0)
     wrong = np.where(np.eye(len(classes), dtype=bool), np.nan, counts)
     text = [[f"{value:.1f}".rstrip("0").rstrip(".") if value else "" for value in row] for row in counts]
     figure = go.Figure(

@@ -81,5 +81,9 @@ class RunsDir:
     def reports(self, study: str) -> Path:
         return self.root / "reports" / study
 
+    @property
+    def all_exports(self) -> Path:
+        return self.root / "exports"
+
     def exports(self, study: str) -> Path:
-        return self.root / "exports" / study
+        return self.all_exports / study

@@ -27,7 +27,13 @@ STUDY_FILE, FACTS_FILE = "study.json", "data.json"  # artifacts of a study's par
 MODEL_PATH = "data/model.keras"  # in a logged model
 
 # Where MLflow's database keeps absolute paths of artifacts.
-_LOCATIONS = {"experiments": "artifact_location", "runs": "artifact_uri", "logged_models": "artifact_location"}
+_LOCATIONS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
 
 logger = logging.getLogger(__name__)
 
@@ -53,19 +59,19 @@ def follow_move(runs: RunsDir) -> None:
         engine = create_engine(runs.mlflow_uri)
         try:
             with engine.begin() as connection:
-                found = connection.execute(text("SELECT experiment_id, name, artifact_location FROM experiments"))
-                for experiment, name, old in found.fetchall():
+                found = connection.execute(text("SELECT name, artifact_location FROM experiments"))
+                for name, old in found.fetchall():
                     new = str(runs.artifacts(name).absolute())
                     if old == new or not old.endswith(f"/{runs.all_artifacts.name}/{name}"):
                         continue
                     logger.info("runs of %s were moved here from %s", name, old)
-                    for table, column in _LOCATIONS.items():
+                    for table, column in _LOCATIONS:
                         connection.execute(
                             text(
                                 f"UPDATE {table} SET {column} = :new || substr({column}, length(:old) + 1) "
-                                f"WHERE experiment_id = :experiment AND substr({column}, 1, length(:old)) = :old"
+                                f"WHERE {column} = :old OR substr({column}, 1, length(:old) + 1) = :old || '/'"
                             ),
-                            {"new": new, "old": old, "experiment": experiment},
+                            {"new": new, "old": old},
                         )
         finally:
             engine.dispose()

@@ -41,6 +41,12 @@ class Predictions:
         """Shape (n,)."""
         return np.equal(self.labels, self.predicted)
 
+    def confusion(self, n_classes: int) -> NDArray[np.int64]:
+        """How many rows of each class (first axis) were taken for each (second)."""
+        counts = np.zeros((n_classes, n_classes), np.int64)
+        np.add.at(counts, (self.labels, self.predicted), 1)
+        return counts
+
     def pack(self) -> bytes:
         """As the bytes of an .npz file, the same for the same predictions."""
         file = io.BytesIO()

@@ -31,7 +31,7 @@ def open_folder(folder: Path) -> None:
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for path in missing:
-        _sync(path.parent)
+        sync(path.parent)
 
 
 def save(folder: Path, result: TrialResult, write_files: Callable[[Path], None]) -> TrialResult:
@@ -39,24 +39,34 @@ def save(folder: Path, result: TrialResult, write_files: Callable[[Path], None])
 
     Written under another name, synced, then renamed: a reader finds the whole folder or none.
     """
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
+    draft = open_draft(folder)
     failpoint("result.draft")
     write_files(draft)
     failpoint("result.files")
-    written = sorted(path for path in draft.iterdir())
-    result = replace(result, files={path.name: sha256_of(path) for path in written})
+    result = replace(result, files={path.name: sha256_of(path) for path in sorted(draft.iterdir())})
     (draft / RESULT).write_text(_sealed(result.to_dict()))
     failpoint("result.written")
-    for path in (*written, draft / RESULT, draft):
-        _sync(path)
+    sync_folder(draft)
     failpoint("result.synced")
     draft.rename(folder)
     failpoint("result.renamed")
-    _sync(folder.parent)
+    sync(folder.parent)
     failpoint("result.saved")
     return result
+
+
+def open_draft(folder: Path) -> Path:
+    """An empty folder beside `folder`, to write what then becomes `folder`."""
+    draft = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    return draft
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the files of a folder, and the folder, on the disk."""
+    for path in (*sorted(folder.iterdir()), folder):
+        sync(path)
 
 
 def sweep_drafts(folder: Path) -> None:
@@ -125,10 +135,10 @@ def write_durably(path: Path, content: bytes) -> None:
     """Replace `path` by `content`, whole or not at all."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_bytes(content)
-    _sync(draft)
+    sync(draft)
     failpoint("durable.draft")
     draft.replace(path)
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def sha256_of(path: Path) -> str:
@@ -154,7 +164,8 @@ def _seal(content: str) -> str:
     return f'{{"sha256": "{hashlib.sha256(content.encode()).hexdigest()}",\n"content": {content}{_TAIL}'
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have a file, or the names in a folder, on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

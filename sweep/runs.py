@@ -33,6 +33,7 @@ class StudyRuns:
     """
 
     study: Study
+    table: dict[str, Any]  # that the study was parsed from
     facts: dict[str, Any]
     frame: pd.DataFrame
     parent_run_id: str
@@ -71,7 +72,9 @@ def read_runs(runs: RunsDir, name: str) -> StudyRuns:
     frame = pd.DataFrame(rows, columns=None if rows else ["run_id", "phase", "state", "trial"])
     scored = [str(row["run_id"]) for row in rows if "test_accuracy" in row]
     predictions = {run_id: _predictions(runs, name, run_id) for run_id in scored}
-    return StudyRuns(parse_study(table, f"run {parent}"), facts, frame, parent, status, half_written, predictions)
+    return StudyRuns(
+        parse_study(table, f"run {parent}"), table, facts, frame, parent, status, half_written, predictions
+    )
 
 
 def _predictions(runs: RunsDir, study: str, run_id: str) -> Predictions:

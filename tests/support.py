@@ -16,12 +16,17 @@ from typing import Any
 import numpy as np
 
 from sweep import results
+from sweep.bundle import Parity, Scaling
+from sweep.conclusion import Conclusion, conclude
 from sweep.config import derived_seed
 from sweep.coordinator import Job, run_study
 from sweep.data import DataFacts, PreparedData
 from sweep.execute.fake import Curve, FakeExecutor, plausible_logs
+from sweep.export import Exported, export
 from sweep.layout import RunsDir
 from sweep.predictions import Predictions
+from sweep.register import register
+from sweep.runs import read_runs
 from sweep.study import parse_study
 from sweep.trial import Logs, Trial, TrialEvent
 
@@ -144,6 +149,27 @@ def _fake_score(folder: Path, key: str) -> tuple[Logs, bytes]:
     predictions = Predictions.of(np.eye(FACTS.n_classes)[said] * 0.8 + 0.1, labels, rows)
     accuracy = float(predictions.correct.mean())
     return {"test_accuracy": accuracy, "test_loss": 1.05 - accuracy}, predictions.pack()
+
+
+def fake_convert(
+    model: Path, onnx: Path, scaling: Scaling, data: PreparedData | None, log: Path | None = None
+) -> Parity:
+    """A conversion that writes no model, for bundles that nobody asks."""
+    onnx.write_bytes(b"onnx of " + model.read_bytes())
+    return Parity(1000, 0, 0.0)
+
+
+def hand_on(conclusion: Conclusion, runs: RunsDir) -> Exported:
+    """Export and register the champion, as the commands do."""
+    exported = export(conclusion, runs, fake_convert)
+    register(conclusion, exported, runs)
+    return exported
+
+
+def champion_handed_on(runs: RunsDir, name: str = "tiny") -> tuple[Conclusion, Exported]:
+    """What a study's runs amount to, its champion exported and registered."""
+    conclusion = conclude(read_runs(runs, name))
+    return conclusion, hand_on(conclusion, runs)
 
 
 def fake_sweep(runs: RunsDir, table: dict[str, Any] | None = None, **options: Any) -> Job:

@@ -1,6 +1,7 @@
 """Imports flow one way, and a foreign library enters through one room."""
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,18 +10,19 @@ ROOT = Path(__file__).parents[1] / "sweep"
 
 # Each room may import from rooms above its own line, or beside it where that is said; nothing imports from below.
 LAYERS = [
-    {"errors", "config", "failpoint"},
+    {"errors", "config", "failpoint", "verify", "study_text"},
     {"space", "trial", "compare", "predictions", "provenance", "lock", "layout"},
     {"study", "results", "weights"},
     {"data", "prune", "confirm", "parameters"},
-    {"model", "tracker", "train.stopping", "train.curves", "train.adam", "train.dropout", "train.bucket"},
-    {"train.graph", "train.cohort", "train.course", "train.leave", "mlflow_store"},
-    {"train.fit", "train.cohort_fit", "train.score", "record", "track", "runs"},
+    {"model", "tracker", "bundle", "pictures", "train.stopping", "train.adam", "train.dropout", "train.bucket"},
+    {"train.graph", "train.cohort", "train.course", "train.leave", "mlflow_store", "predict"},
+    {"train.fit", "train.cohort_fit", "train.score", "train.convert", "record", "track", "runs"},
     {"execute.worker", "execute.executor", "suggest", "recover", "fork", "conclusion"},
-    {"execute.local", "execute.cohort_process", "execute.scoring", "execute.fake", "sources", "report", "figures"},
-    {"execute.cohort", "loop", "export", "page", "replay"},
-    {"execute.start", "coordinator", "display", "publish"},
-    {"doctor"},
+    {"execute.local", "execute.cohort_process", "execute.once", "execute.fake", "sources", "report", "figures"},
+    {"execute.cohort", "loop", "page", "card", "replay", "execute.scoring", "execute.converting"},
+    {"execute.start", "coordinator", "display", "publish", "export"},
+    {"register"},
+    {"doctor", "hand_on"},
     {"cli"},
     {"__main__"},
 ]
@@ -28,15 +30,26 @@ RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
 
 LIBRARIES = {
     "tensorflow": {"train.graph", "train.adam", "train.dropout"},
-    "keras": {"model", "train.graph", "train.adam", "train.dropout", "train.cohort", "train.leave", "train.score"},
+    "keras": {
+        "model",
+        "train.graph",
+        "train.adam",
+        "train.dropout",
+        "train.cohort",
+        "train.leave",
+        "train.score",
+        "train.convert",
+    },
     "jax": {"train.cohort"},
+    "onnx": {"train.convert"},
+    "onnxruntime": {"verify"},
     "optuna": {"record", "suggest", "parameters", "figures"},
-    "mlflow": {"mlflow_store", "track", "runs"},
+    "mlflow": {"mlflow_store", "track", "runs", "register"},
     "sqlalchemy": {"mlflow_store", "record"},
     "sklearn": {"data"},
-    "matplotlib": {"train.curves"},
+    "matplotlib": {"pictures"},
     "plotly": {"figures", "page"},
-    "jinja2": {"page"},
+    "jinja2": {"page", "card"},
     "PIL": {"page"},
     "rich": {"cli", "display"},
     "pydantic": {"study"},
@@ -89,6 +102,11 @@ def test_imports_point_upwards_only(room):
 def test_a_library_enters_through_its_rooms_only(library):
     users = {room for room, path in ROOMS.items() if any(name.split(".")[0] == library for name in imports(path))}
     assert users == LIBRARIES[library]
+
+
+def test_verify_needs_numpy_and_onnxruntime_alone():
+    needed = {name.split(".")[0] for name in imports(ROOMS["verify"])}
+    assert needed - sys.stdlib_module_names == {"numpy", "onnxruntime"}
 
 
 def test_nothing_that_trains_or_selects_opens_the_test_split():

@@ -1,23 +1,24 @@
 """Each thing that can be wrong with a study, made wrong by hand, and what the doctor says and does about it."""
 
+import json
 import re
 import shutil
 import sqlite3
 from contextlib import closing
+from functools import partial
 
 import pytest
 
 from sweep import results
-from sweep.conclusion import conclude
 from sweep.doctor import diagnose, mend
 from sweep.errors import Interrupted, StudyInUseError
-from sweep.export import export
 from sweep.layout import RunsDir
 from sweep.lock import held
 from sweep.mlflow_store import open_client
 from sweep.publish import publish
 from sweep.runs import artifact, model_file, read_runs
-from tests.support import FILES, fake_sweep, tiny_table
+from tests.bundles import seal
+from tests.support import FILES, champion_handed_on, fake_sweep, hand_on, tiny_table
 from tests.support import job as study_job
 
 
@@ -27,9 +28,8 @@ def finished(tmp_path_factory, migrated):
     runs = RunsDir(tmp_path_factory.mktemp("finished") / "mlruns")
     shutil.copytree(migrated.root, runs.root)
     fake_sweep(runs, files=FILES)
-    conclusion = conclude(read_runs(runs, "tiny"))
+    conclusion, _ = champion_handed_on(runs)
     publish(conclusion, runs)
-    export(conclusion, runs)
     return runs
 
 
@@ -140,7 +140,7 @@ def test_a_missing_run_is_written_anew(job):
     open_client(job.runs).delete_run(run["run_id"])
     diagnosis = diagnose(job)
     assert diagnosis.findings[0].what == f"1 trials have no run in MLflow: {run['key']}"
-    mend(job, diagnosis.findings)
+    mend(job, diagnosis.findings, partial(hand_on, runs=job.runs))
     assert findings(job) == []
 
 
@@ -149,7 +149,7 @@ def test_a_half_written_run_is_completed(job):
     open_client(job.runs).update_run(run["run_id"], status="RUNNING")
     diagnosis = diagnose(job)
     assert f"1 runs are half written: {run['run_id']}" in [finding.what for finding in diagnosis.findings]
-    mend(job, diagnosis.findings)
+    mend(job, diagnosis.findings, partial(hand_on, runs=job.runs))
     assert findings(job) == []
 
 
@@ -170,12 +170,12 @@ def test_drafts_are_removed_and_strangers_are_named(job):
     (folder / "trial-00099").mkdir()
     diagnosis = diagnose(job)
     assert len(diagnosis.findings) == 2
-    mend(job, diagnosis.findings)
+    mend(job, diagnosis.findings, partial(hand_on, runs=job.runs))
     assert findings(job) == [f"{folder / 'trial-00099'}: a result of no recorded trial"]
 
 
 def test_a_report_or_an_export_that_was_changed_is_written_anew(job):
-    report, model = job.runs.reports("tiny") / "conclusion.md", job.runs.exports("tiny") / "model.keras"
+    report, model = job.runs.reports("tiny") / "conclusion.md", job.runs.exports("tiny") / "model.onnx"
     report.write_text(report.read_text().replace("0.9", "1.0"))
     flip(model)
     diagnosis = diagnose(job)
@@ -183,7 +183,7 @@ def test_a_report_or_an_export_that_was_changed_is_written_anew(job):
         f"{report}: not what the runs give",
         f"{model}: not what was exported (sha256)",
     ]
-    mend(job, diagnosis.findings)
+    mend(job, diagnosis.findings, partial(hand_on, runs=job.runs))
     assert findings(job) == []
 
 
@@ -192,7 +192,30 @@ def test_an_export_of_another_than_the_champion_is_written_anew(job):
     summary.write_text(summary.read_text().replace('"dropout": ', '"dropout": 9'))
     diagnosis = diagnose(job)
     assert [finding.what for finding in diagnosis.findings] == [f"{summary.parent}: its model is not the champion"]
-    mend(job, diagnosis.findings)
+    mend(job, diagnosis.findings, partial(hand_on, runs=job.runs))
+    assert findings(job) == []
+
+
+def test_an_export_that_is_no_bundle_is_not_registered_or_is_of_another_run_is_written_anew(job):
+    folder = job.runs.exports("tiny")
+    (folder / "SHA256SUMS").unlink()
+    diagnosis = diagnose(job)
+    assert [finding.what for finding in diagnosis.findings] == [
+        f"{folder / 'SHA256SUMS'}: cannot be read: No such file or directory"
+    ]
+    mend(job, diagnosis.findings, partial(hand_on, runs=job.runs))
+    open_client(job.runs).delete_registered_model("tiny")
+    diagnosis = diagnose(job)
+    assert [finding.what for finding in diagnosis.findings] == [f"{folder}: its model is not in MLflow's registry"]
+    mend(job, diagnosis.findings, partial(hand_on, runs=job.runs))
+    summary = json.loads((folder / "summary.json").read_text())
+    (folder / "summary.json").write_text(json.dumps({**summary, "run": "another"}))
+    seal(folder)
+    diagnosis = diagnose(job)
+    assert [finding.what for finding in diagnosis.findings] == [
+        f"{folder}: its model is of another run than the champion's best, {summary['run']}"
+    ]
+    mend(job, diagnosis.findings, partial(hand_on, runs=job.runs))
     assert findings(job) == []
 
 

@@ -45,7 +45,7 @@ def test_it_ends_well_with_a_line_a_trial_its_table_and_its_export(finished):
     assert len(re.findall(r" trial \d+ · ", done.stderr)) == N_TRIALS
     assert "Test accuracy" in done.stdout
     assert "Champion: " in done.stdout
-    assert f"Export: {folder / 'mlruns' / 'exports' / 'tiny'}" in done.stdout
+    assert f"Export: {folder / 'mlruns' / 'exports' / 'tiny'}\nRegistered: models:/tiny/1, champion: " in done.stdout
     assert "Traceback" not in done.stderr
 
 
@@ -88,15 +88,15 @@ print(json.dumps({
     assert found["good"] >= 1
 
 
-def test_the_logged_model_reloads_through_mlflow_and_reproduces_its_validation_accuracy(finished):
+def test_the_registered_champion_reloads_through_mlflow_and_reproduces_its_validation_accuracy(finished):
     folder, _ = finished
     runs = RunsDir(folder / "mlruns")
-    row = read_runs(runs, "tiny").replicates.iloc[0]
+    summary = json.loads((runs.exports("tiny") / "summary.json").read_text())
     code = """
 import sys, numpy as np, mlflow
 mlflow.set_tracking_uri(sys.argv[1])
 [output] = mlflow.get_run(sys.argv[2]).outputs.model_outputs
-model = mlflow.keras.load_model(f"models:/{output.model_id}")
+model = mlflow.keras.load_model("models:/tiny@champion")
 np.save("probabilities.npy", model.predict(np.load("rows.npy"), verbose=0))
 info = mlflow.models.get_model_info(f"models:/{output.model_id}")
 print("pyfunc", mlflow.pyfunc.load_model(f"models:/{output.model_id}").predict(np.load("rows.npy")).shape)
@@ -105,13 +105,13 @@ print("signature", info.signature.inputs.to_dict()[0]["tensor-spec"])
     spec = Data(source="tiny.npz", validation_rows=100)
     split = open_training_split(prepare(read(spec, folder), spec, 7, runs.data_cache), "validation")
     np.save(folder / "rows.npy", split.x)
-    arguments = [sys.executable, "-c", code, f"sqlite:///{runs.mlflow_db}", row["run_id"]]
+    arguments = [sys.executable, "-c", code, f"sqlite:///{runs.mlflow_db}", summary["run"]]
     done = subprocess.run(arguments, capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "pyfunc (100, 3)" in done.stdout
     assert "signature {'dtype': 'uint8', 'shape': (-1, 64)}" in done.stdout
     accuracy = (np.load(folder / "probabilities.npy").argmax(axis=1) == split.y).mean()
-    assert accuracy == pytest.approx(row["val_accuracy"], abs=1e-6)
+    assert accuracy == pytest.approx(summary["metrics_of_this_model"]["val_accuracy"], abs=1e-6)
 
 
 def test_deleting_the_reports_and_asking_again_gives_the_same_bytes(finished):
@@ -124,12 +124,18 @@ def test_deleting_the_reports_and_asking_again_gives_the_same_bytes(finished):
     assert set(before) == {"report.html", "conclusion.md", "conclusion.csv", "conclusion.json"}
 
 
-def test_the_export_is_a_model_with_its_evidence(finished):
-    folder, _ = finished
+def test_the_export_is_a_model_with_its_evidence_which_verify_reproduces(finished):
+    folder, first = finished
     exported = folder / "mlruns" / "exports" / "tiny"
     shutil.rmtree(exported)
-    assert sweep("export", folder / "tiny.toml", folder / "mlruns").returncode == 0
-    assert {path.name for path in exported.iterdir()} == {"model.keras", "summary.json", "README.md", "curves.png"}
+    done = sweep("export", folder / "tiny.toml", folder / "mlruns")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert first.stdout.endswith(done.stdout)
+    verify = [sys.executable, "-I", str(exported / "verify.py"), str(folder / "tiny.npz")]
+    done = subprocess.run(verify, cwd=folder, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "100 of 100 test rows are classified as recorded" in done.stdout
+    assert (exported / "study.toml").read_text() == STUDY
     summary = json.loads((exported / "summary.json").read_text())
     assert summary["model_sha256"] == sha256_of(exported / "model.keras")
     test = np.load(folder / "tiny.npz")

@@ -4,15 +4,14 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from mlflow import MlflowClient
 
-from sweep.conclusion import conclude
 from sweep.coordinator import sync_study
 from sweep.doctor import diagnose
 from sweep.errors import TrackingError
-from sweep.export import export
 from sweep.layout import RunsDir
 from sweep.runs import read_runs
-from tests.support import FILES, fake_sweep, job, mlflow_server
+from tests.support import FILES, champion_handed_on, fake_sweep, job, mlflow_server
 
 N_TRIALS = 5
 
@@ -24,14 +23,16 @@ def server_runs(migrated, tmp_path):
     return RunsDir(tmp_path / "server")
 
 
-def test_a_sweep_is_tracked_on_a_server_reported_exported_and_found_sound(runs, server_runs, unused_port):
+def test_a_sweep_is_tracked_on_a_server_reported_exported_registered_and_found_sound(runs, server_runs, unused_port):
     with mlflow_server(server_runs, unused_port) as uri:
         there = replace(runs, mlflow_server=uri)
         done = fake_sweep(there, files=FILES)
         found = read_runs(there, "tiny")
         assert len(found.searched) == N_TRIALS
-        folder = export(conclude(found), there)
-        assert (folder / "model.keras").read_bytes() == FILES["model.keras"]
+        _, exported = champion_handed_on(there)
+        assert (exported.folder / "model.keras").read_bytes() == FILES["model.keras"]
+        registered = MlflowClient(uri).get_model_version_by_alias("tiny", "champion")
+        assert (registered.run_id, exported.model_id in registered.source) == (exported.run_id, True)
         assert diagnose(done).findings == []
 
 

@@ -8,7 +8,7 @@ import keras
 from sweep import results
 from sweep.data import DataFacts
 from sweep.model import Moments, Weights, build_model, weight_name
-from sweep.train.curves import draw_curves
+from sweep.pictures import draw_curves
 from sweep.trial import Trial, TrialResult
 
 

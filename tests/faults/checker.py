@@ -1,4 +1,4 @@
-"""The invariants of a finished study, read from its databases and files by SQL alone: nothing of `sweep` is asked."""
+"""The invariants of a finished study, read from its databases and files by SQL alone: nothing of `sweep` is asked, but what bundles check themselves with."""
 
 import hashlib
 import json
@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from sweep.verify import check_sums
 from tests.faults.driver import Sweep
 
 STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
@@ -54,6 +55,15 @@ def check(sweep: Sweep, reference: dict[str, dict[str, Any]] | None = None) -> d
     # no draft, no folder of nobody
     assert {path.name for path in folder.iterdir() if path.is_dir()} == recorded.keys()
     assert not [path for path in folder.rglob(".*") if path.name != ".lock"]
+
+    # the champion is handed on: a bundle that is whole, and one version with the alias
+    exports = sweep.runs.all_exports
+    assert {path.name for path in exports.iterdir()} == {"tiny", ".lock"}
+    check_sums(exports / "tiny")
+    with closing(_open(sweep.runs.mlflow_db)) as connection:
+        versions = connection.execute("SELECT name, version FROM model_versions").fetchall()
+        assert versions == connection.execute("SELECT name, version FROM registered_model_aliases").fetchall()
+        assert versions == [("tiny", 1)]
 
     # what was said to have ended has ended so
     states = {run["name"]: run.get("state") for run in runs}

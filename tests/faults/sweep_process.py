@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import sweep.execute.converting
 import sweep.execute.local
 import sweep.execute.scoring
 import sweep.execute.start
@@ -15,7 +16,7 @@ from sweep.data import PreparedData
 from sweep.execute.worker import WorkerOptions
 from sweep.trial import Logs
 from tests.faults.engine import start_engine
-from tests.support import fake_score
+from tests.support import fake_convert, fake_score
 
 
 class Executor(sweep.execute.local.LocalExecutor):
@@ -30,9 +31,10 @@ def score(models: dict[str, Path], data: PreparedData, log: Path) -> dict[str, t
 
 
 def train_nothing() -> None:
-    """Have this process' commands start workers, and score models, without training."""
+    """Have this process' commands start workers, score models and convert them, without training."""
     sweep.execute.start.LocalExecutor = Executor  # type: ignore[misc]
     sweep.execute.scoring.score_in_process = score
+    sweep.execute.converting.convert_in_process = fake_convert
 
 
 def run_command(

@@ -1,0 +1,38 @@
+"""A study's table as the text of a study file."""
+
+import json
+from typing import Any
+
+
+def to_toml(table: dict[str, Any]) -> str:
+    """TOML that reads back as `table`: its values, then a section for each table and a `[[...]]` for each of a list of them."""
+    values = [f"{_key(name)} = {_value(value)}" for name, value in table.items() if not _is_section(value)]
+    sections = [_section(name, value) for name, value in table.items() if _is_section(value)]
+    return "\n\n".join(["\n".join(values), *sections]) + "\n"
+
+
+def _is_section(value: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and bool(value) and isinstance(value[0], dict))
+
+
+def _section(name: str, value: Any) -> str:
+    if isinstance(value, list):
+        return "\n\n".join("\n".join([f"[[{_key(name)}]]", *_lines(entry)]) for entry in value)
+    return "\n".join([f"[{_key(name)}]", *_lines(value)])
+
+
+def _lines(table: dict[str, Any]) -> list[str]:
+    return [f"{_key(name)} = {_value(value)}" for name, value in table.items()]
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_key(name)} = {_value(entry)}" for name, entry in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    # What is left, JSON writes as TOML does, but for a character that it does not escape.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _key(name: str) -> str:
+    return name if name.isidentifier() and name.isascii() else _value(name)

@@ -1,0 +1,248 @@
+"""Check a bundle: its files are whole, and its model says of the test rows what was recorded of it.
+
+    python verify.py DATA.npz
+
+The data are those that README.md names. Needs numpy and onnxruntime alone; says one line, and ends with 0 if all holds, 1 if
+not. This file is a room of the program that writes bundles, and a copy of it lies in each of them.
+"""
+
+import argparse
+import hashlib
+import json
+import math
+import re
+import sys
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SUMS, SUMMARY, MODEL, RECORDED = "SHA256SUMS", "summary.json", "model.onnx", "predictions.npz"
+TOLERANCE = 1e-5  # between the probabilities of the model here and where it was trained
+MAX_TEXT_BYTES, MAX_MODEL_BYTES = 2**22, 2**30
+BATCH = 4096  # rows
+
+Model = Callable[[NDArray[Any]], NDArray[np.float32]]  # rows -> probabilities, (n, n_features) -> (n, n_classes)
+
+
+class BundleError(ValueError):
+    """A bundle that is not whole, or data that its model cannot be asked about."""
+
+
+def check_sums(folder: Path) -> int:
+    """Every file that SHA256SUMS names is what it was; how many there are. Raises BundleError."""
+    path = folder / SUMS
+    sums: dict[str, str] = {}
+    for line in _text(path).splitlines():
+        entry = re.fullmatch(r"([0-9a-f]{64})  (\w[\w.-]*)", line, re.ASCII)
+        if entry is None:
+            raise BundleError(f"{path}: holds a line that is not `sha256  name`: {line[:80]!r}")
+        sums[entry[2]] = entry[1]
+    if missing := sorted({SUMMARY, MODEL} - sums.keys()):
+        raise BundleError(f"{path}: does not name {', '.join(missing)}")
+    for name, digest in sums.items():
+        if _sha256(folder / name) != digest:
+            raise BundleError(f"{folder / name}: not what was exported (sha256)")
+    return len(sums)
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """What summary.json says of the model, with everything in it that this file needs. Raises BundleError."""
+    path = folder / SUMMARY
+    try:
+        summary = json.loads(_text(path))
+        rows, classes = summary["input"], summary["classes"]
+        is_good = (
+            rows["rows_dtype"] in ("uint8", "float32")
+            and all(isinstance(n, int) and n > 0 for n in rows["shape"])
+            and rows["features"] == math.prod(rows["shape"])
+            and all(isinstance(name, str) for name in classes)
+            and (summary["test"] is None or summary["test"]["part"] in ("train", "test"))
+            and (summary["test"] is None or isinstance(summary["test"]["accuracy"], float))
+        )
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise BundleError(f"{path}: not a summary of a bundle ({type(error).__name__}: {error})") from error
+    if not is_good:
+        raise BundleError(f"{path}: not a summary of a bundle (input, classes or test are not what they must be)")
+    return dict(summary)
+
+
+def open_model(path: Path, n_features: int, n_classes: int) -> Model:
+    """The model of an .onnx file, from rows of numbers to probabilities. Raises BundleError, and so does what it returns."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what is wrong is told once, in our words
+    try:
+        content = _bytes(path, MAX_MODEL_BYTES)
+        with tempfile.TemporaryDirectory() as empty:  # weights must lie in the file: nothing beside it is read
+            options.add_session_config_entry("session.model_external_initializers_file_folder_path", empty)
+            session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        ends = [(end.type, end.shape[1:]) for end in (*session.get_inputs(), *session.get_outputs())]
+    except BundleError:
+        raise
+    except Exception as error:  # the runtime's own have no other base
+        raise BundleError(f"{path}: not a model that can be run: {_first_line(error)}") from error
+    if ends != [("tensor(float)", [n_features]), ("tensor(float)", [n_classes])]:
+        raise BundleError(f"{path}: wanted float32 (n, {n_features}) -> (n, {n_classes}), it takes and gives {ends}")
+    name = session.get_inputs()[0].name
+
+    def probabilities(rows: NDArray[Any]) -> NDArray[np.float32]:
+        try:
+            parts = [
+                session.run(None, {name: np.asarray(rows[start : start + BATCH], np.float32)})[0]
+                for start in range(0, len(rows), BATCH)
+            ]
+            said = np.concatenate(parts)
+        except Exception as error:
+            raise BundleError(f"{path}: cannot be run: {_first_line(error)}") from error
+        if said.shape != (len(rows), n_classes) or not np.isfinite(said).all():
+            raise BundleError(f"{path}: does not give a probability of each class for each row")
+        return said
+
+    return probabilities
+
+
+def flat_rows(rows: NDArray[Any], wanted: dict[str, Any], name: str) -> NDArray[Any]:
+    """Rows as the model takes them, shape (n, n_features), from an array of rows flat or in their own shape.
+
+    wanted: `input` of summary.json. Scaling is in the model, so pixels must come as they are in the data: uint8. What is not
+    a number that such a model was trained on is refused rather than guessed around. Raises BundleError.
+    """
+    n_features, shape = wanted["features"], tuple(wanted["shape"])
+    if rows.ndim < 2 or rows.shape[1:] not in ((n_features,), shape) or len(rows) == 0:
+        raise BundleError(f"{name}: has shape {rows.shape}, wanted (n, {n_features}) or (n, {str(shape)[1:]}")
+    if wanted["rows_dtype"] == "uint8" and rows.dtype != np.uint8:
+        raise BundleError(
+            f"{name}: holds {rows.dtype}, wanted uint8 from 0 to 255; the model divides by 255 itself, so give pixels as they are"
+        )
+    if wanted["rows_dtype"] != "uint8" and (rows.dtype == np.uint8 or rows.dtype.kind not in "biuf"):
+        raise BundleError(
+            f"{name}: holds {rows.dtype}, wanted numbers as in the data, float32; the model standardizes them itself"
+        )
+    flat = rows.reshape(len(rows), n_features)
+    if flat.dtype != np.uint8:
+        with np.errstate(over="ignore"):  # checked right below
+            flat = flat.astype(np.float32)
+        if not np.isfinite(flat).all():
+            raise BundleError(f"{name}: holds values that are NaN, infinite, or too large for float32")
+    return flat
+
+
+def verify(folder: Path, data: Path | None) -> str:
+    """What was found to hold, in a line. Raises BundleError for what does not."""
+    n_files = check_sums(folder)
+    summary = read_summary(folder)
+    held = f"{n_files} files are what {SUMS} says"
+    if summary["test"] is None:
+        return f"verified: {held}; the study has no test rows, so there is no test accuracy to reproduce"
+    if data is None:
+        raise BundleError("name the data as README.md says: python verify.py DATA.npz")
+    recorded = _recorded(folder / RECORDED, len(summary["classes"]))
+    predicted, labels = recorded["predicted"], recorded["labels"]
+    rows = _test_rows(data, summary, recorded)
+    said = open_model(folder / MODEL, summary["input"]["features"], len(summary["classes"]))(rows)
+    # Another processor rounds otherwise: where two classes lie nearer than that, either is what was recorded.
+    differs = np.flatnonzero(said[np.arange(len(said)), predicted] < said.max(axis=1) - TOLERANCE)
+    if len(differs):
+        raise BundleError(
+            f"{len(differs)} of {len(said)} test rows are not classified as recorded, the first is row {differs[0]}"
+        )
+    accuracy = float((predicted == labels).mean())
+    if accuracy != summary["test"]["accuracy"]:
+        raise BundleError(f"test accuracy is {accuracy!r}, recorded is {summary['test']['accuracy']!r}")
+    return (
+        f"verified: {held}; {len(said)} of {len(said)} test rows are classified as recorded, test accuracy {accuracy!r}"
+    )
+
+
+def _recorded(path: Path, n_classes: int) -> dict[str, NDArray[Any]]:
+    """Of each test row the class and what was said of it, as class numbers; and its number in the data, if it was drawn."""
+    recorded = _read(path, ("labels", "predicted", "row_numbers"))
+    shapes = {array.shape for array in recorded.values()}
+    is_whole = {"labels", "predicted"} <= recorded.keys() and len(shapes) == 1 and len(next(iter(shapes))) == 1
+    is_numbers = all(array.dtype.kind in "iu" and array.min(initial=0) >= 0 for array in recorded.values())
+    if not (
+        is_whole and is_numbers and max(recorded[name].max(initial=0) for name in ("labels", "predicted")) < n_classes
+    ):
+        raise BundleError(f"{path}: wanted a class number of each test row, as `labels` and as `predicted`")
+    return recorded
+
+
+def _test_rows(data: Path, summary: dict[str, Any], recorded: dict[str, NDArray[Any]]) -> NDArray[Any]:
+    """The sealed rows that the model was scored on, found in the file of the data, and known by their labels."""
+    part = summary["test"]["part"]
+    if part == "train" and "row_numbers" not in recorded:
+        raise BundleError(
+            "which rows of the data were the test split is not recorded here: the data was not at hand when this was exported"
+        )
+    arrays = _read(data, (f"x_{part}", f"y_{part}"))
+    if missing := sorted({f"x_{part}", f"y_{part}"} - arrays.keys()):
+        raise BundleError(f"{data}: has no array {', '.join(missing)}; see README.md for the data that is meant")
+    x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
+    if part == "train":
+        numbers = recorded["row_numbers"]
+        if len(x) != len(y) or numbers.max(initial=-1) >= len(x):
+            raise BundleError(f"{data}: has {len(x)} rows and {len(y)} labels, the test rows go up to {numbers.max()}")
+        x, y = x[numbers], y[numbers]
+    true = [summary["classes"][number] for number in recorded["labels"]]
+    if [str(label) for label in y.tolist()] != true or len(x) != len(true):
+        raise BundleError(f"{data}: not the data that the model was scored on: its labels differ")
+    return flat_rows(x, summary["input"], f"{data}: x_{part}")
+
+
+def _read(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in names if name in arrays.files}
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
+        raise BundleError(f"{path}: not a readable .npz of plain arrays: {_first_line(error)}") from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return _bytes(path, MAX_TEXT_BYTES).decode()
+    except UnicodeDecodeError as error:
+        raise BundleError(f"{path}: not text") from error
+
+
+def _bytes(path: Path, limit: int) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > limit:
+            raise BundleError(f"{path}: has {size} bytes, wanted {limit} at most")
+        return path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Check this bundle, and reproduce its test accuracy.")
+    parser.add_argument("data", type=Path, nargs="?", metavar="DATA.npz", help="the data that README.md names")
+    try:
+        print(verify(Path(__file__).parent, parser.parse_args(argv).data))
+    except BundleError as error:
+        print(f"not verified: {error}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""A bundle whose model is a softmax of one matrix, made by hand: converting it takes no TensorFlow."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from sweep import results
+from sweep.bundle import SUMS, Parity, Scaling
+from sweep.coordinator import run_study
+from sweep.data import PreparedData, open_test_split, prepare, read
+from sweep.layout import RunsDir
+from sweep.predictions import Predictions
+from sweep.study import parse_study
+from sweep.trial import Logs
+from tests.support import FILES, job
+
+WEIGHTS = np.random.default_rng(3).normal(0, 0.002, (64, 3)).astype(np.float32)
+
+
+def write_onnx(path: Path, weights: NDArray[np.float32] = WEIGHTS) -> None:
+    """rows -> softmax(rows @ weights)."""
+    n_features, n_classes = weights.shape
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["rows", "w"], ["z"]), helper.make_node("Softmax", ["z"], ["classes"])],
+        "mlp",
+        [helper.make_tensor_value_info("rows", TensorProto.FLOAT, ["n", n_features])],
+        [helper.make_tensor_value_info("classes", TensorProto.FLOAT, ["n", n_classes])],
+        [numpy_helper.from_array(weights, "w")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8), path)
+
+
+def convert_by_hand(
+    model: Path, into: Path, scaling: Scaling, data: PreparedData | None, weights: NDArray[np.float32] = WEIGHTS
+) -> Parity:
+    write_onnx(into, weights)
+    return Parity(1000, 0, 0.0)
+
+
+def sweep_by_hand(runs: RunsDir, table: dict[str, Any], folder: Path) -> PreparedData:
+    """A study on the fake executor, with real data in `folder`, scored as the model above would be."""
+    study = parse_study(table, "tiny.toml")
+    data = prepare(read(study.data, folder), study.data, study.seed, runs.data_cache)
+    score = partial(_score, data=data)
+    run_study(replace(job(runs, table, files=FILES, facts=data.facts), data=data, score=score))
+    return data
+
+
+def _score(models: dict[str, Path], data: PreparedData) -> dict[str, tuple[Logs, bytes]]:
+    test = open_test_split(data)
+    z = np.exp(np.asarray(test.x, np.float32) @ WEIGHTS)
+    said = Predictions.of(np.asarray(z / z.sum(axis=1, keepdims=True), np.float64), test.y, test.x)
+    return dict.fromkeys(models, ({"test_accuracy": float(said.correct.mean()), "test_loss": 1.0}, said.pack()))
+
+
+def seal(folder: Path) -> None:
+    """Checksums that hold again, as whoever changes a bundle on purpose would write them."""
+    names = sorted(path.name for path in folder.iterdir() if path.name != SUMS)
+    (folder / SUMS).write_text("".join(f"{results.sha256_of(folder / name)}  {name}\n" for name in names))
