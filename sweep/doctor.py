@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sweep import results
+from sweep.announce import announce, is_announced
 from sweep.conclusion import Conclusion, conclude
 from sweep.confirm import finalists, replicates
 from sweep.coordinator import Job, open_records, sync_study
@@ -92,6 +93,7 @@ def mend(job: Job, findings: list[Finding]) -> None:
         publish(conclusion, job.runs)
         if conclusion.champion is not None:
             export(conclusion, job.runs)
+        announce(conclusion, job.runs)
 
 
 def _databases(runs: RunsDir) -> Iterator[Finding]:
@@ -220,8 +222,8 @@ def _file_of(runs: RunsDir, study: str, run_id: str, name: str) -> Path:
 def _outcome(runs: RunsDir, conclusion: Conclusion) -> Iterator[Finding]:
     """Report and export, where they were made, are what the runs give."""
     study = conclusion.runs.study.name
-    for path in stale(conclusion, runs) if runs.reports(study).exists() else ():
-        yield Finding(f"{path}: not what the runs give", "`doctor --fix` or `report` rebuilds it", "report")
+    if runs.reports(study).exists():
+        yield from _report(runs, conclusion)
     summary = runs.exports(study) / "summary.json"
     if not summary.exists():
         return
@@ -231,6 +233,14 @@ def _outcome(runs: RunsDir, conclusion: Conclusion) -> Iterator[Finding]:
         yield Finding(f"{summary.parent}: its model is not the champion", "`doctor --fix` or `export` writes it anew", "report")  # fmt: skip
     elif results.sha256_of(summary.parent / "model.keras") != stored["model_sha256"]:
         yield Finding(f"{summary.parent / 'model.keras'}: not what was exported (sha256)", "`doctor --fix` or `export` writes it anew", "report")  # fmt: skip
+
+
+def _report(runs: RunsDir, conclusion: Conclusion) -> Iterator[Finding]:
+    wrong = stale(conclusion, runs)
+    for path in wrong:
+        yield Finding(f"{path}: not what the runs give", "`doctor --fix` or `report` rebuilds it", "report")
+    if not wrong and not is_announced(conclusion, runs):
+        yield Finding(f"parent run {conclusion.runs.parent_run_id} does not show the report", "`doctor --fix` or `report` shows it", "report")  # fmt: skip
 
 
 def _some(names: list[str]) -> str:

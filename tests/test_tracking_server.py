@@ -5,12 +5,14 @@ from dataclasses import replace
 
 import pytest
 
+from sweep.announce import announce, is_announced
 from sweep.conclusion import conclude
 from sweep.coordinator import sync_study
 from sweep.doctor import diagnose
 from sweep.errors import TrackingError
 from sweep.export import export
 from sweep.layout import RunsDir
+from sweep.publish import publish
 from sweep.runs import read_runs
 from tests.support import FILES, fake_sweep, job, mlflow_server
 
@@ -30,8 +32,13 @@ def test_a_sweep_is_tracked_on_a_server_reported_exported_and_found_sound(runs, 
         done = fake_sweep(there, files=FILES)
         found = read_runs(there, "tiny")
         assert len(found.searched) == N_TRIALS
-        folder = export(conclude(found), there)
+        conclusion = conclude(found)
+        folder = export(conclusion, there)
         assert (folder / "model.keras").read_bytes() == FILES["model.keras"]
+        publish(conclusion, there)
+        assert not is_announced(conclusion, there)
+        announce(conclusion, there)
+        assert is_announced(conclusion, there)
         assert diagnose(done).findings == []
 
 
