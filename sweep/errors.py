@@ -66,6 +66,10 @@ class MissingRunsError(SweepError):
     """A report or export was asked of runs that are not there."""
 
 
+class MissingPackageError(SweepError):
+    """A command needs a package that is not installed."""
+
+
 class WorkersError(SweepError):
     """Worker processes cannot be started or kept alive."""
 

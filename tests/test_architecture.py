@@ -13,6 +13,7 @@ LAYERS = [
     {"space", "trial", "compare", "predictions", "provenance", "lock", "layout"},
     {"study", "results", "weights"},
     {"data", "prune", "confirm", "parameters"},
+    {"describe"},
     {"model", "tracker", "train.stopping", "train.curves", "train.adam", "train.dropout"},
     {"train.graph", "mlflow_store"},
     {"train.fit", "train.score", "record", "track", "runs"},
@@ -20,6 +21,7 @@ LAYERS = [
     {"execute.local", "execute.scoring", "execute.fake", "sources", "report", "figures"},
     {"loop", "export", "page", "replay"},
     {"coordinator", "display", "publish"},
+    {"announce", "dashboard", "ui"},
     {"doctor"},
     {"cli"},
     {"__main__"},
@@ -42,6 +44,7 @@ LIBRARIES = {
     "scipy": {"compare", "suggest"},
     "h5py": {"weights"},
     "fcntl": {"lock"},
+    "optuna_dashboard": {"dashboard"},
 }
 
 
