@@ -6,13 +6,13 @@ The files on disk come first, and they come from the runs alone: MLflow is shown
 from collections.abc import Iterator
 
 from sweep.conclusion import Conclusion
-from sweep.describe import study_text
+from sweep.describe import REPORT_FOLDER, experiment_text, study_text
 from sweep.errors import TrackingError
 from sweep.failpoint import failpoint
 from sweep.layout import RunsDir
-from sweep.mlflow_store import NOTE, REPORT_FOLDER, follow_move, open_client, translated
+from sweep.mlflow_store import NOTE, follow_move, open_client, translated
 from sweep.publish import report_files
-from sweep.report import markdown_sections
+from sweep.report import champion_line, markdown_sections
 from sweep.results import sha256_of
 from sweep.runs import artifact, has_artifact
 
@@ -37,9 +37,14 @@ def announce(conclusion: Conclusion, runs: RunsDir) -> None:
 def is_announced(conclusion: Conclusion, runs: RunsDir) -> bool:
     """Whether MLflow shows the report that lies on disk, to the byte."""
     study, parent = conclusion.runs.study.name, conclusion.runs.parent_run_id
+    client = open_client(runs)
     with translated(runs):
-        if open_client(runs).get_run(parent).data.tags.get(NOTE) != note(conclusion):
-            return False
+        run = client.get_run(parent)
+        experiment = client.get_experiment(run.info.experiment_id)
+    if run.data.tags.get(NOTE) != note(conclusion):
+        return False
+    if experiment.tags.get(NOTE) != _experiment_note(conclusion, experiment.experiment_id):
+        return False
     copies = {file: f"{REPORT_FOLDER}/{file.name}" for file in report_files(runs, study)}
     return all(
         has_artifact(runs, study, parent, copy) and sha256_of(artifact(runs, study, parent, copy)) == sha256_of(file)
@@ -58,6 +63,11 @@ def note(conclusion: Conclusion) -> str:
     return kept + whole
 
 
+def _experiment_note(conclusion: Conclusion, experiment: str) -> str:
+    found = conclusion.runs
+    return experiment_text(found.study, found.facts, experiment, found.parent_run_id, champion_line(conclusion))
+
+
 def _parts(conclusion: Conclusion) -> Iterator[str]:
     sections = markdown_sections(conclusion)
     yield f"**Champion.** {sections.pop('Champion')}"
@@ -74,5 +84,7 @@ def _announce(conclusion: Conclusion, runs: RunsDir) -> None:
         for file in report_files(runs, conclusion.runs.study.name):
             client.log_artifact(parent, str(file), REPORT_FOLDER)
             failpoint("announce.file")
+        experiment = client.get_run(parent).info.experiment_id
+        client.set_experiment_tag(experiment, NOTE, _experiment_note(conclusion, experiment))
         client.set_tag(parent, NOTE, note(conclusion))
         failpoint("announce.noted")

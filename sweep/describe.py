@@ -6,8 +6,12 @@ from typing import Any
 from sweep.confirm import NUMBER_WORDS
 from sweep.space import Axis, Choice, Float, Int, Space
 from sweep.study import Study
+from sweep.views import run_address, view_address
 
 Facts = Mapping[str, Any]  # `DataFacts` as MLflow keeps them
+
+REPORT_FOLDER = "report"  # among the artifacts of the parent run
+REPORT_PAGE = "report.html"
 
 HOW_TO_READ = """\
 Every trial is a run below the parent run: `12 · 400-100 · drop 0.31 · bs 128` is trial 12, its hidden units, dropout and batch \
@@ -16,10 +20,21 @@ size. `tags.phase` is `baseline`, `search` or `confirm` (a finalist trained agai
 without a prefix are the finished model's, `epoch/...` are curves."""
 
 
-def experiment_text(study: Study, facts: Facts) -> str:
-    """The description of a study's experiment."""
-    where = "The description of its parent run holds the conclusion, the artifacts of that run the report."
-    return f"{study_text(study, facts)}\n\n{where}\n\n{HOW_TO_READ}"
+def experiment_text(study: Study, facts: Facts, experiment: str, parent: str, champion: str | None = None) -> str:
+    """The description of a study's experiment; of its first line MLflow's UI shows as much as fits.
+
+    experiment, parent: ids, which links need. champion: who won, once that is reported.
+    """
+    seen = f"**Champion.** {champion}" if champion else "Not reported yet."
+    links = {
+        "conclusion": run_address(experiment, parent),
+        **({"report": run_address(experiment, parent, f"{REPORT_FOLDER}/{REPORT_PAGE}")} if champion else {}),
+        "trials, best first": view_address(experiment, "trials"),
+        "their curves": view_address(experiment, "trials", with_curves=True),
+        "replicates": view_address(experiment, "replicates"),
+    }
+    listed = " · ".join(f"[{name}]({address})" for name, address in links.items())
+    return "\n\n".join([seen, listed, study_text(study, facts), HOW_TO_READ])
 
 
 def study_text(study: Study, facts: Facts) -> str:

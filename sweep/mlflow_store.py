@@ -26,7 +26,6 @@ from sweep.layout import RunsDir
 STUDY_FILE, FACTS_FILE = "study.json", "data.json"  # artifacts of a study's parent run
 MODEL_PATH = "data/model.keras"  # in a logged model
 NOTE = "mlflow.note.content"  # the tag that MLflow's UI shows as the description of an experiment or a run
-REPORT_FOLDER = "report"  # among the artifacts of a parent run
 
 # Where MLflow's database keeps absolute paths of artifacts.
 _LOCATIONS = {"experiments": "artifact_location", "runs": "artifact_uri", "logged_models": "artifact_location"}

@@ -4,13 +4,14 @@ import json
 from pathlib import Path
 
 from sweep.conclusion import Conclusion
+from sweep.describe import REPORT_PAGE
 from sweep.layout import RunsDir
 from sweep.page import to_html
 from sweep.report import to_csv, to_dict, to_markdown
 from sweep.results import write_durably
 from sweep.runs import history
 
-NAMES = ("conclusion.md", "conclusion.csv", "conclusion.json", "report.html")
+NAMES = ("conclusion.md", "conclusion.csv", "conclusion.json", REPORT_PAGE)
 
 
 def publish(conclusion: Conclusion, runs: RunsDir) -> list[Path]:

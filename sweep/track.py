@@ -21,14 +21,13 @@ from mlflow.types import Schema, TensorSpec
 
 from sweep import results
 from sweep.data import DataFacts
-from sweep.describe import experiment_text, study_text
+from sweep.describe import REPORT_FOLDER, experiment_text, study_text
 from sweep.failpoint import failpoint
 from sweep.layout import RunsDir
 from sweep.mlflow_store import (
     FACTS_FILE,
     MODEL_PATH,
     NOTE,
-    REPORT_FOLDER,
     STUDY_FILE,
     all_runs,
     follow_move,
@@ -38,6 +37,7 @@ from sweep.mlflow_store import (
 from sweep.study import Study
 from sweep.tracker import Load
 from sweep.trial import Logs, Score, Trial, TrialResult
+from sweep.views import view_tags
 
 PARENT_KEY = "study"
 _STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}  # the `state` tag says it in our words
@@ -212,38 +212,42 @@ class Projection:
         ]
 
     def _find_or_create_experiment(self) -> str:
-        name, text = self._tracked.study.name, experiment_text(self._tracked.study, asdict(self._tracked.facts))
+        name, views = self._tracked.study.name, view_tags(self._tracked.study.objective)
         experiment = self._client.get_experiment_by_name(name)
         if experiment is not None:
-            if experiment.tags.get(NOTE) != text:
-                self._client.set_experiment_tag(experiment.experiment_id, NOTE, text)
+            for tag in views.keys() - experiment.tags.keys():
+                self._client.set_experiment_tag(experiment.experiment_id, tag, views[tag])
             return str(experiment.experiment_id)
         # A server keeps artifacts where it likes.
         location = None if self._runs.mlflow_server else str(self._runs.artifacts(name).absolute())
         # Without a kind MLflow's UI opens it among chat traces.
-        tags = {"mlflow.experimentKind": "custom_model_development", NOTE: text}
+        tags = {"mlflow.experimentKind": "custom_model_development", **views}
         return str(self._client.create_experiment(name, artifact_location=location, tags=tags))
 
     def _open_parent(self, parent: Run | None) -> tuple[str, str]:
         """Run id and status of the parent run, which holds the study as it is asked for now."""
-        study, facts = self._tracked.study, self._tracked.facts
-        text = study_text(study, asdict(facts))
+        study = self._tracked.study
         if parent is None:
-            tags = {"key": PARENT_KEY, "phase": "study", "study": study.name, "data_sha256": facts.sha256, NOTE: text}
+            tags = {"key": PARENT_KEY, "phase": "study", "study": study.name, "data_sha256": self._tracked.facts.sha256}
             parent = self._client.create_run(
                 self._experiment, tags={**tags, **self._tracked.provenance}, run_name=study.name
             )
         failpoint("track.parent")
         run_id = str(parent.info.run_id)
-        if parent.data.tags.get(NOTE) != text and not self._client.list_artifacts(run_id, REPORT_FOLDER):
-            self._client.set_tag(
-                run_id, NOTE, text
-            )  # once there is a report, it says the conclusion, see `announce.py`
+        self._describe(run_id)
         params = {"objective": study.objective, "seed": study.seed}
         self._client.log_batch(run_id, params=[Param(name, str(value)) for name, value in params.items()])
         self._client.log_dict(run_id, self._tracked.table, STUDY_FILE)
-        self._client.log_dict(run_id, asdict(facts), FACTS_FILE)
+        self._client.log_dict(run_id, asdict(self._tracked.facts), FACTS_FILE)
         return run_id, str(parent.info.status)
+
+    def _describe(self, parent: str) -> None:
+        """Say what the study is, as long as there is no report: with one the descriptions say more, see `announce.py`."""
+        study, facts = self._tracked.study, asdict(self._tracked.facts)
+        if not self._client.list_artifacts(parent, REPORT_FOLDER):
+            self._client.set_tag(parent, NOTE, study_text(study, facts))
+            text = experiment_text(study, facts, self._experiment, parent)
+            self._client.set_experiment_tag(self._experiment, NOTE, text)
 
 
 def _curves(result: TrialResult) -> list[Metric]:

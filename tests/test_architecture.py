@@ -12,7 +12,7 @@ LAYERS = [
     {"errors", "config", "failpoint"},
     {"space", "trial", "compare", "predictions", "provenance", "lock", "layout"},
     {"study", "results", "weights"},
-    {"data", "prune", "confirm", "parameters"},
+    {"data", "prune", "confirm", "parameters", "views"},
     {"describe"},
     {"model", "tracker", "train.stopping", "train.curves", "train.adam", "train.dropout"},
     {"train.graph", "mlflow_store"},
