@@ -1,6 +1,6 @@
 """The pictures of a report, as Plotly figures. What they show comes from MLflow alone."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import numpy as np
@@ -152,9 +152,20 @@ def _front(costs: Sequence[float], gains: Sequence[float]) -> list[int]:
     return front
 
 
+class _ReadStudy(optuna.Study):
+    """A study for plots, each of which asks for a deep copy of every trial several times and changes none."""
+
+    def get_trials(
+        self, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[optuna.trial.FrozenTrial]:
+        return super().get_trials(deepcopy=False, states=states)
+
+
 def _optuna_study(runs: StudyRuns) -> optuna.Study:
     """The search as an Optuna study in memory."""
-    study = optuna.create_study(direction=direction(runs.study.objective), study_name=runs.study.name)
+    storage = optuna.storages.InMemoryStorage()
+    optuna.create_study(storage=storage, direction=direction(runs.study.objective), study_name=runs.study.name)
+    study = _ReadStudy(study_name=runs.study.name, storage=storage)
     for _, row in runs.searched.iterrows():
         params, distributions = parameters(runs.study, config_of(row))
         state = OPTUNA_STATES[row["state"]]
