@@ -6,7 +6,7 @@ from typing import Any
 from sweep.confirm import NUMBER_WORDS
 from sweep.space import Axis, Choice, Float, Int, Space
 from sweep.study import Study
-from sweep.views import run_address, view_address
+from sweep.views import models_address, run_address, view_address
 
 Facts = Mapping[str, Any]  # `DataFacts` as MLflow keeps them
 
@@ -32,6 +32,7 @@ def experiment_text(study: Study, facts: Facts, experiment: str, parent: str, ch
         "trials, best first": view_address(experiment, "trials"),
         "their curves": view_address(experiment, "trials", with_curves=True),
         "replicates": view_address(experiment, "replicates"),
+        "models": models_address(experiment),
     }
     listed = " · ".join(f"[{name}]({address})" for name, address in links.items())
     return "\n\n".join([seen, listed, study_text(study, facts), HOW_TO_READ])

@@ -6,7 +6,8 @@ from typing import NoReturn
 
 from sweep.errors import MissingRunsError
 from sweep.layout import RunsDir
-from sweep.mlflow_store import follow_move
+from sweep.mlflow_store import follow_move, open_client, translated
+from sweep.views import VIEW, view_address
 
 
 def serve(runs: RunsDir, port: int) -> NoReturn:
@@ -34,4 +35,13 @@ def serve(runs: RunsDir, port: int) -> NoReturn:
         str(runs.all_artifacts.absolute()),
     ]
     print(f"MLflow on http://127.0.0.1:{port}, Ctrl-C ends it", file=sys.stderr)
+    for name, experiment in _studies(runs):
+        print(f"- {name}: http://127.0.0.1:{port}/{view_address(experiment, 'trials')}", file=sys.stderr)
     os.execve(sys.executable, [sys.executable, "-m", "mlflow", *server, *guards], environment)
+
+
+def _studies(runs: RunsDir) -> list[tuple[str, str]]:
+    """Name and experiment of each study. MLflow itself opens an experiment among chat traces."""
+    with translated(runs):
+        found = open_client(runs).search_experiments()
+    return [(e.name, e.experiment_id) for e in found if any(tag.startswith(VIEW) for tag in e.tags)]

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from sweep.study import Objective, cost
 
+MODE = "workflowType=machine_learning"  # else MLflow's UI shows what it has for chat traces
+VIEW = "mlflow.sharedViewState."  # what the tag of a view begins with
 RUN_NAME = "attributes.`Run Name`"
 PARAMS = tuple(f"params.`{name}`" for name in ("units", "dropout", "batch_size", "learning_rate"))
 WIDTHS = {RUN_NAME: 290}  # pixels
@@ -38,19 +40,24 @@ def views(objective: Objective) -> dict[str, View]:
 
 def view_tags(objective: Objective) -> dict[str, str]:
     """The tags that make the views, as the UI itself saves them."""
-    return {f"mlflow.sharedViewState.{key}": _saved(view) for key, view in views(objective).items()}
+    return {f"{VIEW}{key}": _saved(view) for key, view in views(objective).items()}
 
 
 def view_address(experiment: str, key: str, *, with_curves: bool = False) -> str:
     """Of a view, from the root of the UI."""
     charts = "&compareRunsMode=CHART" if with_curves else ""
-    return f"#/experiments/{experiment}/runs?workflowType=machine_learning&viewStateShareKey={key}{charts}"
+    return f"#/experiments/{experiment}/runs?{MODE}&viewStateShareKey={key}{charts}"
+
+
+def models_address(experiment: str) -> str:
+    """Of the list of models."""
+    return f"#/experiments/{experiment}/models?{MODE}"
 
 
 def run_address(experiment: str, run: str, artifact: str | None = None) -> str:
     """Of a run's page, or of a file among its artifacts."""
     path = f"#/experiments/{experiment}/runs/{run}" + (f"/artifacts/{artifact}" if artifact else "")
-    return f"{path}?workflowType=machine_learning"
+    return f"{path}?{MODE}"
 
 
 def _metric(name: str) -> str:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -161,6 +162,12 @@ def copied(runs: RunsDir, folder: Path) -> RunsDir:
     shutil.copytree(runs.root, folder / runs.root.name)
     _artifact_repos_cache.clear()  # where the artifacts of a run lie, by run id and for the life of a process
     return RunsDir(folder / runs.root.name)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @contextmanager
