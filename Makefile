@@ -6,7 +6,7 @@ RUN = .venv/bin/python -m
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup sweep report export ui test test-faults check bench format lock clean
+.PHONY: help setup sweep report export ui dashboard test test-faults check bench format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ export: setup ## write the champion of STUDY to mlruns/exports/, and register it
 
 ui: setup ## browse the runs in MLflow on http://127.0.0.1:5000
 	$(RUN) sweep ui
+
+dashboard: setup ## look at the searches in optuna-dashboard on http://127.0.0.1:8080
+	$(RUN) sweep dashboard
 
 test: setup ## run the tests
 	$(RUN) pytest -n auto

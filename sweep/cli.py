@@ -111,6 +111,11 @@ def _parser() -> argparse.ArgumentParser:
     ui = commands.add_parser("ui", parents=[everywhere], help="browse the runs in MLflow, on this machine only")
     ui.add_argument("--port", type=int, default=5000, metavar="N", help="port on 127.0.0.1 (default: 5000)")
     ui.set_defaults(command=_ui)
+    dashboard = commands.add_parser(
+        "dashboard", parents=[everywhere], help="look at the searches in optuna-dashboard, on this machine only"
+    )
+    dashboard.add_argument("--port", type=int, default=8080, metavar="N", help="port on 127.0.0.1 (default: 8080)")
+    dashboard.set_defaults(command=_dashboard)
     return parser
 
 
@@ -136,6 +141,7 @@ def _run(arguments: argparse.Namespace) -> None:
     _print_report(conclusion, runs)
     if conclusion.champion is not None:
         _hand_on(conclusion, runs, arguments.study)
+    _announce(conclusion, runs)
 
 
 def _report(arguments: argparse.Namespace) -> None:
@@ -147,6 +153,7 @@ def _report(arguments: argparse.Namespace) -> None:
         _check_report(conclusion, runs)
     else:
         _print_report(conclusion, runs)
+        _announce(conclusion, runs)
 
 
 def _check_report(conclusion: "Conclusion", runs: "RunsDir") -> None:
@@ -217,9 +224,14 @@ def _predict(arguments: argparse.Namespace) -> None:
 
 def _sync(arguments: argparse.Namespace) -> None:
     from sweep.coordinator import sync_study
+    from sweep.publish import publish
 
     job = _quiet_job(arguments)
     sync_study(job)
+    if job.runs.reports(job.study.name).exists():  # of fewer runs, or never shown in MLflow
+        conclusion = _conclusion(job.runs, job.study.name)
+        publish(conclusion, job.runs)
+        _announce(conclusion, job.runs)
     print(f"Every trial of {job.study.name} that has ended is tracked: {job.runs.mlflow_name}")
 
 
@@ -255,35 +267,15 @@ def _quiet_job(arguments: argparse.Namespace) -> "Job":
 
 
 def _ui(arguments: argparse.Namespace) -> None:
-    """Become `mlflow server`, on loopback, with the safe choice made wherever its default is not."""
-    from sweep.errors import MissingRunsError
-    from sweep.mlflow_store import follow_move
+    from sweep.ui import serve
 
-    runs = _runs_dir(arguments)
-    if runs.mlflow_server is not None:
-        raise MissingRunsError(f"MLFLOW_TRACKING_URI is set, so runs are kept on {runs.mlflow_server}: open that")
-    if not runs.mlflow_db.exists():
-        raise MissingRunsError(f"{runs.mlflow_db}: no such file; run a study first: make sweep")
-    follow_move(runs)
-    environment = {
-        **os.environ,
-        "MLFLOW_BACKEND_STORE_URI": runs.mlflow_uri,
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # it runs code that is sent to the server
-        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-    }
-    hosts = f"localhost:{arguments.port},127.0.0.1:{arguments.port}"  # the default also lets 10.evil.com pass
-    server = ["server", "--host", "127.0.0.1", "--port", str(arguments.port), "--workers", "1"]
-    guards = [
-        "--allowed-hosts",
-        hosts,
-        "--x-frame-options",
-        "DENY",
-        "--artifacts-destination",
-        str(runs.all_artifacts.absolute()),
-    ]
-    print(f"MLflow on http://127.0.0.1:{arguments.port}, Ctrl-C ends it", file=sys.stderr)
-    os.execve(sys.executable, [sys.executable, "-m", "mlflow", *server, *guards], environment)
+    serve(_runs_dir(arguments), arguments.port)
+
+
+def _dashboard(arguments: argparse.Namespace) -> None:
+    from sweep.dashboard import serve
+
+    serve(_runs_dir(arguments).optuna_db, arguments.port)
 
 
 def _runs_dir(arguments: argparse.Namespace) -> "RunsDir":
@@ -351,6 +343,12 @@ def _print_report(conclusion: "Conclusion", runs: "RunsDir") -> None:
         console.print(f"- {line}", highlight=False, soft_wrap=True)
     console.print(f"Champion: {champion_line(conclusion)}", highlight=False, soft_wrap=True)
     console.print(f"Report: {', '.join(map(str, publish(conclusion, runs)))}", highlight=False, soft_wrap=True)
+
+
+def _announce(conclusion: "Conclusion", runs: "RunsDir") -> None:
+    from sweep.announce import announce
+
+    announce(conclusion, runs)
 
 
 def _rich_table(title: str, rows: list[list[str]]) -> "Table":

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from sweep.compare import Comparison, Summary, compare, holm, summarise, verdict
@@ -78,13 +77,9 @@ class Conclusion:
 
 def conclude(runs: StudyRuns) -> Conclusion:
     """Select finalists by the same rule as the sweep did, and summarise their replicates."""
-    complete = runs.searched[runs.searched["state"] == "complete"]
-    configs = [config_of(row) for _, row in complete.iterrows()]
-    values = [float(value) for value in complete.get(runs.study.objective, [])]
-    columns = tuple(
-        _column(runs, finalist, complete, configs, values)
-        for finalist in finalists(runs.study, zip(configs, values, strict=True))
-    )
+    searched = [_Searched.of(row, runs.study.objective) for row in runs.searched.to_dict("records")]
+    candidates = [(trial.config, trial.value) for trial in searched if trial.value is not None]
+    columns = tuple(_column(runs, finalist, searched) for finalist in finalists(runs.study, candidates))
     champion = _champion(runs.study.objective, columns)
     return Conclusion(runs, columns, champion, _verdicts(runs, columns, champion))
 
@@ -115,38 +110,48 @@ def _test_rows(runs: StudyRuns) -> tuple[Any, ...]:
     return runs.facts["sha256"], drawn
 
 
-def _column(
-    runs: StudyRuns, finalist: Finalist, complete: pd.DataFrame, configs: list[Config], values: list[float]
-) -> Column:
+@dataclass(frozen=True)
+class _Searched:
+    """A trial of the search, or a baseline, as its run has it."""
+
+    run: str
+    config: Config
+    value: float | None  # of the objective, where it is complete
+
+    @classmethod
+    def of(cls, row: dict[Any, Any], objective: str) -> "_Searched":
+        return cls(str(row["run_id"]), config_of(row), float(row[objective]) if row["state"] == "complete" else None)
+
+
+def _column(runs: StudyRuns, finalist: Finalist, searched: list[_Searched]) -> Column:
     replicates = runs.replicates
     mine = (
         replicates[(replicates["config"] == finalist.config.key) & (replicates["state"] == "complete")]
         if len(replicates)
         else replicates
     )
-    index = configs.index(finalist.config) if finalist.config in configs else None
+    selected = next((t for t in searched if t.config == finalist.config and t.value is not None), None)
     baseline = runs.study.baseline_named(finalist.baseline)
     summaries = {metric: summarise(mine[metric].tolist()) for metric in ROWS if metric in mine}
     return Column(
         finalist=finalist,
         summaries={metric: summary for metric, summary in summaries.items() if summary is not None},
-        n_trials=_n_trials(runs, finalist),
+        n_trials=_n_trials(runs, finalist, searched),
         reference={REFERENCE_ROWS.get(m, m): v for m, v in (baseline.reference if baseline else {}).items()},
-        selected_value=None if index is None else values[index],
-        selected_run=None if index is None else str(complete.iloc[index]["run_id"]),
+        selected_value=selected.value if selected else None,
+        selected_run=selected.run if selected else None,
         replicate_runs=tuple(mine["run_id"]),
         params_count=int(mine["params_count"].iloc[0]) if len(mine) else None,
     )
 
 
-def _n_trials(runs: StudyRuns, finalist: Finalist) -> int | None:
+def _n_trials(runs: StudyRuns, finalist: Finalist, searched: list[_Searched]) -> int | None:
     """Trials of the search, and baselines, that lie in the group whose best a finalist is."""
     if not finalist.is_selected or runs.study.confirmation is None:
         return None
     group_by = runs.study.confirmation.group_by
     group = getattr(finalist.config, group_by)
-    groups = [getattr(config_of(row), group_by) for _, row in runs.searched.iterrows()]
-    return groups.count(group)
+    return len([trial for trial in searched if getattr(trial.config, group_by) == group])
 
 
 def _verdicts(runs: StudyRuns, columns: tuple[Column, ...], champion: Column | None) -> tuple[Verdict, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sweep import bundle, results
+from sweep.announce import announce, is_announced
 from sweep.conclusion import Conclusion, conclude
 from sweep.confirm import finalists, replicates
 from sweep.coordinator import Job, open_records, sync_study
@@ -95,6 +96,7 @@ def mend(job: Job, findings: list[Finding], hand_on: Callable[[Conclusion], obje
         publish(conclusion, job.runs)
         if conclusion.champion is not None:
             hand_on(conclusion)
+        announce(conclusion, job.runs)
 
 
 def _databases(runs: RunsDir) -> Iterator[Finding]:
@@ -223,8 +225,8 @@ def _file_of(runs: RunsDir, study: str, run_id: str, name: str) -> Path:
 def _outcome(runs: RunsDir, conclusion: Conclusion) -> Iterator[Finding]:
     """Report and export, where they were made, are what the runs give."""
     study = conclusion.runs.study.name
-    for path in stale(conclusion, runs) if runs.reports(study).exists() else ():
-        yield Finding(f"{path}: not what the runs give", "`doctor --fix` or `report` rebuilds it", "report")
+    if runs.reports(study).exists():
+        yield from _report(runs, conclusion)
     if runs.exports(study).exists():
         yield from _export(runs, conclusion)
 
@@ -246,6 +248,14 @@ def _export(runs: RunsDir, conclusion: Conclusion) -> Iterator[Finding]:
             yield Finding(f"{folder}: its model is not in MLflow's registry", "`doctor --fix` or `export` registers it", "report")  # fmt: skip
     except DamagedResultError as error:
         yield Finding(str(error.__cause__), way_out, "report")
+
+
+def _report(runs: RunsDir, conclusion: Conclusion) -> Iterator[Finding]:
+    wrong = stale(conclusion, runs)
+    for path in wrong:
+        yield Finding(f"{path}: not what the runs give", "`doctor --fix` or `report` rebuilds it", "report")
+    if not wrong and not is_announced(conclusion, runs):
+        yield Finding(f"parent run {conclusion.runs.parent_run_id} does not show the report", "`doctor --fix` or `report` shows it", "report")  # fmt: skip
 
 
 def _some(names: list[str]) -> str:

@@ -70,6 +70,10 @@ class ConversionError(SweepError):
     """A model that cannot be given the form that it is handed on in."""
 
 
+class MissingPackageError(SweepError):
+    """A command needs a package that is not installed."""
+
+
 class WorkersError(SweepError):
     """Worker processes cannot be started or kept alive."""
 

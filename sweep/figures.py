@@ -1,13 +1,13 @@
 """The pictures of a report, as Plotly figures. What they show comes from MLflow alone."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import optuna
 import plotly.graph_objects as go
 from numpy.typing import NDArray
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from plotly.subplots import make_subplots
 
 from sweep.conclusion import Column, Conclusion
@@ -76,21 +76,22 @@ def search(runs: StudyRuns) -> dict[str, go.Figure]:
     complete = runs.searched[runs.searched["state"] == "complete"]
     if len(complete) < MIN_COMPLETE or complete[runs.study.objective].nunique() < 2 or runs.study.space is None:
         return {}
-    study = _optuna_study(runs)
-    common = set.intersection(*(set(trial.params) for trial in study.trials if trial.params))
-    if not common:
+    trials = list(_optuna_trials(runs))
+    drawn = [trial for trial in trials if trial.params]  # a baseline outside the space has none
+    shown = sorted(set.intersection(*(set(trial.params) for trial in drawn))) if drawn else []
+    if not shown:
         return {}
-    shown = sorted(common)
+    study, in_space = _optuna_study(runs, trials), _optuna_study(runs, drawn)
     plots = optuna.visualization
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=runs.study.seed)
     name = runs.study.objective
     figures = {
         "Optimisation history": plots.plot_optimization_history(study, target_name=name),
         "Parameter importances": plots.plot_param_importances(
-            study, evaluator=evaluator, params=shown, target_name=name
+            in_space, evaluator=evaluator, params=shown, target_name=name
         ),
-        "Parallel coordinates": plots.plot_parallel_coordinate(study, params=shown, target_name=name),
-        "Slices": plots.plot_slice(study, params=shown, target_name=name),
+        "Parallel coordinates": plots.plot_parallel_coordinate(in_space, params=shown, target_name=name),
+        "Slices": plots.plot_slice(in_space, params=shown, target_name=name),
     }
     return {title: _styled(figure.update_layout(title=None), height=420) for title, figure in figures.items()}
 
@@ -149,15 +150,29 @@ def _front(costs: Sequence[float], gains: Sequence[float]) -> list[int]:
     return front
 
 
-def _optuna_study(runs: StudyRuns) -> optuna.Study:
-    """The search as an Optuna study in memory."""
-    study = optuna.create_study(direction=direction(runs.study.objective), study_name=runs.study.name)
+class _ReadStudy(optuna.Study):
+    """A study for plots, each of which asks for a deep copy of every trial several times and changes none."""
+
+    def get_trials(self, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
+        return super().get_trials(deepcopy=False, states=states)
+
+
+def _optuna_study(runs: StudyRuns, trials: Sequence[FrozenTrial]) -> optuna.Study:
+    """An Optuna study in memory, with these trials."""
+    storage = optuna.storages.InMemoryStorage()
+    optuna.create_study(storage=storage, direction=direction(runs.study.objective), study_name=runs.study.name)
+    study = _ReadStudy(study_name=runs.study.name, storage=storage)
+    study.add_trials(trials)
+    return study
+
+
+def _optuna_trials(runs: StudyRuns) -> Iterator[FrozenTrial]:
+    """The search as Optuna's trials."""
     for _, row in runs.searched.iterrows():
         params, distributions = parameters(runs.study, config_of(row))
         state = OPTUNA_STATES[row["state"]]
         value = float(row[runs.study.objective]) if state == TrialState.COMPLETE else None
-        study.add_trial(optuna.trial.create_trial(state=state, value=value, params=params, distributions=distributions))
-    return study
+        yield optuna.trial.create_trial(state=state, value=value, params=params, distributions=distributions)
 
 
 def _or_none(values: NDArray[np.float64]) -> list[list[float | None]]:

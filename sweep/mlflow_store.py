@@ -25,6 +25,7 @@ from sweep.layout import RunsDir
 
 STUDY_FILE, FACTS_FILE = "study.json", "data.json"  # artifacts of a study's parent run
 MODEL_PATH = "data/model.keras"  # in a logged model
+NOTE = "mlflow.note.content"  # the tag that MLflow's UI shows as the description of an experiment or a run
 
 # Where MLflow's database keeps absolute paths of artifacts.
 _LOCATIONS = (

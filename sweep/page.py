@@ -21,6 +21,7 @@ from sweep.runs import StudyRuns
 from sweep.trial import Logs
 
 N_PICTURES = 24  # of mistakes
+QUERY = "tags.phase != 'study' and attributes.status != 'RUNNING'"  # gives the runs that a report is made from
 _templates = Environment(loader=PackageLoader("sweep"), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
 
 
@@ -53,6 +54,7 @@ def to_html(conclusion: Conclusion, histories: dict[str, list[Logs]]) -> str:
         mistakes=list(_mistakes(runs, champion)) if champion and scored else [],
         n_replicates=len(champion.replicate_runs) if champion else 0,
         search={title: _drawn(title, figure) for title, figure in figures.search(runs).items()},
+        min_complete=figures.MIN_COMPLETE,
         costs=_costs(runs),
         provenance=_provenance(runs),
         sources=sources(conclusion),
@@ -124,9 +126,14 @@ def _provenance(runs: StudyRuns) -> dict[str, str]:
     tags = sorted(
         name for name in map(str, frame.columns) if name.startswith(("git_", "version_")) or name == "processor"
     )
-    found = {capital(tag.replace("version_", "").replace("_", " ")): frame[tag].dropna().unique() for tag in tags}
+    found = {_called(tag): frame[tag].dropna().unique() for tag in tags}
     return {
         "Data": f"{runs.facts['name']}, sha256 {runs.facts['sha256']}",
         **{name: ", ".join(sorted(map(str, values))) for name, values in found.items()},
-        "Query": f"MLflow experiment {runs.study.name!r}, tags.phase in ('baseline', 'search', 'confirm'), status not RUNNING",
+        "Query": f"MLflow experiment {runs.study.name}: {QUERY}",
     }
+
+
+def _called(tag: str) -> str:
+    """A tag as a heading; a library keeps its name."""
+    return tag.removeprefix("version_") if tag.startswith("version_") else capital(tag.replace("_", " "))

@@ -4,11 +4,14 @@ import json
 from pathlib import Path
 
 from sweep.conclusion import Conclusion
+from sweep.describe import REPORT_PAGE
 from sweep.layout import RunsDir
 from sweep.page import to_html
 from sweep.report import to_csv, to_dict, to_markdown
 from sweep.results import write_durably
 from sweep.runs import history
+
+NAMES = ("conclusion.md", "conclusion.csv", "conclusion.json", REPORT_PAGE)
 
 
 def publish(conclusion: Conclusion, runs: RunsDir) -> list[Path]:
@@ -16,22 +19,21 @@ def publish(conclusion: Conclusion, runs: RunsDir) -> list[Path]:
     folder = runs.reports(conclusion.runs.study.name)
     texts = report_texts(conclusion, runs)
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
     for name, text in texts.items():
         write_durably(folder / name, text.encode())
-        written.append(folder / name)
-    return written
+    return report_files(runs, conclusion.runs.study.name)
+
+
+def report_files(runs: RunsDir, study: str) -> list[Path]:
+    """Where the files of a study's report lie."""
+    return [runs.reports(study) / name for name in NAMES]
 
 
 def stale(conclusion: Conclusion, runs: RunsDir) -> list[Path]:
     """Files of the report that are missing, or not what the runs give."""
-    folder = runs.reports(conclusion.runs.study.name)
     texts = report_texts(conclusion, runs)
-    return [
-        folder / name
-        for name, text in texts.items()
-        if not (folder / name).exists() or (folder / name).read_bytes() != text.encode()
-    ]
+    files = report_files(runs, conclusion.runs.study.name)
+    return [file for file in files if not file.exists() or file.read_bytes() != texts[file.name].encode()]
 
 
 def report_texts(conclusion: Conclusion, runs: RunsDir) -> dict[str, str]:
@@ -39,9 +41,10 @@ def report_texts(conclusion: Conclusion, runs: RunsDir) -> dict[str, str]:
     study = conclusion.runs.study.name
     replicates = [run for column in conclusion.columns for run in column.replicate_runs]
     histories = {run: history(runs, study, run) for run in replicates}
-    return {
-        "conclusion.md": to_markdown(conclusion),
-        "conclusion.csv": to_csv(conclusion),
-        "conclusion.json": json.dumps(to_dict(conclusion), indent=1) + "\n",
-        "report.html": to_html(conclusion, histories),
-    }
+    texts = (
+        to_markdown(conclusion),
+        to_csv(conclusion),
+        json.dumps(to_dict(conclusion), indent=1) + "\n",
+        to_html(conclusion, histories),
+    )
+    return dict(zip(NAMES, texts, strict=True))

@@ -30,26 +30,28 @@ def tables(conclusion: Conclusion) -> list[tuple[str, list[list[str]]]]:
 
 def to_markdown(conclusion: Conclusion) -> str:
     """The whole conclusion as a page."""
-    runs = conclusion.runs
-    parts = [f"# {runs.study.name}", subject(conclusion)]
-    for title, rows in tables(conclusion):
-        head, *body = ["| " + " | ".join(row) + " |" for row in rows]
-        parts += [f"## {title}", "\n".join([head, "|---" * len(rows[0]) + "|", *body])]
-    parts += ["## Champion", champion_line(conclusion)]
-    if conclusion.verdicts:
-        parts += [
-            "## What can be told apart",
-            VERDICTS_NOTE,
-            "\n".join(f"- {line}" for line in verdict_lines(conclusion)),
-        ]
-    parts += ["## Made from these runs"]
-    parts.append(
-        "\n".join(
-            f"- {what}: " + (", ".join(f"`{run}`" for run in ids) or "none")
-            for what, ids in sources(conclusion).items()
-        )
+    made_from = "\n".join(
+        f"- {what}: " + (", ".join(f"`{run}`" for run in ids) or "none") for what, ids in sources(conclusion).items()
     )
+    sections = {**markdown_sections(conclusion), "Made from these runs": made_from}
+    parts = [f"# {conclusion.runs.study.name}", subject(conclusion)]
+    parts += [f"## {title}\n\n{text}" for title, text in sections.items()]
     return "\n\n".join(parts) + "\n"
+
+
+def markdown_sections(conclusion: Conclusion) -> dict[str, str]:
+    """What the study found, by title."""
+    sections = {title: _markdown_table(rows) for title, rows in tables(conclusion)}
+    sections["Champion"] = champion_line(conclusion)
+    if conclusion.verdicts:
+        lines = "\n".join(f"- {line}" for line in verdict_lines(conclusion))
+        sections["What can be told apart"] = f"{VERDICTS_NOTE}\n\n{lines}"
+    return sections
+
+
+def _markdown_table(rows: list[list[str]]) -> str:
+    head, *body = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([head, "|---" * len(rows[0]) + "|", *body])
 
 
 def champion_line(conclusion: Conclusion) -> str:

@@ -92,6 +92,14 @@ def artifact(runs: RunsDir, study: str, run_id: str, name: str) -> Path:
     return _downloaded(runs, f"runs:/{run_id}/{name}", run_id)
 
 
+def has_artifact(runs: RunsDir, study: str, run_id: str, name: str) -> bool:
+    """Whether a file was logged to a run."""
+    if runs.mlflow_server is None:
+        return (runs.artifacts(study) / run_id / "artifacts" / name).is_file()
+    with translated(runs):
+        return any(info.path == name for info in open_client(runs).list_artifacts(run_id, str(Path(name).parent)))
+
+
 def model_file(runs: RunsDir, study: str, run_id: str) -> tuple[str, Path]:
     """The id and the .keras file of the model a run logged. Raises MissingRunsError where there is none."""
     client = open_client(runs)

@@ -21,12 +21,23 @@ from mlflow.types import Schema, TensorSpec
 
 from sweep import results
 from sweep.data import DataFacts
+from sweep.describe import REPORT_FOLDER, experiment_text, study_text
 from sweep.failpoint import failpoint
 from sweep.layout import RunsDir
-from sweep.mlflow_store import FACTS_FILE, MODEL_PATH, STUDY_FILE, all_runs, follow_move, open_client, translated
+from sweep.mlflow_store import (
+    FACTS_FILE,
+    MODEL_PATH,
+    NOTE,
+    STUDY_FILE,
+    all_runs,
+    follow_move,
+    open_client,
+    translated,
+)
 from sweep.study import Study
 from sweep.tracker import Load
 from sweep.trial import Logs, Score, Trial, TrialResult
+from sweep.views import view_tags
 
 PARENT_KEY = "study"
 _STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}  # the `state` tag says it in our words
@@ -201,13 +212,16 @@ class Projection:
         ]
 
     def _find_or_create_experiment(self) -> str:
-        name = self._tracked.study.name
+        name, views = self._tracked.study.name, view_tags(self._tracked.study.objective)
         experiment = self._client.get_experiment_by_name(name)
         if experiment is not None:
+            for tag in views.keys() - experiment.tags.keys():
+                self._client.set_experiment_tag(experiment.experiment_id, tag, views[tag])
             return str(experiment.experiment_id)
         # A server keeps artifacts where it likes.
         location = None if self._runs.mlflow_server else str(self._runs.artifacts(name).absolute())
-        tags = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow's UI opens it among chat traces
+        # Without a kind MLflow's UI opens it among chat traces.
+        tags = {"mlflow.experimentKind": "custom_model_development", **views}
         return str(self._client.create_experiment(name, artifact_location=location, tags=tags))
 
     def _open_parent(self, parent: Run | None) -> tuple[str, str]:
@@ -220,11 +234,20 @@ class Projection:
             )
         failpoint("track.parent")
         run_id = str(parent.info.run_id)
+        self._describe(run_id)
         params = {"objective": study.objective, "seed": study.seed}
         self._client.log_batch(run_id, params=[Param(name, str(value)) for name, value in params.items()])
         self._client.log_dict(run_id, self._tracked.table, STUDY_FILE)
         self._client.log_dict(run_id, asdict(self._tracked.facts), FACTS_FILE)
         return run_id, str(parent.info.status)
+
+    def _describe(self, parent: str) -> None:
+        """Say what the study is, as long as there is no report: with one the descriptions say more, see `announce.py`."""
+        study, facts = self._tracked.study, asdict(self._tracked.facts)
+        if not self._client.list_artifacts(parent, REPORT_FOLDER):
+            self._client.set_tag(parent, NOTE, study_text(study, facts))
+            text = experiment_text(study, facts, self._experiment, parent)
+            self._client.set_experiment_tag(self._experiment, NOTE, text)
 
 
 def _curves(result: TrialResult) -> list[Metric]:

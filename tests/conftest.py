@@ -1,6 +1,5 @@
 import os
 import shutil
-import socket
 
 # Before TensorFlow is imported by any test: the engine's tests run as its workers do.
 os.environ |= {
@@ -16,7 +15,7 @@ os.environ.pop("MLFLOW_TRACKING_URI", None)  # a developer's own server is not w
 import pytest
 
 from sweep.layout import RunsDir
-from tests.support import STUDY, write_tiny_data
+from tests.support import STUDY, free_port, write_tiny_data
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +49,4 @@ def study_file(tmp_path):
 
 @pytest.fixture
 def unused_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return free_port()

@@ -1,7 +1,9 @@
 """What several tests build on: tiny data, a tiny study, and a whole sweep on the fake executor."""
 
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -177,6 +179,21 @@ def fake_sweep(runs: RunsDir, table: dict[str, Any] | None = None, **options: An
     done = job(runs, table, **options)
     run_study(done)
     return done
+
+
+def copied(runs: RunsDir, folder: Path) -> RunsDir:
+    """A copy of a runs directory in `folder`, to spoil; what is logged from now on goes there."""
+    from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
+
+    shutil.copytree(runs.root, folder / runs.root.name)
+    _artifact_repos_cache.clear()  # where the artifacts of a run lie, by run id and for the life of a process
+    return RunsDir(folder / runs.root.name)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @contextmanager

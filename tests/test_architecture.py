@@ -13,7 +13,8 @@ LAYERS = [
     {"errors", "config", "failpoint", "verify", "study_text"},
     {"space", "trial", "compare", "predictions", "provenance", "lock", "layout"},
     {"study", "results", "weights"},
-    {"data", "prune", "confirm", "parameters"},
+    {"data", "prune", "confirm", "parameters", "views"},
+    {"describe"},
     {"model", "tracker", "bundle", "pictures", "train.stopping", "train.adam", "train.dropout", "train.bucket"},
     {"train.graph", "train.cohort", "train.course", "train.leave", "mlflow_store", "predict"},
     {"train.fit", "train.cohort_fit", "train.score", "train.convert", "record", "track", "runs"},
@@ -21,7 +22,7 @@ LAYERS = [
     {"execute.local", "execute.cohort_process", "execute.once", "execute.fake", "sources", "report", "figures"},
     {"execute.cohort", "loop", "page", "card", "replay", "execute.scoring", "execute.converting"},
     {"execute.start", "coordinator", "display", "publish", "export"},
-    {"register"},
+    {"register", "announce", "dashboard", "ui"},
     {"doctor", "hand_on"},
     {"cli"},
     {"__main__"},
@@ -56,6 +57,7 @@ LIBRARIES = {
     "scipy": {"compare", "suggest"},
     "h5py": {"weights"},
     "fcntl": {"lock"},
+    "optuna_dashboard": {"dashboard"},
 }
 
 

@@ -10,6 +10,7 @@ from functools import partial
 import pytest
 
 from sweep import results
+from sweep.announce import announce
 from sweep.doctor import diagnose, mend
 from sweep.errors import Interrupted, StudyInUseError
 from sweep.layout import RunsDir
@@ -18,26 +19,26 @@ from sweep.mlflow_store import open_client
 from sweep.publish import publish
 from sweep.runs import artifact, model_file, read_runs
 from tests.bundles import seal
-from tests.support import FILES, champion_handed_on, fake_sweep, hand_on, tiny_table
+from tests.support import FILES, champion_handed_on, copied, fake_sweep, hand_on, tiny_table
 from tests.support import job as study_job
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, migrated):
-    """The tiny study, run, reported and exported."""
+    """The tiny study, run, reported, exported and announced."""
     runs = RunsDir(tmp_path_factory.mktemp("finished") / "mlruns")
     shutil.copytree(migrated.root, runs.root)
     fake_sweep(runs, files=FILES)
     conclusion, _ = champion_handed_on(runs)
     publish(conclusion, runs)
+    announce(conclusion, runs)
     return runs
 
 
 @pytest.fixture
 def job(finished, tmp_path):
     """A copy of the finished study, to spoil."""
-    shutil.copytree(finished.root, tmp_path / "mlruns")
-    return study_job(RunsDir(tmp_path / "mlruns"), files=FILES)
+    return study_job(copied(finished, tmp_path), files=FILES)
 
 
 def findings(job):
@@ -183,6 +184,15 @@ def test_a_report_or_an_export_that_was_changed_is_written_anew(job):
         f"{report}: not what the runs give",
         f"{model}: not what was exported (sha256)",
     ]
+    mend(job, diagnosis.findings, partial(hand_on, runs=job.runs))
+    assert findings(job) == []
+
+
+def test_a_report_that_mlflow_does_not_show_is_shown_anew(job):
+    parent = read_runs(job.runs, "tiny").parent_run_id
+    flip(artifact(job.runs, "tiny", parent, "report/report.html"))
+    diagnosis = diagnose(job)
+    assert [finding.what for finding in diagnosis.findings] == [f"parent run {parent} does not show the report"]
     mend(job, diagnosis.findings, partial(hand_on, runs=job.runs))
     assert findings(job) == []
 

@@ -106,15 +106,19 @@ class DyingExecutor(FakeExecutor):
         return event
 
 
+def search(runs):
+    """What the tiny study would try: four trials, and a baseline before them."""
+    study = parse_study(tiny_table(search={"trials": 4}), "tiny.toml")
+    record = Record(runs.optuna_db, study, "search", "0" * 64)
+    return SearchSource(study, record, runs.results("tiny"))
+
+
 @pytest.mark.parametrize(("n_deaths", "state"), [(1, "complete"), (MAX_DEATHS - 1, "complete"), (MAX_DEATHS, "failed")])
 def test_a_trial_whose_worker_dies_is_tried_again_and_then_given_up(runs, n_deaths, state):
-    study = parse_study(tiny_table(search={"trials": 4}), "tiny.toml")
-    folder = runs.results("tiny")
-    record = Record(runs.optuna_db, study, "search", "0" * 64)
     results = {}
     run_trials(
-        SearchSource(study, record, folder),
-        lambda: DyingExecutor(folder, n_deaths),
+        search(runs),
+        lambda: DyingExecutor(runs.results("tiny"), n_deaths),
         lambda trial, result: results.update({trial.key: (trial.attempt, result)}),
         lambda trial, event: None,
     )
@@ -148,13 +152,10 @@ class EndsAndDies(FakeExecutor):
 
 
 def test_a_slot_of_a_dead_worker_may_be_taken_before_its_death_is_heard(runs):
-    study = parse_study(tiny_table(search={"trials": 4}), "tiny.toml")
-    folder = runs.results("tiny")
-    record = Record(runs.optuna_db, study, "search", "0" * 64)
     states = {}
     run_trials(
-        SearchSource(study, record, folder),
-        lambda: EndsAndDies(folder),
+        search(runs),
+        lambda: EndsAndDies(runs.results("tiny")),
         lambda trial, result: states.update({trial.key: result.state}),
         lambda trial, event: None,
     )
@@ -163,13 +164,10 @@ def test_a_slot_of_a_dead_worker_may_be_taken_before_its_death_is_heard(runs):
 
 
 def test_stops_of_the_coordinator_are_not_deaths_of_a_worker(runs):
-    study = parse_study(tiny_table(search={"trials": 4}), "tiny.toml")
-    folder = runs.results("tiny")
-    record = Record(runs.optuna_db, study, "search", "0" * 64)
-    source = SearchSource(study, record, folder)
+    source = search(runs)
     cut_off = [source.next() for _ in range(5)]
     for _ in range(4):
-        source = SearchSource(study, record, folder)
+        source = search(runs)
     again = source.after_death(WorkerDied(cut_off[0].key, "its worker was killed by signal 9"))
     assert isinstance(again, Trial)
     assert again.attempt == 6

@@ -9,10 +9,14 @@ import pytest
 from sweep.cli import main
 from sweep.conclusion import conclude
 from sweep.layout import RunsDir
+from sweep.mlflow_store import open_client
+from sweep.page import QUERY
 from sweep.publish import publish, report_texts
 from sweep.runs import read_runs
 from tests.browser import open_browser
 from tests.support import FILES, fake_sweep, tiny_table
+
+PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +45,20 @@ def test_the_page_holds_every_section_and_names_nothing_outside_itself(page):
     assert not re.findall(r"""(?:src|href)=["'](?!data:)""", own)
 
 
+def test_the_query_on_the_page_gives_the_runs_that_it_is_made_from(swept, page):
+    client = open_client(swept)
+    found = client.search_runs([client.get_experiment_by_name("tiny").experiment_id], QUERY)
+    assert sorted(run.info.run_id for run in found) == sorted(read_runs(swept, "tiny").frame["run_id"])
+    assert f"MLflow experiment tiny: {QUERY}".replace("'", "&#39;") in page
+
+
+def test_a_search_that_is_too_small_for_pictures_says_so(swept, monkeypatch):
+    monkeypatch.setattr("sweep.figures.MIN_COMPLETE", 100)
+    text = report_texts(conclude(read_runs(swept, "tiny")), swept)["report.html"]
+    assert "they need 100 complete trials" in text
+    assert "Optimisation history" not in text
+
+
 def test_what_a_study_calls_itself_is_text_and_never_markup(swept):
     conclusion = conclude(read_runs(swept, "tiny"))
     facts = {**conclusion.runs.facts, "name": "<script>alert(1)</script>"}
@@ -67,6 +85,13 @@ def test_a_browser_draws_every_figure_without_an_error_or_a_request(swept, tmp_p
         widths = browser.execute_script(
             "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
         )
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
+        phone_widths = browser.execute_script(
+            "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+        )
+        cells = browser.execute_script(
+            "return [...document.querySelectorAll('.facts td')].map(cell => cell.clientWidth)"
+        )
         heading = browser.find_element("tag name", "h1").text
         broken = browser.execute_script("return [...document.images].filter(image => !image.naturalWidth).length")
         errors = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
@@ -75,6 +100,8 @@ def test_a_browser_draws_every_figure_without_an_error_or_a_request(swept, tmp_p
     assert drawn >= 7
     assert broken == 0
     assert widths[0] == widths[1], "something is wider than the page"
+    assert phone_widths == [390, 390]
+    assert min(cells) > 300, "a column of a table is too narrow to read"
     assert errors == []
     asked = [r["params"]["request"]["url"] for r in requests if r["method"] == "Network.requestWillBeSent"]
     assert [url for url in asked if url.startswith(("http", "ws", "ftp"))] == []

@@ -6,10 +6,12 @@ from dataclasses import replace
 import pytest
 from mlflow import MlflowClient
 
+from sweep.announce import announce, is_announced
 from sweep.coordinator import sync_study
 from sweep.doctor import diagnose
 from sweep.errors import TrackingError
 from sweep.layout import RunsDir
+from sweep.publish import publish
 from sweep.runs import read_runs
 from tests.support import FILES, champion_handed_on, fake_sweep, job, mlflow_server
 
@@ -29,10 +31,14 @@ def test_a_sweep_is_tracked_on_a_server_reported_exported_registered_and_found_s
         done = fake_sweep(there, files=FILES)
         found = read_runs(there, "tiny")
         assert len(found.searched) == N_TRIALS
-        _, exported = champion_handed_on(there)
+        conclusion, exported = champion_handed_on(there)
         assert (exported.folder / "model.keras").read_bytes() == FILES["model.keras"]
         registered = MlflowClient(uri).get_model_version_by_alias("tiny", "champion")
         assert (registered.run_id, exported.model_id in registered.source) == (exported.run_id, True)
+        publish(conclusion, there)
+        assert not is_announced(conclusion, there)
+        announce(conclusion, there)
+        assert is_announced(conclusion, there)
         assert diagnose(done).findings == []
 
 
