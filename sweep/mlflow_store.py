@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")
@@ -17,11 +18,16 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from sweep.disk import sync
 from sweep.errors import TrackingError
+from sweep.failpoint import failpoint
 from sweep.layout import RunsDir
+from sweep.lock import in_turn
 
 STUDY_FILE, FACTS_FILE = "study.json", "data.json"  # artifacts of a study's parent run
 MODEL_PATH = "data/model.keras"  # in a logged model
@@ -40,7 +46,23 @@ def open_client(runs: RunsDir) -> MlflowClient:
     """A client on the runs' server, or on their database, which is created if it is not there (2 to 3 s)."""
     runs.root.mkdir(parents=True, exist_ok=True)
     with translated(runs):
+        if runs.mlflow_server is None and not runs.mlflow_db.exists():
+            _create_database(runs.mlflow_db)
         return MlflowClient(runs.mlflow_uri)
+
+
+def _create_database(db: Path) -> None:
+    """MLflow's tables, whole or not at all: one that was killed among its migrations can neither be used nor go on."""
+    draft = db.with_name(f".{db.name}")
+    with in_turn(db.with_name(f".{db.name}.lock")):
+        if db.exists():
+            return
+        draft.unlink(missing_ok=True)
+        uri = f"sqlite:///{draft.absolute()}"
+        SqlAlchemyStore(uri, DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH).engine.dispose()  # type: ignore[no-untyped-call]
+        failpoint("track.database")
+        draft.rename(db)
+        sync(db.parent)
 
 
 def follow_move(runs: RunsDir) -> None:

@@ -4,11 +4,12 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from sweep.disk import sync
 from sweep.errors import DamagedResultError
 from sweep.failpoint import failpoint
 from sweep.trial import Logs, Score, TrialResult
@@ -31,7 +32,7 @@ def open_folder(folder: Path) -> None:
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for path in missing:
-        _sync(path.parent)
+        sync(path.parent)
 
 
 def save(folder: Path, result: TrialResult, write_files: Callable[[Path], None]) -> TrialResult:
@@ -50,11 +51,11 @@ def save(folder: Path, result: TrialResult, write_files: Callable[[Path], None])
     (draft / RESULT).write_text(_sealed(result.to_dict()))
     failpoint("result.written")
     for path in (*written, draft / RESULT, draft):
-        _sync(path)
+        sync(path)
     failpoint("result.synced")
     draft.rename(folder)
     failpoint("result.renamed")
-    _sync(folder.parent)
+    sync(folder.parent)
     failpoint("result.saved")
     return result
 
@@ -73,9 +74,17 @@ def drafts(folder: Path) -> list[Path]:
     return sorted(path for pattern in (".*", "*/.*") for path in folder.glob(pattern) if path.name != LOCK)
 
 
+def strangers(folder: Path, known: Container[str]) -> list[Path]:
+    """Result folders of trials that are not among `known`, by key."""
+    return [path for path in sorted(folder.glob("[!.]*")) if path.is_dir() and path.name not in known]
+
+
 def find(folder: Path) -> TrialResult | None:
     """The result in `folder`, checked as `load` does; None where there is no folder."""
-    return load(folder) if folder.exists() else None
+    if not folder.exists():
+        return None
+    sync(folder.parent)  # its writer may have died between the name and the sync: it is about to be relied on
+    return load(folder)
 
 
 def load(folder: Path) -> TrialResult:
@@ -125,10 +134,10 @@ def write_durably(path: Path, content: bytes) -> None:
     """Replace `path` by `content`, whole or not at all."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_bytes(content)
-    _sync(draft)
+    sync(draft)
     failpoint("durable.draft")
     draft.replace(path)
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def sha256_of(path: Path) -> str:
@@ -153,10 +162,3 @@ def _opened(path: Path) -> Any:
 def _seal(content: str) -> str:
     return f'{{"sha256": "{hashlib.sha256(content.encode()).hexdigest()}",\n"content": {content}{_TAIL}'
 
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

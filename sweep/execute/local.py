@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from sweep.errors import ResultsError, WorkersError
-from sweep.execute.worker import WorkerOptions, work
+from sweep.execute.worker import WorkerOptions, deaf_to_ctrl_c, work
 from sweep.trial import CannotStore, EpochReport, Event, Trial, TrialResult, WorkerDied
 
 MAX_FAILED_STARTS = 3  # in a row: then workers cannot start at all, and more would not help
@@ -140,12 +141,15 @@ class LocalExecutor:
         pinned = self._cores[slot] if self._n_workers == len(self._cores) else None
         options = replace(self._options, slot=slot, core=pinned)
         process = self._context.Process(target=work, args=(theirs, options), name=f"sweep-worker-{slot}", daemon=True)
-        process.start()
+        with deaf_to_ctrl_c():
+            process.start()
         theirs.close()
         return _Worker(process, ours, slot, options.log)
 
 
 def _death(exit_code: int | None) -> str:
+    if exit_code == -signal.SIGKILL:
+        return "its worker was killed by signal 9, as the kernel does when memory runs out"
     if exit_code is not None and exit_code < 0:
         return f"its worker was killed by signal {-exit_code}"
     return f"its worker ended with exit code {exit_code}"

@@ -16,16 +16,16 @@ MUTATIONS = {
         "results.py", "for path in (*written, draft / RESULT, draft):", "for path in ():", "tests/test_results.py",
     ),
     "a folder's name is not synced": (
-        "results.py", "    _sync(folder.parent)\n", "", "tests/test_results.py",
+        "results.py", "    sync(folder.parent)\n    failpoint(", "    failpoint(", "tests/test_results.py",
     ),
     "a score is not synced": (
-        "results.py", "    _sync(draft)\n", "", "tests/test_results.py",
+        "results.py", "    sync(draft)\n", "", "tests/test_results.py",
     ),
     "a score's name is not synced": (
-        "results.py", "    _sync(path.parent)\n\n\ndef sha256_of", "\n\ndef sha256_of", "tests/test_results.py",
+        "results.py", "    sync(path.parent)\n\n\ndef sha256_of", "\n\ndef sha256_of", "tests/test_results.py",
     ),
     "a new folder's name is not synced": (
-        "results.py", "        _sync(path.parent)\n\n\ndef save(", "        pass\n\n\ndef save(", "tests/test_results.py",
+        "results.py", "        sync(path.parent)\n\n\ndef save(", "        pass\n\n\ndef save(", "tests/test_results.py",
     ),
     "a score is written under its own name": (
         "results.py", 'draft = path.with_name(f".{path.name}.{os.getpid()}")', "draft = path", "tests/test_results.py",
