@@ -298,6 +298,9 @@ def _job(
     logs = runs.logs(study.name)
     n_workers = study.search.workers or len(available_cores())
 
+    def is_interrupted() -> bool:
+        return bool(arrived)
+
     def start_executor(results: Path) -> LocalExecutor:
         logger.info("starting %d worker%s; logs in %s", n_workers, "" if n_workers == 1 else "s", logs)
         return LocalExecutor(
@@ -311,10 +314,10 @@ def _job(
         data=prepared,
         runs=runs,
         start_executor=start_executor,
-        score=partial(score_in_process, data=prepared, log=logs / "scoring.log"),
+        score=partial(score_in_process, data=prepared, log=logs / "scoring.log", is_interrupted=is_interrupted),
         watch=display.watch,
         remember=display.remember,
-        is_interrupted=lambda: bool(arrived),
+        is_interrupted=is_interrupted,
     )
 
 

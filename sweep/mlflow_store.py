@@ -31,6 +31,7 @@ from sweep.lock import in_turn
 
 STUDY_FILE, FACTS_FILE = "study.json", "data.json"  # artifacts of a study's parent run
 MODEL_PATH = "data/model.keras"  # in a logged model
+_RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 
 # Where MLflow's database keeps absolute paths of artifacts.
 _LOCATIONS = {"experiments": "artifact_location", "runs": "artifact_uri", "logged_models": "artifact_location"}
@@ -91,6 +92,17 @@ def follow_move(runs: RunsDir) -> None:
                         )
         finally:
             engine.dispose()
+
+
+@contextmanager
+def sent_once() -> Iterator[None]:
+    """In here MLflow's client does not repeat a call whose answer is lost: it may have been carried out, and is no better twice."""
+    before = os.environ[_RETRIES]
+    os.environ[_RETRIES] = "0"
+    try:
+        yield
+    finally:
+        os.environ[_RETRIES] = before
 
 
 @contextmanager

@@ -161,4 +161,3 @@ def _opened(path: Path) -> Any:
 
 def _seal(content: str) -> str:
     return f'{{"sha256": "{hashlib.sha256(content.encode()).hexdigest()}",\n"content": {content}{_TAIL}'
-
