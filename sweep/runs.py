@@ -1,7 +1,6 @@
 """MLflow reads: the runs of a study as a pandas frame. Files are found below the runs directory, wherever it was copied."""
 
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +76,7 @@ def _predictions(runs: RunsDir, study: str, run_id: str) -> Predictions:
     path = artifact(runs, study, run_id, PREDICTIONS)
     try:
         return Predictions.unpack(path.read_bytes())
-    except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError) as error:
         raise DamagedResultError(f"{path}: cannot be read ({error}); {_ANEW}") from error
 
 
