@@ -24,6 +24,7 @@ from sweep.layout import RunsDir
 from sweep.predictions import Predictions
 from sweep.study import parse_study
 from sweep.trial import Event, Logs, Trial
+from tests.faults.engine import FILES as FILES
 
 ROOT = Path(__file__).parents[1]
 STUDY = """
@@ -59,13 +60,6 @@ dropout = 0.5
 batch_size = 64
 reference = {train_accuracy = 0.5, test_accuracy = 0.5}
 """
-
-# What a trial leaves beside its result and history, in miniature.
-FILES = {
-    results.MODEL: b"model",
-    results.SUMMARY: b"summary",
-    results.CURVES: b"picture",
-}
 
 FACTS = DataFacts(
     name="tiny.npz",
