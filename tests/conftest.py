@@ -1,6 +1,7 @@
 import os
 import shutil
 import socket
+from pathlib import Path
 
 # Before TensorFlow is imported by any test: the engine's tests run as its workers do.
 os.environ |= {
@@ -53,3 +54,26 @@ def unused_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@pytest.fixture
+def disk_calls(monkeypatch):
+    """What is synced and renamed, in order: ("sync", path) and ("rename", path)."""
+    calls = []
+    fsync, rename, replace = os.fsync, Path.rename, Path.replace
+
+    def synced(handle):
+        calls.append(("sync", Path(os.readlink(f"/proc/self/fd/{handle}"))))
+        fsync(handle)
+
+    def renamed(move):
+        def record(path, target):
+            calls.append(("rename", path))
+            return move(path, target)
+
+        return record
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "rename", renamed(rename))
+    monkeypatch.setattr(Path, "replace", renamed(replace))
+    return calls
