@@ -111,8 +111,16 @@ def translated(runs: RunsDir) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        first_line = (str(error) or type(error).__name__).splitlines()[0]
+        first_line = _without_secrets(str(error) or type(error).__name__).splitlines()[0]
         raise TrackingError(f"MLflow at {runs.mlflow_name}: {first_line}") from error
+
+
+def _without_secrets(text: str) -> str:
+    """A server that refuses a password may quote it."""
+    for name in ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"):
+        if secret := os.environ.get(name):
+            text = text.replace(secret, "***")
+    return text
 
 
 def all_runs(client: MlflowClient, experiment: str) -> list[Run]:

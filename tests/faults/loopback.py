@@ -1,6 +1,7 @@
 """Servers on this machine that misbehave: they refuse, fall silent, or carry a call out and lose its answer."""
 
 import http.client
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -66,7 +67,10 @@ def silent(over: threading.Event) -> Answer:
 
 
 def losing_answers(port: int, is_lost: Callable[[str], bool]) -> Answer:
-    """Has the server at `port` carry every call out, and hangs up instead of answering those that `is_lost`, by path."""
+    """Has the server at `port` carry every call out, and hangs up instead of answering creations that `is_lost`.
+
+    is_lost: asked of each, by what it creates: `runs`, `logged-models`.
+    """
 
     def answer(request: Handler) -> None:
         there = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
@@ -75,7 +79,8 @@ def losing_answers(port: int, is_lost: Callable[[str], bool]) -> Answer:
         found = there.getresponse()
         content = found.read()
         there.close()
-        if is_lost(request.path):
+        created = re.fullmatch(r"POST .*/mlflow/(runs/create|logged-models)", f"{request.command} {request.path}")
+        if created and is_lost(created[1].removesuffix("/create")):
             request.hang_up()
         else:
             request.reply(found.status, content, found.getheader("Content-Type", ""))
