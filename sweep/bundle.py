@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from sweep import results, verify
 from sweep.data import PreparedData
+from sweep.disk import sync
 from sweep.errors import DamagedResultError
 from sweep.failpoint import failpoint
 
@@ -55,7 +56,7 @@ def write_bundle(folder: Path, write_files: Callable[[Path], None]) -> None:
         folder.rename(old)
     failpoint("export.aside")
     draft.rename(folder)
-    results.sync(folder.parent)
+    sync(folder.parent)
     failpoint("export.renamed")
     shutil.rmtree(old, ignore_errors=True)
 

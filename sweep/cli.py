@@ -310,16 +310,22 @@ def _job(
     data = read(study.data, base)
     check_rows(data, study.data)
     prepared = prepare(data, study.data, study.seed, runs.data_cache)
+
+    def is_interrupted() -> bool:
+        return bool(arrived)
+
     return Job(
         study=study,
         table=table,
         data=prepared,
         runs=runs,
         start_executor=partial(start_executor, study, prepared, runs),
-        score=partial(score_in_process, data=prepared, log=runs.logs(study.name) / "scoring.log"),
+        score=partial(
+            score_in_process, data=prepared, log=runs.logs(study.name) / "scoring.log", is_interrupted=is_interrupted
+        ),
         watch=display.watch,
         remember=display.remember,
-        is_interrupted=lambda: bool(arrived),
+        is_interrupted=is_interrupted,
     )
 
 

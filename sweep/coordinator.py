@@ -1,6 +1,7 @@
 """One study from start to end: recover, search, confirm, score, with every trial tracked on the way."""
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from typing import Any
 from sweep import results
 from sweep.confirm import finalists
 from sweep.data import PreparedData
-from sweep.errors import ChangedStudyError, Interrupted, MissingRunsError
+from sweep.disk import check_keeps_locks
+from sweep.errors import ChangedStudyError, Interrupted, MissingRunsError, RecordError
 from sweep.execute.executor import Executor
 from sweep.fork import check_alike, found
 from sweep.layout import RunsDir
@@ -26,7 +28,7 @@ from sweep.trial import Logs, Score, Trial, TrialResult
 
 logger = logging.getLogger(__name__)
 
-LAST_WORDS_S = 5.0  # that a command which stops early may spend on tracking; the next start tracks the rest
+LAST_WORDS_S = 3.0  # that a command which stops early may spend on tracking; the next start tracks the rest
 
 StartExecutor = Callable[[Path], Executor]  # takes the folder for results
 # Saved models by key -> test metrics and packed predictions by key.
@@ -58,6 +60,7 @@ def run_study(job: Job) -> None:
     results.open_folder(folder)
     with held(folder / results.LOCK):
         search, confirmation = open_records(job)
+        _refuse_strangers(folder, search, confirmation)
         tracker = Tracker(partial(_open_projection, job))
         job.remember([*search.trials.values(), *confirmation.trials.values()])
         try:
@@ -67,9 +70,11 @@ def run_study(job: Job) -> None:
             _stop_if_asked(job)
             _track_all(tracker, confirmation, folder)
         except Exception as error:
-            tracker.close("KILLED" if isinstance(error, Interrupted) else "FAILED", LAST_WORDS_S)
+            tracker.close("KILLED" if isinstance(error, Interrupted) else "FAILED", _over(LAST_WORDS_S))
             raise
-        if trouble := tracker.close("FINISHED"):
+        trouble = tracker.close("FINISHED", job.is_interrupted)
+        _stop_if_asked(job)
+        if trouble is not None:
             raise trouble
 
 
@@ -94,9 +99,28 @@ def check_recorded(runs: RunsDir, name: str) -> None:
 
 
 def open_records(job: Job) -> tuple[Record, Record]:
-    """Of the search and of the confirmation. Raises ChangedStudyError, RecordError."""
+    """Of the search and of the confirmation. Raises ChangedStudyError, RecordError, StorageError."""
+    check_keeps_locks(job.runs.root)
     db, sha256 = job.runs.optuna_db, job.data.facts.sha256
     return Record(db, job.study, "search", sha256), Record(db, job.study, "confirm", sha256)
+
+
+def _refuse_strangers(folder: Path, *records: Record) -> None:
+    """A trial is claimed before it is trained, so no crash leaves a result of none: the record is not the one it was.
+
+    Its next trial would take the key of a result of another config.
+    """
+    if strangers := results.strangers(folder, {key for record in records for key in record.trials}):
+        raise RecordError(
+            f"{strangers[0]}: a result of no recorded trial, {len(strangers)} in all: optuna.db is not the record that they "
+            "belong to; restore it from a copy, or choose another --runs-dir"
+        )
+
+
+def _over(seconds: float) -> Callable[[], bool]:
+    """Whether so much time has passed since now."""
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() > end
 
 
 def _stop_if_asked(job: Job) -> None:

@@ -21,7 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweep.config import derived_seed
-from sweep.errors import InvalidDataError
+from sweep.disk import sync
+from sweep.errors import InvalidDataError, StorageError
+from sweep.failpoint import failpoint
 from sweep.study import Data
 
 MNIST_SHA256 = {
@@ -121,6 +123,7 @@ def prepare(data: _DataSet, spec: Data, seed: int, cache: Path) -> PreparedData:
     """Split `data` by `seed` and write it below `cache`, or find it there from an earlier call.
 
     The split is stratified by class; it follows from the rows, the row counts asked for and the seed alone.
+    Raises StorageError where it cannot be written or read.
     """
     digest = data.sha256()
     folder = _prepared_folder(spec, digest, seed, cache)
@@ -156,13 +159,13 @@ def _opened(folder: Path) -> PreparedData:
 
 @contextmanager
 def _told(folder: Path) -> Iterator[None]:
-    """A prepared folder that cannot be written or read as an InvalidDataError."""
+    """A prepared folder that cannot be written or read as a StorageError."""
     try:
         yield
     except InvalidDataError:
         raise
     except (OSError, ValueError) as error:
-        raise InvalidDataError(
+        raise StorageError(
             f"{folder}: cannot be written or read ({error}); make room, remove it, or choose another --runs-dir"
         ) from error
 
@@ -224,6 +227,7 @@ def _write_prepared(data: _DataSet, spec: Data, seed: int, digest: str, folder: 
         feature_shape=tuple(data.x_train.shape[1:]),
     )
     draft = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(draft, ignore_errors=True)  # of a process that had our id and was killed
     for part, (x, y) in parts.items():
         (draft / part).mkdir(parents=True)
         np.save(draft / part / "x.npy", x.reshape(len(x), n_features))
@@ -231,10 +235,15 @@ def _write_prepared(data: _DataSet, spec: Data, seed: int, digest: str, folder: 
     if sealed is not None:
         np.save(draft / "test" / ROW_NUMBERS, sealed)
     (draft / "facts.json").write_text(json.dumps(asdict(facts)))
+    failpoint("data.draft")
+    for path in (*draft.rglob("*"), draft):
+        sync(path)
     try:
         draft.rename(folder)
     except OSError:  # another command prepared the same rows in the meantime
         shutil.rmtree(draft)
+    sync(folder.parent)
+    failpoint("data.prepared")
 
 
 def _stratified(rows: Array, labels: Array, n_second: int, seed: int) -> tuple[Array, Array]:

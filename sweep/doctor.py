@@ -129,6 +129,14 @@ def _budget(study: Study, search: Record, confirmation: Record) -> Iterator[Find
         n_wanted = int(min(n_wanted, n_searched + study.space.n_configs() - n_in_space))
     if n_searched < n_wanted:
         yield Finding(f"{n_searched} of {n_wanted} searched trials are recorded", CONTINUE)
+    elif n_searched > study.search.trials:
+        raised = f"set search.trials = {n_searched}, for nothing that was trained is taken back"
+        yield Finding(f"{n_searched} searched trials are recorded, {study.search.trials} are asked for", raised)
+    for record in (search, confirmation):
+        trained = Counter((recorded.trial.config, recorded.trial.replicate) for recorded in record.trials.values())
+        for (config, _), n in trained.items():
+            if n > 1:
+                yield Finding(f"config {config.label} is recorded {n} times", "restore optuna.db from a copy")
     known = {recorded.trial.config for recorded in search.trials.values()}
     for baseline in study.baselines if study.data.validation_rows else ():
         if baseline.config not in known:
@@ -144,9 +152,8 @@ def _strangers(records: tuple[Record, ...], folder: Path) -> Iterator[Finding]:
     known = {key for record in records for key in record.trials}
     for path in results.drafts(folder):
         yield Finding(f"{path}: a draft that its writer left", "`doctor --fix` removes it", "drafts")
-    for path in sorted(folder.glob("[!.]*")):
-        if path.is_dir() and path.name not in known:
-            yield Finding(f"{path}: a result of no recorded trial", "remove it, or restore optuna.db from a copy")
+    for path in results.strangers(folder, known):
+        yield Finding(f"{path}: a result of no recorded trial", "remove it, or restore optuna.db from a copy")
 
 
 def _read(record: Record, folder: Path) -> tuple[dict[str, Ended], list[Finding]]:

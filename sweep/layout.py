@@ -15,8 +15,12 @@ def tracking_server(uri: str | None) -> str | None:
     """
     if not uri:
         return None
-    address = urlsplit(uri)
-    if address.scheme not in ("http", "https") or not address.hostname:
+    try:
+        address = urlsplit(uri)
+        is_plain = address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
+    except ValueError:  # it quotes what it was given
+        is_plain = False
+    if not is_plain:
         raise InvalidSettingError(
             "MLFLOW_TRACKING_URI: must be the http:// or https:// address of a tracking server; unset it to keep runs in "
             "mlflow.db below --runs-dir"

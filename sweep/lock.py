@@ -1,4 +1,4 @@
-"""One coordinator at a time on a study."""
+"""One at a time: one coordinator on a study, one process that creates a database."""
 
 import fcntl
 import os
@@ -29,4 +29,12 @@ def held(path: Path) -> Iterator[None]:
         file.truncate(0)
         file.write(f"host {socket.gethostname()}, pid {os.getpid()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n")
         file.flush()
+        yield
+
+
+@contextmanager
+def in_turn(path: Path) -> Iterator[None]:
+    """Hold the lock at `path`, once whoever has it is done."""
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")
@@ -17,15 +18,21 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from sweep.disk import sync
 from sweep.errors import TrackingError
+from sweep.failpoint import failpoint
 from sweep.layout import RunsDir
+from sweep.lock import in_turn
 
 STUDY_FILE, FACTS_FILE = "study.json", "data.json"  # artifacts of a study's parent run
 MODEL_PATH = "data/model.keras"  # in a logged model
 NOTE = "mlflow.note.content"  # the tag that MLflow's UI shows as the description of an experiment or a run
+_RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 
 # Where MLflow's database keeps absolute paths of artifacts.
 _LOCATIONS = (
@@ -47,7 +54,23 @@ def open_client(runs: RunsDir) -> MlflowClient:
     """A client on the runs' server, or on their database, which is created if it is not there (2 to 3 s)."""
     runs.root.mkdir(parents=True, exist_ok=True)
     with translated(runs):
+        if runs.mlflow_server is None and not runs.mlflow_db.exists():
+            _create_database(runs.mlflow_db)
         return MlflowClient(runs.mlflow_uri)
+
+
+def _create_database(db: Path) -> None:
+    """MLflow's tables, whole or not at all: one that was killed among its migrations can neither be used nor go on."""
+    draft = db.with_name(f".{db.name}")
+    with in_turn(db.with_name(f".{db.name}.lock")):
+        if db.exists():
+            return
+        draft.unlink(missing_ok=True)
+        uri = f"sqlite:///{draft.absolute()}"
+        SqlAlchemyStore(uri, DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH).engine.dispose()  # type: ignore[no-untyped-call]
+        failpoint("track.database")
+        draft.rename(db)
+        sync(db.parent)
 
 
 def follow_move(runs: RunsDir) -> None:
@@ -79,13 +102,32 @@ def follow_move(runs: RunsDir) -> None:
 
 
 @contextmanager
+def sent_once() -> Iterator[None]:
+    """In here MLflow's client does not repeat a call whose answer is lost: it may have been carried out, and is no better twice."""
+    before = os.environ[_RETRIES]
+    os.environ[_RETRIES] = "0"
+    try:
+        yield
+    finally:
+        os.environ[_RETRIES] = before
+
+
+@contextmanager
 def translated(runs: RunsDir) -> Iterator[None]:
     """MLflow's and its database's errors as a TrackingError that names the file or server."""
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        first_line = (str(error) or type(error).__name__).splitlines()[0]
+        first_line = _without_secrets(str(error) or type(error).__name__).splitlines()[0]
         raise TrackingError(f"MLflow at {runs.mlflow_name}: {first_line}") from error
+
+
+def _without_secrets(text: str) -> str:
+    """A server that refuses a password may quote it."""
+    for name in ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"):
+        if secret := os.environ.get(name):
+            text = text.replace(secret, "***")
+    return text
 
 
 def all_runs(client: MlflowClient, experiment: str) -> list[Run]:

@@ -1,6 +1,8 @@
 """What a finished model said of each test row: enough to compare models image by image, without the model."""
 
 import io
+import zipfile
+import zlib
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -55,5 +57,10 @@ class Predictions:
 
     @classmethod
     def unpack(cls, content: bytes) -> "Predictions":
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return cls(**{name: arrays[name] for name in arrays.files})
+        """What was packed. Raises ValueError where that cannot be read."""
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+                return cls(**{name: arrays[name] for name in arrays.files})
+        # RuntimeError: encrypted, or a compression that zipfile does not know
+        except (OSError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+            raise ValueError(str(error) or type(error).__name__) from error

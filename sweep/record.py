@@ -181,7 +181,7 @@ class Record:
             first_line = str(error).splitlines()[0]
             raise RecordError(
                 f"cannot {verb} the record of trials {self._db}: {first_line}; see that the disk has room and the file is "
-                "readable and writable; if it is damaged, move it away"
+                "readable and writable; if it is damaged, restore it from a copy, or choose another --runs-dir"
             ) from error
 
     def _id(self, trial: Trial) -> int:

@@ -4,11 +4,12 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from sweep.disk import sync
 from sweep.errors import DamagedResultError
 from sweep.failpoint import failpoint
 from sweep.trial import Logs, Score, TrialResult
@@ -83,9 +84,17 @@ def drafts(folder: Path) -> list[Path]:
     return sorted(path for pattern in (".*", "*/.*") for path in folder.glob(pattern) if path.name != LOCK)
 
 
+def strangers(folder: Path, known: Container[str]) -> list[Path]:
+    """Result folders of trials that are not among `known`, by key."""
+    return [path for path in sorted(folder.glob("[!.]*")) if path.is_dir() and path.name not in known]
+
+
 def find(folder: Path) -> TrialResult | None:
     """The result in `folder`, checked as `load` does; None where there is no folder."""
-    return load(folder) if folder.exists() else None
+    if not folder.exists():
+        return None
+    sync(folder.parent)  # its writer may have died between the name and the sync: it is about to be relied on
+    return load(folder)
 
 
 def load(folder: Path) -> TrialResult:
@@ -162,12 +171,3 @@ def _opened(path: Path) -> Any:
 
 def _seal(content: str) -> str:
     return f'{{"sha256": "{hashlib.sha256(content.encode()).hexdigest()}",\n"content": {content}{_TAIL}'
-
-
-def sync(path: Path) -> None:
-    """Have a file, or the names in a folder, on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

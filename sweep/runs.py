@@ -1,7 +1,6 @@
 """MLflow reads: the runs of a study as a pandas frame. Files are found below the runs directory, wherever it was copied."""
 
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,8 +61,7 @@ def read_runs(runs: RunsDir, name: str) -> StudyRuns:
     if not parents:
         raise MissingRunsError(f"{runs.mlflow_name}: holds no runs of study {name!r}; run it first: make sweep")
     parent, status = parents[0].info.run_id, str(parents[0].info.status)
-    table = json.loads(artifact(runs, name, parent, STUDY_FILE).read_bytes())
-    facts = json.loads(artifact(runs, name, parent, FACTS_FILE).read_bytes())
+    table, facts = (_json_of(artifact(runs, name, parent, file)) for file in (STUDY_FILE, FACTS_FILE))
     of_trials = [run for run in found if run.data.tags.get("phase") in ("baseline", "search", "confirm")]
     # A run of a trial is written in one go after it has ended: one that is RUNNING is half there.
     rows = [_row(run) for run in of_trials if run.info.status != "RUNNING"]
@@ -81,8 +79,16 @@ def _predictions(runs: RunsDir, study: str, run_id: str) -> Predictions:
     path = artifact(runs, study, run_id, PREDICTIONS)
     try:
         return Predictions.unpack(path.read_bytes())
-    except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError) as error:
         raise DamagedResultError(f"{path}: cannot be read ({error}); {_ANEW}") from error
+
+
+def _json_of(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise DamagedResultError(f"{path}: cannot be read ({error}); `sync` writes it anew") from error
+    return found
 
 
 def artifact(runs: RunsDir, study: str, run_id: str, name: str) -> Path:

@@ -22,6 +22,7 @@ from mlflow.types import Schema, TensorSpec
 from sweep import results
 from sweep.data import DataFacts
 from sweep.describe import REPORT_FOLDER, experiment_text, study_text
+from sweep.errors import TrackingError
 from sweep.failpoint import failpoint
 from sweep.layout import RunsDir
 from sweep.mlflow_store import (
@@ -32,6 +33,7 @@ from sweep.mlflow_store import (
     all_runs,
     follow_move,
     open_client,
+    sent_once,
     translated,
 )
 from sweep.study import Study
@@ -66,16 +68,16 @@ class Projection:
         with translated(runs):
             self._experiment = self._find_or_create_experiment()
             failpoint("track.experiment")
-            runs_there = all_runs(self._client, self._experiment)
-            found = {run.data.tags["key"]: run for run in runs_there if "key" in run.data.tags}
+            found = self._found()
             # A run of a trial that is still RUNNING was cut off while it was written: it is written again, over itself.
             self._cut_off = {key: run for key, run in found.items() if run.info.status == "RUNNING"}
-            self._finished = found.keys() - self._cut_off.keys()
+            self._finished = {key: run for key, run in found.items() if key not in self._cut_off}
             self._parent, self._parent_status = self._open_parent(found.get(PARENT_KEY))
 
     def write(self, trial: Trial, load: Load) -> None:
         """The run of a trial that ended, whole; nothing where it is there already. `load` is called only if it is not."""
         if trial.key in self._finished:
+            self._check_is_of(trial, self._finished[trial.key])
             return
         result, score = load()
         with translated(self._runs):
@@ -95,11 +97,34 @@ class Projection:
                 self._client.set_terminated(self._parent, status)
             self._parent_status = status
 
+    def _found(self) -> dict[str, Run]:
+        """The runs that are there, by key: one each. A server that was slow may have made one twice, and left one open."""
+        found: dict[str, Run] = {}
+        runs = [run for run in all_runs(self._client, self._experiment) if "key" in run.data.tags]
+        for run in sorted(runs, key=lambda run: (run.info.status == "RUNNING", run.info.start_time)):
+            if found.setdefault(run.data.tags["key"], run) is not run:
+                self._client.delete_run(run.info.run_id)
+        return found
+
+    def _check_is_of(self, trial: Trial, run: Run) -> None:
+        if run.data.tags.get("config") != trial.config.key:
+            raise TrackingError(
+                f"MLflow at {self._runs.mlflow_name}: run {run.info.run_id} has the key {trial.key}, and another config: it is "
+                "of a record that is gone; delete the runs of that study there, and `sync` writes them anew"
+            )
+
+    def _create_run(self, trial: Trial, result: TrialResult) -> Run:
+        with sent_once():
+            return self._client.create_run(
+                self._experiment,
+                start_time=_ms(result.started_at),
+                tags=self._tags(trial, result),
+                run_name=trial.label,
+            )
+
     def _write(self, trial: Trial, result: TrialResult, score: Score | None) -> None:
         folder = self._runs.results(self._tracked.study.name) / trial.key
-        run = self._cut_off.get(trial.key) or self._client.create_run(
-            self._experiment, start_time=_ms(result.started_at), tags=self._tags(trial, result), run_name=trial.label
-        )
+        run = self._cut_off.get(trial.key) or self._create_run(trial, result)
         failpoint("track.created")
         run_id = run.info.run_id
         test = score or Score({}, {})
@@ -135,7 +160,7 @@ class Projection:
         failpoint("track.outputs")
         self._client.set_terminated(run_id, _STATUS[result.state], end_time=at)
         failpoint("track.closed")
-        self._finished.add(trial.key)
+        self._finished[trial.key] = run
 
     def _log_model(self, run_id: str, trial: Trial, folder: Path) -> str:
         """The saved model as a logged model that `mlflow.keras.load_model` reads; laid out as `mlflow.keras.save_model` does.
@@ -144,9 +169,14 @@ class Projection:
         """
         name = f"mlp-{trial.config.units_label}"
         found = self._client.search_logged_models([self._experiment], filter_string=f"source_run_id = '{run_id}'")
-        model = (
-            found[0] if found else self._client.create_logged_model(self._experiment, name, run_id, model_type="keras")
-        )
+        for twin in found[1:]:  # see `_found`
+            self._client.delete_logged_model(twin.model_id)
+        with sent_once():
+            model = (
+                found[0]
+                if found
+                else self._client.create_logged_model(self._experiment, name, run_id, model_type="keras")
+            )
         failpoint("track.model")
         if model.status != "READY":
             with tempfile.TemporaryDirectory() as scratch:
@@ -229,9 +259,10 @@ class Projection:
         study = self._tracked.study
         if parent is None:
             tags = {"key": PARENT_KEY, "phase": "study", "study": study.name, "data_sha256": self._tracked.facts.sha256}
-            parent = self._client.create_run(
-                self._experiment, tags={**tags, **self._tracked.provenance}, run_name=study.name
-            )
+            with sent_once():
+                parent = self._client.create_run(
+                    self._experiment, tags={**tags, **self._tracked.provenance}, run_name=study.name
+                )
         failpoint("track.parent")
         run_id = str(parent.info.run_id)
         self._describe(run_id)

@@ -11,6 +11,7 @@ from sweep.trial import Score, Trial, TrialResult
 
 logger = logging.getLogger(__name__)
 
+POLL_S = 0.2  # how long an interruption can go unnoticed
 RETRY_S = 10.0  # between attempts while MLflow cannot be written
 
 Load = Callable[[], tuple[TrialResult, Score | None]]  # a trial's result and, for a scored replicate, its score
@@ -50,15 +51,16 @@ class Tracker:
             self._waiting.append((trial, load))
             self._changed.notify()
 
-    def close(self, status: str, timeout_s: float | None = None) -> SweepError | None:
-        """Write what is waiting, for `timeout_s` at most, and end the parent run as `status`; what is wrong, if anything.
+    def close(self, status: str, gives_up: Callable[[], bool] = lambda: False) -> SweepError | None:
+        """Write what is waiting, until `gives_up` says so, and end the parent run as `status`; what is wrong, if anything.
 
         status: FINISHED, KILLED or FAILED.
         """
         with self._changed:
             self._closing_status = status
             self._changed.notify()
-        self._thread.join(timeout_s)
+        while self._thread.is_alive() and not gives_up():
+            self._thread.join(POLL_S)
         if self._mistake is not None:  # to be seen in full
             raise self._mistake
         if self._trouble is not None:

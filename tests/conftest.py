@@ -1,5 +1,6 @@
 import os
 import shutil
+from pathlib import Path
 
 # Before TensorFlow is imported by any test: the engine's tests run as its workers do.
 os.environ |= {
@@ -50,3 +51,26 @@ def study_file(tmp_path):
 @pytest.fixture
 def unused_port():
     return free_port()
+
+
+@pytest.fixture
+def disk_calls(monkeypatch):
+    """What is synced and renamed, in order: ("sync", path) and ("rename", path)."""
+    calls = []
+    fsync, rename, replace = os.fsync, Path.rename, Path.replace
+
+    def synced(handle):
+        calls.append(("sync", Path(os.readlink(f"/proc/self/fd/{handle}"))))
+        fsync(handle)
+
+    def renamed(move):
+        def record(path, target):
+            calls.append(("rename", path))
+            return move(path, target)
+
+        return record
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "rename", renamed(rename))
+    monkeypatch.setattr(Path, "replace", renamed(replace))
+    return calls

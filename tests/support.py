@@ -31,6 +31,7 @@ from sweep.register import register
 from sweep.runs import read_runs
 from sweep.study import parse_study
 from sweep.trial import Logs, Trial, TrialEvent
+from tests.faults.engine import FILES as FILES
 
 ROOT = Path(__file__).parents[1]
 STUDY = """
@@ -66,13 +67,6 @@ dropout = 0.5
 batch_size = 64
 reference = {train_accuracy = 0.5, test_accuracy = 0.5}
 """
-
-# What a trial leaves beside its result and history, in miniature.
-FILES = {
-    results.MODEL: b"model",
-    results.SUMMARY: b"summary",
-    results.CURVES: b"picture",
-}
 
 FACTS = DataFacts(
     name="tiny.npz",

@@ -112,10 +112,8 @@ def test_after_a_death_each_trial_is_told_of_and_the_next_time_trains_alone(exec
     assert executor.wait(0) is None  # they are on their way
     os.kill(executor.pids[0], signal.SIGKILL)
     died = [event for event in heard(executor) if isinstance(event, WorkerDied)]
-    assert [(event.key, event.reason) for event in died] == [
-        ("trial-00030", "its worker was killed by signal 9"),
-        ("trial-00031", "its worker was killed by signal 9"),
-    ]
+    assert [event.key for event in died] == ["trial-00030", "trial-00031"]
+    assert all(event.reason.startswith("its worker was killed by signal 9") for event in died)
     for one in trials:
         executor.submit(one)
     reports = [event.reports for event in heard(executor) if isinstance(event, CohortReport)]

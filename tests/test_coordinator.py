@@ -1,4 +1,5 @@
 import math
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from sweep.errors import (
     ChangedStudyError,
     DamagedResultError,
     Interrupted,
+    RecordError,
     StudyInUseError,
     TrackingError,
     WorkersError,
@@ -140,6 +142,15 @@ def test_a_changed_study_under_the_same_name_stops_with_what_changed(runs, chang
     fake_sweep(runs)
     with pytest.raises(ChangedStudyError, match=named):
         fake_sweep(runs, tiny_table(**changes))
+
+
+def test_results_of_another_record_are_refused_and_not_taken_for_those_of_this_one(runs, migrated):
+    fake_sweep(runs)
+    shutil.copy(migrated.optuna_db, runs.optuna_db)
+    with pytest.raises(
+        RecordError, match=r"replicate-00000: a result of no recorded trial, \d+ in all: .* another --runs-dir"
+    ):
+        fake_sweep(runs)
 
 
 class Crash(Exception):

@@ -9,7 +9,7 @@ import pytest
 
 from sweep import data as data_module
 from sweep.data import check_rows, open_test_split, open_training_split, prepare, read
-from sweep.errors import InvalidDataError
+from sweep.errors import InvalidDataError, StorageError
 from sweep.study import Data
 
 N_OF_CLASS = {"ant": 61, "bee": 30, "cat": 9}  # rows; row i has the features (i, i / 2), so that a row can be told
@@ -152,6 +152,28 @@ def test_preparing_twice_uses_what_is_there(folder):
     assert prepared(folder) == first
     assert {path: path.stat().st_mtime_ns for path in (folder / "cache").rglob("*")} == written
     assert [path.name for path in (folder / "cache").iterdir()] == [first.folder.name]
+
+
+def test_prepared_rows_are_on_the_disk_before_they_have_their_name(folder, disk_calls):
+    rows = prepared(folder).folder
+    [at] = [i for i, (call, _) in enumerate(disk_calls) if call == "rename"]
+    draft = disk_calls[at][1]
+    written = {draft / path.relative_to(rows) for path in (rows, *rows.rglob("*"))}
+    assert {path for _, path in disk_calls[:at]} == written
+    assert disk_calls[at + 1 :] == [("sync", rows.parent)]
+
+
+def test_what_a_killed_process_of_the_same_id_has_left_is_no_obstacle(folder):
+    rows = prepared(folder).folder
+    rows.rename(rows.with_name(f".{rows.name}.{os.getpid()}"))
+    assert prepared(folder).folder == rows
+    assert [path.name for path in rows.parent.iterdir()] == [rows.name]
+
+
+def test_a_folder_that_cannot_be_written_is_no_fault_of_the_data(folder):
+    (folder / "cache").write_text("in the way")
+    with pytest.raises(StorageError, match=r"cannot be written or read .* choose another --runs-dir"):
+        prepared(folder)
 
 
 def test_changed_rows_are_prepared_anew(folder):

@@ -11,11 +11,12 @@ import pytest
 
 from sweep import results
 from sweep.announce import announce
+from sweep.coordinator import sync_study
 from sweep.doctor import diagnose, mend
 from sweep.errors import Interrupted, StudyInUseError
 from sweep.layout import RunsDir
 from sweep.lock import held
-from sweep.mlflow_store import open_client
+from sweep.mlflow_store import FACTS_FILE, STUDY_FILE, open_client
 from sweep.publish import publish
 from sweep.runs import artifact, model_file, read_runs
 from tests.bundles import seal
@@ -90,6 +91,45 @@ def test_a_larger_budget_or_more_replicates_are_said_to_be_missing(job):
     said = findings(study_job(job.runs, table=table))
     assert said[0] == "4 of 6 searched trials are recorded"
     assert [line for line in said[1:] if line.startswith("replicate 3 of ")] == said[1:]
+
+
+def test_a_smaller_budget_than_was_trained_is_named(job):
+    smaller = study_job(job.runs, table=tiny_table(search={"trials": 3}))
+    assert findings(smaller)[0] == "4 searched trials are recorded, 3 are asked for"
+
+
+def test_a_config_that_is_recorded_twice_is_named(job):
+    with closing(sqlite3.connect(job.runs.optuna_db)) as connection, connection:
+        query = (
+            "SELECT trial_user_attributes.trial_id, value_json FROM trial_user_attributes JOIN trials USING (trial_id) "
+            "JOIN studies USING (study_id) WHERE key = 'trial' AND study_name = 'tiny' ORDER BY number"
+        )
+        (_, first), (second, _), *_ = connection.execute(query)
+        update = "UPDATE trial_user_attributes SET value_json = ? WHERE trial_id = ? AND key = 'trial'"
+        connection.execute(update, (first, second))
+    assert any(re.fullmatch(r"config .* is recorded 2 times", finding) for finding in findings(job))
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"{}"])
+def test_an_export_that_cannot_be_read_is_named_and_written_anew(job, content):
+    summary = job.runs.exports("tiny") / "summary.json"
+    summary.write_bytes(content)
+    [said] = findings(job)
+    assert said.startswith(f"{summary.parent}: cannot be read (")
+    mend(job, diagnose(job).findings)
+    assert findings(job) == []
+
+
+def test_damaged_files_of_the_parent_run_are_named_and_written_anew_by_a_sync(runs):
+    spoilt = fake_sweep(runs, tiny_table(confirmation=None))
+    parent = read_runs(runs, "tiny").parent_run_id
+    for name in (STUDY_FILE, FACTS_FILE):
+        path = artifact(runs, "tiny", parent, name)
+        path.write_bytes(path.read_bytes()[:-2])
+        [said] = findings(spoilt)
+        assert said.startswith(f"{path}: cannot be read")
+        sync_study(spoilt)
+        assert findings(spoilt) == []
 
 
 @pytest.mark.parametrize("name", [results.RESULT, results.MODEL, results.HISTORY])

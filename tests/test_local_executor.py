@@ -72,7 +72,10 @@ def test_a_killed_worker_is_told_of_and_replaced_and_the_next_trial_runs(options
         wait_for(executor, EpochReport)
         os.kill(executor.pids[0], signal.SIGKILL)
         died = wait_for(executor, WorkerDied)
-        assert (died.key, died.reason) == ("trial-00000", "its worker was killed by signal 9")
+        assert (died.key, died.reason) == (
+            "trial-00000",
+            "its worker was killed by signal 9, as the kernel does when memory runs out",
+        )
         executor.submit(trial(1, rungs=(1,)))
         report = wait_for(executor, EpochReport)
         assert (report.key, report.epoch, report.waits) == ("trial-00001", 1, True)
@@ -112,11 +115,15 @@ def test_workers_that_cannot_start_are_a_named_error(options):
     assert "FileNotFoundError" in (options.logs / "worker-0.log").read_text()
 
 
-def test_no_worker_outlives_a_killed_coordinator(study_file, runs):
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_no_worker_outlives_a_killed_coordinator(study_file, runs, is_stopped):
     command = [sys.executable, "-m", "sweep", "run", str(study_file), "--runs-dir", str(runs.root), "--workers", "1"]
     coordinator = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     assert "starting 1 worker" in coordinator.stderr.readline()
     children = _children(coordinator.pid)
+    if is_stopped:  # it has no moment in which to see that it is alone
+        _wait_until_settled(runs)
+        os.kill(children[0], signal.SIGSTOP)
     coordinator.kill()
     coordinator.communicate()
     deadline = time.monotonic() + 30
@@ -124,6 +131,13 @@ def test_no_worker_outlives_a_killed_coordinator(study_file, runs):
         time.sleep(0.1)
     assert children
     assert not any(map(_is_running, children))
+
+
+def _wait_until_settled(runs):
+    deadline = time.monotonic() + 30
+    while not (runs.logs("tiny") / "worker-0.log").exists():
+        assert time.monotonic() < deadline, "no worker has settled in"
+        time.sleep(0.05)
 
 
 def _children(pid):

@@ -1,3 +1,5 @@
+from contextlib import suppress
+
 import numpy as np
 
 from sweep.predictions import MAX_MISTAKES, Predictions
@@ -30,3 +32,12 @@ def test_of_many_mistakes_only_some_keep_their_rows():
     found = Predictions.of(np.tile([0.0, 1.0], (len(labels), 1)), labels, np.zeros((len(labels), 4), np.uint8))
     assert not found.correct.any()
     assert len(found.mistakes) == len(found.rows) == MAX_MISTAKES
+
+
+def test_wherever_a_byte_is_flipped_or_the_end_cut_off_nothing_but_a_value_error_comes_of_it():
+    good = Predictions.of(PROBABILITIES, LABELS, ROWS).pack()
+    for at in range(len(good)):
+        flipped = good[:at] + bytes([good[at] ^ 1 << at % 8]) + good[at + 1 :]
+        for damaged in (flipped, good[:at]):
+            with suppress(ValueError):  # what zipfile does not check, the hash of the whole file does
+                Predictions.unpack(damaged)

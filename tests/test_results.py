@@ -1,8 +1,6 @@
 """Result folders: whole or not there, and no byte changes unseen."""
 
 import json
-import os
-from pathlib import Path
 
 import pytest
 
@@ -73,29 +71,6 @@ def test_a_writer_that_fails_leaves_a_draft_that_no_one_takes_for_a_result(tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.fixture
-def disk_calls(monkeypatch):
-    """What is synced and renamed, in order: ("sync", path) and ("rename", path)."""
-    calls = []
-    fsync, rename, replace = os.fsync, Path.rename, Path.replace
-
-    def synced(handle):
-        calls.append(("sync", Path(os.readlink(f"/proc/self/fd/{handle}"))))
-        fsync(handle)
-
-    def renamed(move):
-        def record(path, target):
-            calls.append(("rename", path))
-            return move(path, target)
-
-        return record
-
-    monkeypatch.setattr(os, "fsync", synced)
-    monkeypatch.setattr(Path, "rename", renamed(rename))
-    monkeypatch.setattr(Path, "replace", renamed(replace))
-    return calls
-
-
 def test_a_folder_of_results_is_on_the_disk_with_those_above_it(tmp_path, disk_calls):
     results.open_folder(tmp_path / "mlruns" / "results" / "tiny")
     results.open_folder(tmp_path / "mlruns" / "results" / "tiny")
@@ -118,3 +93,8 @@ def test_a_score_is_on_the_disk_before_it_has_its_name_and_its_name_is_on_the_di
     for draft, renamed, parent in zip(drafts[::3], drafts[1::3], drafts[2::3], strict=True):
         assert (draft, parent) == (renamed, folder)
     assert results.load_score(folder) == score
+
+
+def test_a_result_that_is_found_is_on_the_disk_under_its_name_before_it_is_relied_on(folder, disk_calls):
+    results.find(folder)
+    assert disk_calls == [("sync", folder.parent)]

@@ -1,12 +1,13 @@
 """The projection, on results with a model file, as real workers leave them."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 from mlflow.entities import ViewType
 
 from sweep import results
 from sweep.config import Config
+from sweep.errors import TrackingError
 from sweep.mlflow_store import open_client
 from sweep.runs import read_runs
 from sweep.study import parse_study
@@ -109,6 +110,29 @@ def test_a_run_that_was_cut_off_anywhere_is_completed_once(runs, last):
     again.write(trial(), load)
     project(runs).write(trial(), load)
     assert stored(runs) == once_more
+
+
+def test_of_a_run_that_a_slow_server_made_twice_one_stays(runs):
+    load = save(runs)
+    first = project(runs)
+    client = open_client(runs)
+    experiment = client.get_experiment_by_name("tiny").experiment_id
+    tags = {"key": trial().key, "phase": "search", "trial": "0"}
+    client.create_run(experiment, tags=tags)
+    first.write(trial(), load)
+    for _ in range(2):
+        client.create_run(experiment, tags=tags)
+    project(runs).close("FINISHED")
+    assert [run.info.status for run in client.search_runs([experiment], filter_string="tags.trial = '0'")] == [
+        "FINISHED"
+    ]
+
+
+def test_a_run_of_another_config_under_the_same_key_is_not_taken_for_this_one(runs):
+    project(runs).write(trial(), save(runs))
+    other = replace(trial(), config=replace(CONFIG, units=(9,)))
+    with pytest.raises(TrackingError, match=r"has the key trial-00000, and another config: .* `sync` writes them anew"):
+        project(runs).write(other, save)
 
 
 def test_a_run_that_is_half_written_is_not_read(runs):

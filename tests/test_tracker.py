@@ -86,7 +86,7 @@ def test_our_own_mistake_is_raised_where_it_is_seen():
         tracker.close("FINISHED")
 
 
-def test_closing_waits_no_longer_than_it_is_told():
+def test_closing_waits_no_longer_than_it_should():
     released = threading.Event()
 
     class Stuck(Projection):
@@ -96,7 +96,7 @@ def test_closing_waits_no_longer_than_it_is_told():
 
     projection = Stuck()
     tracker = track(projection, n=1)
-    assert tracker.close("KILLED", timeout_s=0.01) is None
+    assert tracker.close("KILLED", gives_up=lambda: True) is None
     assert projection.written == []
     released.set()
     assert tracker.close("KILLED") is None

@@ -13,7 +13,8 @@ from sweep.errors import TrackingError
 from sweep.layout import RunsDir
 from sweep.publish import publish
 from sweep.runs import read_runs
-from tests.support import FILES, champion_handed_on, fake_sweep, job, mlflow_server
+from tests.faults.loopback import losing_answers, serving
+from tests.support import FILES, champion_handed_on, fake_sweep, job, mlflow_server, tiny_table
 
 N_TRIALS = 5
 
@@ -40,6 +41,33 @@ def test_a_sweep_is_tracked_on_a_server_reported_exported_registered_and_found_s
         announce(conclusion, there)
         assert is_announced(conclusion, there)
         assert diagnose(done).findings == []
+        check_lost_answers(runs, uri)
+
+
+def check_lost_answers(runs, uri):
+    """Of a second study, on the same server: one start is enough for both."""
+    lost = set()
+
+    def is_lost(created):
+        is_first = created not in lost
+        lost.add(created)
+        return is_first
+
+    table = tiny_table(name="lost", confirmation=None)
+    with serving(losing_answers(int(uri.rsplit(":", 1)[1]), is_lost)) as address:
+        away = replace(runs, mlflow_server=address)
+        with pytest.raises(TrackingError):
+            fake_sweep(away, table, files=FILES)
+        while True:
+            try:
+                sync_study(job(away, table))
+                break
+            except TrackingError:
+                continue
+    assert lost == {"runs", "logged-models"}
+    found = read_runs(replace(runs, mlflow_server=uri), "lost")
+    assert len(found.searched) == N_TRIALS
+    assert found.frame["key"].is_unique
 
 
 def test_a_server_that_is_away_costs_no_training_and_is_brought_up_to_date(runs, server_runs, unused_port):

@@ -11,6 +11,7 @@ from multiprocessing.process import BaseProcess
 from sweep.errors import WorkersError
 from sweep.execute.cohort_process import CohortOptions, train_cohorts
 from sweep.execute.executor import MAX_FAILED_STARTS, cannot_store, death
+from sweep.execute.worker import deaf_to_ctrl_c
 from sweep.trial import CannotStore, CohortReport, Event, Trial, TrialResult, WorkerDied
 
 
@@ -118,6 +119,7 @@ class CohortExecutor:
         ours, theirs = self._context.Pipe()
         # No daemon, for those may start no processes; it ends with its parent all the same, see `settle_in`.
         process = self._context.Process(target=train_cohorts, args=(theirs, self._options), name="sweep-cohort")
-        process.start()
+        with deaf_to_ctrl_c():
+            process.start()
         theirs.close()
         return process, ours

@@ -1,5 +1,6 @@
 """What every executor is, for the loop that drives it."""
 
+import signal
 from typing import Protocol
 
 from sweep.errors import ResultsError
@@ -41,6 +42,8 @@ def cannot_store(key: str, reason: str) -> ResultsError:
 
 def death(exit_code: int | None) -> str:
     """Why a process that trained is gone, in words."""
+    if exit_code == -signal.SIGKILL:
+        return "its worker was killed by signal 9, as the kernel does when memory runs out"
     if exit_code is not None and exit_code < 0:
         return f"its worker was killed by signal {-exit_code}"
     return f"its worker ended with exit code {exit_code}"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sweep.errors import WorkersError
 from sweep.execute.executor import MAX_FAILED_STARTS, cannot_store, death
-from sweep.execute.worker import WorkerOptions, work
+from sweep.execute.worker import WorkerOptions, deaf_to_ctrl_c, work
 from sweep.trial import CannotStore, EpochReport, Event, Trial, TrialResult, WorkerDied
 
 # After so many a fresh process takes over. Measured (tests/bench/worker_memory.py): 502 MB after 10 trials, 568 after 100,
@@ -137,6 +137,7 @@ class LocalExecutor:
         pinned = self._cores[slot] if self._n_workers == len(self._cores) else None
         options = replace(self._options, slot=slot, core=pinned)
         process = self._context.Process(target=work, args=(theirs, options), name=f"sweep-worker-{slot}", daemon=True)
-        process.start()
+        with deaf_to_ctrl_c():
+            process.start()
         theirs.close()
         return _Worker(process, ours, slot, options.log)

@@ -9,9 +9,10 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import parent_process
+from multiprocessing import parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +23,7 @@ from sweep.failpoint import failpoint
 from sweep.study import Training
 from sweep.trial import CannotStore, EpochReport, GoesOn, Trial, TrialResult
 
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 ONE_THREAD = {
     # One thread for each process: side by side processes then use every core, and results do not depend on scheduling.
     "OMP_NUM_THREADS": "1",
@@ -116,11 +118,26 @@ def _give_back_memory() -> None:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
+@contextmanager
+def deaf_to_ctrl_c() -> Iterator[None]:
+    """What is started in here does not hear Ctrl-C, from its first moment: `settle_in` comes after its imports.
+
+    Ctrl-C reaches every process of the terminal; the coordinator alone decides what it means.
+    """
+    resource_tracker.ensure_running()  # else the first process that is started starts it, and it unblocks the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def settle_in(log: Path, core: int | None, environment: Mapping[str, str] = ONE_THREAD) -> None:
-    """Make this a process that writes its stderr to `log`, and that Ctrl-C and a dead parent cannot strand."""
+    """Make this a process that writes its stderr to `log`, and that a dead parent cannot strand."""
     os.environ.update(environment)
-    # Ctrl-C reaches every process of the terminal; the coordinator alone decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        # The kernel ends this process with its parent even where it is stopped, or holds on to the interpreter's lock.
+        ctypes.CDLL("libc.so.6").prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if core is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {core})
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -129,7 +146,7 @@ def settle_in(log: Path, core: int | None, environment: Mapping[str, str] = ONE_
 
 
 def _end_with_parent() -> None:
-    """A coordinator that was killed leaves no orphans."""
+    """A coordinator that was killed, however early, leaves no orphans."""
     parent = parent_process()
     if parent is not None:
         wait([parent.sentinel])

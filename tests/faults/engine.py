@@ -1,4 +1,4 @@
-"""What trains in the workers of `sweep_process`. A module of its own: workers import it by name."""
+"""What trains in the workers of `sweep_process`. A module of its own: workers import it by name, each in its start-up."""
 
 import math
 import os
@@ -10,8 +10,13 @@ from sweep.config import Config
 from sweep.execute.fake import FakeEngine, plausible_logs
 from sweep.execute.worker import WorkerOptions
 from sweep.trial import EpochReport, GoesOn, Logs, Trial, TrialResult
-from tests.support import FILES
 
+# What a trial leaves beside its result and history, in miniature.
+FILES = {
+    results.MODEL: b"model",
+    results.SUMMARY: b"summary",
+    results.CURVES: b"picture",
+}
 EPOCH_S = "SWEEP_TEST_EPOCH_S"  # environment: how long an epoch takes; there is then a moment to be killed in
 NUMBERS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 TROUBLE = "SWEEP_TEST_TROUBLE"  # environment: "kind:stage", see `TroubledEngine`

@@ -1,7 +1,8 @@
 """`python -m tests.faults.recipe FOLDER`: the recipe that people write, with the remedies for crashes that its parts offer.
 
-Optuna on SQLite with heartbeats, stale trials retried, a budget of complete trials; an MLflow run for each trial. It
-trains nothing: an epoch is a pause, as in `engine.py`.
+Optuna on SQLite with heartbeats, stale trials failed at the start and retried, a budget of complete trials; an MLflow run
+for each trial, and a tracker that fails costs its trial alone. MLflow's client has its own defaults: it repeats a call for
+four minutes. It trains nothing: an epoch is a pause, as in `engine.py`.
 """
 
 import os
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import mlflow
 import optuna
+from mlflow.exceptions import MlflowException
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 
 from tests.faults.engine import EPOCH_S
@@ -39,9 +41,11 @@ def main(folder: Path) -> None:
         heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=3),
     )
     study = optuna.create_study(storage=storage, study_name="recipe", direction="maximize", load_if_exists=True)
+    optuna.storages.fail_stale_trials(study)
     is_complete = (optuna.trial.TrialState.COMPLETE,)
     if len(study.get_trials(states=is_complete)) < N_TRIALS:
-        study.optimize(objective, callbacks=[optuna.study.MaxTrialsCallback(N_TRIALS, states=is_complete)])
+        budget = optuna.study.MaxTrialsCallback(N_TRIALS, states=is_complete)
+        study.optimize(objective, callbacks=[budget], catch=(MlflowException,))
 
 
 if __name__ == "__main__":

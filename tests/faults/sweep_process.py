@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +27,9 @@ class Executor(sweep.execute.local.LocalExecutor):
         super().__init__(replace(options, start_engine=start_engine), n_workers)
 
 
-def score(models: dict[str, Path], data: PreparedData, log: Path) -> dict[str, tuple[Logs, bytes]]:
+def score(
+    models: dict[str, Path], data: PreparedData, log: Path, is_interrupted: Callable[[], bool]
+) -> dict[str, tuple[Logs, bytes]]:
     return fake_score(models)
 
 

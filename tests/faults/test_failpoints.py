@@ -25,6 +25,7 @@ KILLS = [
     for point in POINTS
 ]
 ONLY_AFTER_A_CRASH = {"record.restarted"}
+ONLY_WITHOUT_A_DATABASE = {"track.database"}
 PAIRS = random.Random(2019).sample([(a, b) for a in POINTS for b in POINTS], 50)
 
 
@@ -48,6 +49,8 @@ def crash(sweep: Sweep, point: str, action: str) -> None:
     """Kill at `point`, after a first crash where the point is one of recovery."""
     if point in ONLY_AFTER_A_CRASH:
         sweep.act_at("record.tell")
+    if point in ONLY_WITHOUT_A_DATABASE:
+        sweep.runs.mlflow_db.unlink()
     exit_code = sweep.act_at(point, action=action)
     assert sweep.mark.exists(), f"{point} was not reached:\n{sweep.said}"
     is_in_worker = point.startswith(("worker.", "result."))

@@ -16,7 +16,7 @@ from tests.faults.engine import EPOCH_S
 
 pytestmark = pytest.mark.faults
 
-N_KILLS, N_REAL_KILLS, N_SIGNALS = 100, 5, 30
+N_KILLS, N_REAL_KILLS, N_FRESH_KILLS, N_SIGNALS = 100, 5, 10, 30
 KILLS_A_TEST = 10
 PACE = {EPOCH_S: "0.05"}  # a sweep then takes some seconds, most of them outside start-up
 
@@ -88,6 +88,29 @@ def test_random_kills_of_real_training_cost_nothing(tmp_path, migrated, number):
     assert kill(process, ["coordinator", "group", "worker"][number % 3], rng)
     sweep.finish(process)
     finish(sweep, is_training=True)
+
+
+@pytest.mark.parametrize("number", range(N_FRESH_KILLS))
+def test_random_kills_of_a_first_start_cost_nothing(tmp_path, migrated, number):
+    sweep = Sweep.new(tmp_path / "sweep", migrated)
+    for db in (sweep.runs.optuna_db, sweep.runs.mlflow_db):
+        db.unlink()
+    process = sweep.start(**PACE)
+    time.sleep(random.Random(number).uniform(0, 4))  # its databases are created in the meantime
+    kill(process, "group", random.Random(number))
+    sweep.finish(process)
+    finish(sweep)
+
+
+def test_a_kill_of_what_scores_is_met_by_scoring_again(tmp_path, migrated):
+    sweep = Sweep.new(tmp_path / "sweep", migrated)
+    process = sweep.start(is_training=True)
+    while "scoring" not in sweep.said:
+        time.sleep(0.05)
+    while not kill(process, "worker", random.Random(0)):
+        time.sleep(0.05)
+    assert sweep.finish(process) == 0, sweep.said
+    check(sweep)
 
 
 @pytest.mark.parametrize("number", range(N_SIGNALS))

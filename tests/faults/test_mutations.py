@@ -16,7 +16,7 @@ MUTATIONS = {
         "results.py", "for path in (*sorted(folder.iterdir()), folder):", "for path in ():", "tests/test_results.py",
     ),
     "a folder's name is not synced": (
-        "results.py", "    sync(folder.parent)\n", "", "tests/test_results.py",
+        "results.py", "    sync(folder.parent)\n    failpoint(", "    failpoint(", "tests/test_results.py",
     ),
     "a score is not synced": (
         "results.py", "    sync(draft)\n", "", "tests/test_results.py",

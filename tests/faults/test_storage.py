@@ -1,9 +1,12 @@
 """Disks that are full, databases that are locked, files that are damaged."""
 
+import os
 import random
 import shutil
+import signal
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 from contextlib import closing, contextmanager
@@ -14,7 +17,8 @@ from sweep import results
 from tests.faults.checker import check
 from tests.faults.driver import Sweep
 from tests.faults.engine import EPOCH_S
-from tests.faults.test_failpoints import POINTS
+from tests.faults.test_failpoints import ONLY_AFTER_A_CRASH, ONLY_WITHOUT_A_DATABASE, POINTS
+from tests.support import ROOT
 
 pytestmark = pytest.mark.faults
 
@@ -59,8 +63,33 @@ def test_a_full_disk_is_a_clear_end_and_room_is_all_it_takes(tmp_path, migrated,
         check(sweep)
 
 
-@pytest.mark.parametrize("point", [p for p in POINTS if not p.startswith("record.restarted")])
+def test_a_disk_that_turned_read_only_is_a_clear_end_and_writing_is_all_it_takes(tmp_path, migrated):
+    disk = tmp_path / "disk"
+    with small_disk(disk, 64 * 1024):
+        sweep = Sweep.new(disk / "sweep", migrated)
+        process = sweep.start(**PACE)
+        while ": complete" not in sweep.said:
+            time.sleep(0.05)
+        # What is open for writing keeps a disk from turning.
+        os.killpg(process.pid, signal.SIGKILL)
+        sweep.finish(process)
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        said = subprocess.run(
+            [sys.executable, "-m", "tests.faults.sweep_process", "run", str(sweep.folder / "tiny.toml"), "--runs-dir", str(sweep.runs.root)],
+            cwd=ROOT, capture_output=True, text=True,
+        )  # fmt: skip
+        assert said.returncode == STORAGE, said.stderr
+        assert said.stderr.splitlines()[-1].startswith("error: ")
+        assert "Traceback" not in said.stderr
+        subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+        assert sweep.run() == 0, sweep.said
+        check(sweep)
+
+
+@pytest.mark.parametrize("point", [p for p in POINTS if p not in ONLY_AFTER_A_CRASH])
 def test_no_space_at_any_point_is_a_clear_end(sweep, point):
+    if point in ONLY_WITHOUT_A_DATABASE:
+        sweep.runs.mlflow_db.unlink()
     exit_code = sweep.act_at(point, action="full")
     assert sweep.mark.exists()
     assert exit_code in (0, STORAGE, TRACKING), sweep.said

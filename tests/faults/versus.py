@@ -1,7 +1,9 @@
 """`python -m tests.faults.versus`: the same kills and lost servers, met by the textbook recipe and by ours; a table.
 
 Both sides are killed whole (SIGKILL to the process group) at moments that chance picks, and then given the same command
-again until it ends by itself. What is left is counted in their databases.
+again until it ends by itself. What is left is counted in their databases, the same way for both: *lost* is a trial that was
+said to have ended and has no ended run, *doubled* a config that has two of them or a trial beyond the budget, *left RUNNING*
+a trial or a run of either database.
 """
 
 import argparse
@@ -31,11 +33,12 @@ from sweep.mlflow_store import open_client
 from tests import support
 from tests.faults import recipe
 from tests.faults.checker import N_TRIALS
-from tests.faults.driver import TIMEOUT_S, Sweep
+from tests.faults.driver import Sweep
 from tests.faults.engine import EPOCH_S
 
 PACE = {EPOCH_S: "0.1"}
 KILLS_A_SWEEP = 2
+PATIENCE_S = 600  # with one command of the recipe: MLflow's client tries for minutes
 MAX_COMMANDS = 5  # the same command again, at most so often after the last kill
 
 
@@ -43,18 +46,21 @@ MAX_COMMANDS = 5  # the same command again, at most so often after the last kill
 class Left:
     """What a sweep has left in its databases."""
 
-    trials: list[str]  # of the search, state of each
-    runs: list[tuple[str, str]]  # of all its trials: what was trained, status
-    acknowledged: set[str]  # what was trained, of what it said has ended
+    searched: list[str]  # state of each trial of the search
+    others: list[str]  # and of each trial of a confirmation
+    runs: list[tuple[str, str, str]]  # of MLflow: its trial's name, what was trained, status
+    acknowledged: set[str]  # names of trials that it said have ended
 
     def faults(self, budget: int) -> Counter[str]:
-        ended = Counter(trained for trained, status in self.runs if status in ("FINISHED", "KILLED"))
-        n_ended = sum(state in ("COMPLETE", "PRUNED") for state in self.trials)
+        ended = [(name, trained) for name, trained, status in self.runs if status in ("FINISHED", "KILLED")]
+        times = Counter(trained for _, trained in ended)
+        n_ended = sum(state in ("COMPLETE", "PRUNED") for state in self.searched)
+        states = [*self.searched, *self.others, *(status for _, _, status in self.runs)]
         faults = Counter(
             {
-                "lost": len(self.acknowledged - ended.keys()),
-                "doubled": sum(n - 1 for n in ended.values()) + max(0, n_ended - budget),
-                "left RUNNING": sum(status == "RUNNING" for _, status in self.runs) + self.trials.count("RUNNING"),
+                "lost": len(self.acknowledged - {name for name, _ in ended}),
+                "doubled": sum(n - 1 for n in times.values()) + max(0, n_ended - budget),
+                "left RUNNING": states.count("RUNNING"),
             }
         )
         faults["finished without help"] = int(n_ended == budget and not +faults)
@@ -93,7 +99,7 @@ class Recipe:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.faults.recipe", str(self._folder)],
                 cwd=support.ROOT,
-                env={**os.environ, **PACE, **environment},
+                env={**_without_our_settings(), **PACE, **environment},
                 stdout=said,
                 stderr=said,
                 start_new_session=True,
@@ -101,7 +107,11 @@ class Recipe:
         return self._process.pid
 
     def wait(self) -> int:
-        return self._process.wait(TIMEOUT_S * 5)  # MLflow's client tries for minutes
+        try:
+            return self._process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            return self._process.wait()
 
     def left(self, server: RunsDir | None) -> Left:
         trials = dict(_rows(self._folder / "optuna.db", "SELECT number, state FROM trials"))
@@ -112,10 +122,10 @@ class Recipe:
         )
         runs = _rows(
             server.mlflow_db if server else self._folder / "mlflow.db",
-            "SELECT params.value, status FROM runs LEFT JOIN params USING (run_uuid)",
+            "SELECT params.value, params.value, status FROM runs LEFT JOIN params USING (run_uuid)",
         )
         said = re.findall(r"Trial (\d+) finished with value", self._said.read_text())
-        return Left(list(trials.values()), list(runs), {str(params[int(number)]) for number in said})
+        return Left(list(trials.values()), [], list(runs), {str(params[int(number)]) for number in said})
 
 
 class Ours:
@@ -134,13 +144,19 @@ class Ours:
         return self._sweep.finish(self._process)
 
     def left(self, server: RunsDir | None) -> Left:
-        studies = "SELECT state FROM trials JOIN studies USING (study_id) WHERE study_name = 'tiny'"
-        trials = [state for (state,) in _rows(self._sweep.runs.optuna_db, studies)]
-        db = server.mlflow_db if server else self._sweep.runs.mlflow_db
-        runs = list(
-            _rows(db, "SELECT value, status FROM runs JOIN tags USING (run_uuid) WHERE tags.key = 'mlflow.runName'")
+        states: dict[str, list[str]] = {"tiny": [], "tiny/confirm": []}
+        of_studies = "SELECT study_name, state FROM trials JOIN studies USING (study_id)"
+        for study, state in _rows(self._sweep.runs.optuna_db, of_studies):
+            states[study].append(state)
+        # A config is trained once in the search, and once as each replicate; the parent run has none.
+        runs = _rows(
+            server.mlflow_db if server else self._sweep.runs.mlflow_db,
+            """SELECT runs.name, coalesce(config.value, '') || coalesce(replicate.value, ''), status FROM runs
+            LEFT JOIN tags AS config ON config.run_uuid = runs.run_uuid AND config.key = 'config'
+            LEFT JOIN tags AS replicate ON replicate.run_uuid = runs.run_uuid AND replicate.key = 'replicate'""",
         )
-        return Left(trials, runs, {label for label, _ in self._sweep.acknowledged})
+        acknowledged = {label for label, _ in self._sweep.acknowledged}
+        return Left(states["tiny"], states["tiny/confirm"], list(runs), acknowledged)
 
 
 CONTENDERS: dict[str, type[Recipe] | type[Ours]] = {"textbook recipe": Recipe, "sweep": Ours}
@@ -222,6 +238,11 @@ def _run_to_the_end(contender: Contender, **environment: str) -> None:
         contender.start(**environment)
         if contender.wait() == 0:
             return
+
+
+def _without_our_settings() -> dict[str, str]:
+    """The environment, less what importing `sweep` has set for MLflow."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
 
 
 def _rows(db: Path, query: str) -> Iterator[tuple[Any, ...]]:
