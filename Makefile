@@ -46,6 +46,7 @@ bench: setup tests/bench/.site ## compare with what people use, on an idle machi
 	$(RUN) tests.bench.whole_study
 	$(RUN) tests.bench.scaling
 	$(RUN) tests.bench.loop_cost
+	$(RUN) tests.bench.report_cost
 
 format: setup ## format the code and mend what the linter can
 	$(RUN) ruff format .
