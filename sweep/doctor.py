@@ -20,7 +20,7 @@ from sweep.lock import held
 from sweep.publish import publish, stale
 from sweep.record import Record
 from sweep.register import registered_runs
-from sweep.runs import StudyRuns, artifact, model_file, read_runs
+from sweep.runs import StudyRuns, artifact, read_runs, saved_model
 from sweep.study import Study
 from sweep.trial import Score, TrialResult
 
@@ -226,7 +226,7 @@ def _is_equal(tracked: Any, value: float) -> bool:
 
 
 def _file_of(runs: RunsDir, study: str, run_id: str, name: str) -> Path:
-    return model_file(runs, study, run_id)[1] if name == results.MODEL else artifact(runs, study, run_id, name)
+    return saved_model(runs, study, run_id) if name == results.MODEL else artifact(runs, study, run_id, name)
 
 
 def _outcome(runs: RunsDir, conclusion: Conclusion) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from sweep.data import DataFacts
 from sweep.errors import InvalidDataError, MissingRunsError, WorkersError
 from sweep.execute.executor import Executor
 from sweep.layout import RunsDir
-from sweep.runs import StudyRuns, config_of, history, model_file
+from sweep.runs import StudyRuns, config_of, history, saved_model
 from sweep.trial import EpochReport, Logs, Trial, TrialResult, WorkerDied
 from sweep.weights import read_weights
 
@@ -66,7 +66,7 @@ def replay(found: StudyRuns, run_id: str, runs: RunsDir, facts: DataFacts, start
             executor.close()
         if result.state != row["state"]:
             raise WorkersError(f"run {run_id} was {row['state']}; trained again it is {result.state}: {result.reason}")
-        before = model_file(runs, found.study.name, run_id)[1]
+        before = saved_model(runs, found.study.name, run_id)
         distance = _weights_distance(before, Path(folder) / result.key / results.MODEL)
     return _compared(row, history(runs, found.study.name, run_id), result, distance)
 

@@ -16,7 +16,7 @@ from sweep.errors import DamagedResultError, MissingRunsError
 from sweep.layout import RunsDir
 from sweep.mlflow_store import FACTS_FILE, MODEL_PATH, STUDY_FILE, all_runs, open_client, translated
 from sweep.predictions import Predictions
-from sweep.results import HISTORY, PREDICTIONS
+from sweep.results import HISTORY, MODEL, PREDICTIONS
 from sweep.study import Study, parse_study
 from sweep.trial import Logs
 
@@ -104,6 +104,13 @@ def has_artifact(runs: RunsDir, study: str, run_id: str, name: str) -> bool:
         return (runs.artifacts(study) / run_id / "artifacts" / name).is_file()
     with translated(runs):
         return any(info.path == name for info in open_client(runs).list_artifacts(run_id, str(Path(name).parent)))
+
+
+def saved_model(runs: RunsDir, study: str, run_id: str) -> Path:
+    """The .keras file of a run: among its artifacts, or else of the model it logged. Raises MissingRunsError."""
+    if has_artifact(runs, study, run_id, MODEL):
+        return artifact(runs, study, run_id, MODEL)
+    return model_file(runs, study, run_id)[1]
 
 
 def model_file(runs: RunsDir, study: str, run_id: str) -> tuple[str, Path]:

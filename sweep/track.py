@@ -6,18 +6,13 @@ again changes nothing. `tracker.py` calls this from a thread of its own: trainin
 
 import json
 import math
-import platform
-import shutil
 import tempfile
+from collections.abc import Container, Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param, Run
-from mlflow.models import Model, ModelSignature
-from mlflow.types import Schema, TensorSpec
 
 from sweep import results
 from sweep.data import DataFacts
@@ -25,9 +20,9 @@ from sweep.describe import REPORT_FOLDER, experiment_text, study_text
 from sweep.errors import TrackingError
 from sweep.failpoint import failpoint
 from sweep.layout import RunsDir
+from sweep.logged_models import log_model
 from sweep.mlflow_store import (
     FACTS_FILE,
-    MODEL_PATH,
     NOTE,
     STUDY_FILE,
     all_runs,
@@ -36,7 +31,7 @@ from sweep.mlflow_store import (
     sent_once,
     translated,
 )
-from sweep.study import Study
+from sweep.study import Study, cost
 from sweep.tracker import Load
 from sweep.trial import Logs, Score, Trial, TrialResult
 from sweep.views import view_tags
@@ -44,6 +39,7 @@ from sweep.views import view_tags
 PARENT_KEY = "study"
 _STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}  # the `state` tag says it in our words
 _BATCH = 1000  # metrics that MLflow takes in one call
+N_BEST = 10  # searched trials of cohorts whose models are logged as such
 
 
 @dataclass(frozen=True)
@@ -72,6 +68,7 @@ class Projection:
             # A run of a trial that is still RUNNING was cut off while it was written: it is written again, over itself.
             self._cut_off = {key: run for key, run in found.items() if run.info.status == "RUNNING"}
             self._finished = {key: run for key, run in found.items() if key not in self._cut_off}
+            self._has_archives = any(map(_is_archived_run, found.values()))
             self._parent, self._parent_status = self._open_parent(found.get(PARENT_KEY))
 
     def write(self, trial: Trial, load: Load) -> None:
@@ -87,6 +84,8 @@ class Projection:
     def close(self, status: str) -> None:
         """End the parent run as FINISHED, KILLED (interrupted) or FAILED."""
         with translated(self._runs):
+            if status == "FINISHED" and self._has_archives:
+                self._log_best_models()
             self._set_parent(status)
 
     def _set_parent(self, status: str) -> None:
@@ -130,8 +129,9 @@ class Projection:
         test = score or Score({}, {})
         finals = {**result.metrics, **_running_means(result), **test.metrics}
         files = {**result.files, **test.files}
-        has_model = results.MODEL in files
-        model_id = self._log_model(run_id, trial, folder) if has_model else None
+        is_archived = _is_archived(trial.phase, result.provenance)
+        has_logged_model = results.MODEL in files and not is_archived
+        model_id = self._log_model(run, trial.config.units_label, folder) if has_logged_model else None
         counts = {
             "best_epoch": result.best_epoch,
             "epochs": len(result.history),
@@ -142,17 +142,13 @@ class Projection:
         metrics = [Metric(name, value, at, result.best_epoch) for name, value in {**finals, **counts}.items()]
         metrics += _curves(result)
         if model_id is not None:
-            metrics += [
-                Metric(name, v, at, result.best_epoch, model_id=model_id, run_id=run_id) for name, v in finals.items()
-            ]
+            metrics += _of_model(result, finals, run_id, model_id)
         for start in range(0, len(metrics), _BATCH):
             self._client.log_batch(run_id, metrics[start : start + _BATCH], self._params(trial) if start == 0 else ())
         failpoint("track.metrics")
         self._client.log_inputs(run_id, self._inputs(is_scored=score is not None))
         failpoint("track.inputs")
-        for name in results.TRACKED:
-            if name in files:
-                self._client.log_artifact(run_id, str(folder / name))
+        self._log_files(run_id, folder, [*results.TRACKED, *([results.MODEL] if is_archived else [])], files)
         failpoint("track.artifacts")
         # A cut-off run may have its outputs already; MLflow refuses the same ones twice.
         if model_id is not None and not (run.outputs and run.outputs.model_outputs):
@@ -161,39 +157,33 @@ class Projection:
         self._client.set_terminated(run_id, _STATUS[result.state], end_time=at)
         failpoint("track.closed")
         self._finished[trial.key] = run
+        self._has_archives |= is_archived
 
-    def _log_model(self, run_id: str, trial: Trial, folder: Path) -> str:
-        """The saved model as a logged model that `mlflow.keras.load_model` reads; laid out as `mlflow.keras.save_model` does.
+    def _log_files(self, run_id: str, folder: Path, names: list[str], files: Container[str]) -> None:
+        """Those of the named files that the result has, as artifacts of a run: in one call, for each opens the store anew."""
+        with tempfile.TemporaryDirectory() as scratch:
+            for name in filter(files.__contains__, names):
+                (Path(scratch) / name).symlink_to((folder / name).absolute())
+            self._client.log_artifacts(run_id, scratch)
 
-        That function wants a live Keras model, and so TensorFlow in this process: 500 MB and seconds for a file copy.
-        """
-        name = f"mlp-{trial.config.units_label}"
-        found = self._client.search_logged_models([self._experiment], filter_string=f"source_run_id = '{run_id}'")
-        for twin in found[1:]:  # see `_found`
-            self._client.delete_logged_model(twin.model_id)
-        with sent_once():
-            model = (
-                found[0]
-                if found
-                else self._client.create_logged_model(self._experiment, name, run_id, model_type="keras")
-            )
-        failpoint("track.model")
-        if model.status != "READY":
-            with tempfile.TemporaryDirectory() as scratch:
-                _write_model(Path(scratch), folder / results.MODEL, run_id, model.model_id, self._signature())
-                self._client.log_model_artifacts(model.model_id, scratch)
-            failpoint("track.model_files")
-            self._client.finalize_logged_model(model.model_id, "READY")
-            failpoint("track.model_ready")
-        return str(model.model_id)
+    def _log_model(self, run: Run, units: str, folder: Path) -> str:
+        return log_model(self._client, run.info, f"mlp-{units}", folder / results.MODEL, self._tracked.facts)
 
-    def _signature(self) -> ModelSignature:
-        facts = self._tracked.facts
-        row_type = np.dtype("uint8" if facts.scaling == "pixels" else "float32")
-        return ModelSignature(
-            inputs=Schema([TensorSpec(row_type, (-1, facts.n_features), "rows")]),
-            outputs=Schema([TensorSpec(np.dtype("float32"), (-1, facts.n_classes))]),
-        )
+    def _log_best_models(self) -> None:
+        """Log the models of the best searched trials of cohorts, whose other models are files of their runs."""
+        objective = self._tracked.study.objective
+        archived = [run for run in self._found().values() if _is_archived_run(run) and objective in run.data.metrics]
+        complete = [run for run in archived if run.data.tags["state"] == "complete"]
+        complete.sort(key=lambda run: cost(objective, run.data.metrics[objective]))
+        for run in complete[:N_BEST]:
+            if run.outputs and run.outputs.model_outputs:
+                continue
+            folder = self._runs.results(self._tracked.study.name) / run.data.tags["key"]
+            result = results.load(folder)
+            model_id = self._log_model(run, run.data.params["units"], folder)
+            finals = {**result.metrics, **_running_means(result)}
+            self._client.log_batch(run.info.run_id, _of_model(result, finals, run.info.run_id, model_id))
+            self._client.log_outputs(run.info.run_id, [LoggedModelOutput(model_id, result.best_epoch)])
 
     def _tags(self, trial: Trial, result: TrialResult) -> dict[str, str]:
         tags = {
@@ -218,7 +208,8 @@ class Projection:
     def _params(self, trial: Trial) -> list[Param]:
         training = self._tracked.study.training
         stopping = {} if training.early_stopping is None else training.early_stopping.model_dump()
-        params = {**trial.config.params(), "optimizer": "adam", "max_epochs": training.max_epochs, **stopping}
+        params = {**trial.config.params(), "optimizer": "adam", "precision": training.precision}
+        params |= {"max_epochs": training.max_epochs, **stopping}
         return [Param(name, str(value)) for name, value in params.items()]
 
     def _inputs(self, is_scored: bool) -> list[DatasetInput]:
@@ -291,36 +282,29 @@ def _curves(result: TrialResult) -> list[Metric]:
     ]
 
 
+def _of_model(result: TrialResult, finals: Logs, run_id: str, model_id: str) -> list[Metric]:
+    """A trial's final metrics as those of its logged model."""
+    at = _ms(result.ended_at)
+    return [
+        Metric(name, value, at, result.best_epoch, model_id=model_id, run_id=run_id) for name, value in finals.items()
+    ]
+
+
+def _is_archived(phase: str, made_by: Mapping[str, str]) -> bool:
+    """Whether a model is a file of its run at first: cohorts end trials faster than MLflow takes logged models."""
+    return phase == "search" and made_by.get("engine") == "cohort"
+
+
+def _is_archived_run(run: Run) -> bool:
+    return _is_archived(run.data.tags["phase"], run.data.tags)
+
+
 def _running_means(result: TrialResult) -> Logs:
     """Loss and accuracy as `fit` reports them for the epoch whose weights are kept: means over its moving weights."""
     if result.state == "failed":
         return {}
     logs = result.history[result.best_epoch - 1]
     return {"running_loss": logs["loss"], "running_accuracy": logs["accuracy"]}
-
-
-def _write_model(folder: Path, saved: Path, run_id: str, model_id: str, signature: ModelSignature) -> None:
-    copy = folder / MODEL_PATH
-    copy.parent.mkdir()
-    shutil.copyfile(saved, copy)
-    (copy.parent / "keras_module.txt").write_text("keras")
-    requirements = [f"{library}=={version(library)}" for library in ("keras", "tensorflow", "numpy", "mlflow")]
-    (folder / "requirements.txt").write_text("\n".join(requirements) + "\n")
-    (folder / "python_env.yaml").write_text(
-        f"python: {platform.python_version()}\nbuild_dependencies:\n- pip\ndependencies:\n- -r requirements.txt\n"
-    )
-    model = Model(run_id=run_id, model_id=model_id, signature=signature)
-    model.add_flavor(
-        "keras", data="data", keras_version=version("keras"), keras_backend="tensorflow", save_exported_model=False
-    )
-    # As `mlflow.pyfunc.add_to_model` writes it; importing that module takes a second and warns of its own chat types.
-    model.add_flavor(
-        "python_function",
-        loader_module="mlflow.keras",
-        python_version=platform.python_version(),
-        env={"virtualenv": "python_env.yaml"},
-    )
-    model.save(str(folder / "MLmodel"))
 
 
 def _ms(seconds: float) -> int:

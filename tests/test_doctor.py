@@ -115,8 +115,8 @@ def test_an_export_that_cannot_be_read_is_named_and_written_anew(job, content):
     summary = job.runs.exports("tiny") / "summary.json"
     summary.write_bytes(content)
     [said] = findings(job)
-    assert said.startswith(f"{summary.parent}: cannot be read (")
-    mend(job, diagnose(job).findings)
+    assert said.startswith(f"{summary}: not a summary of a bundle (")
+    mend(job, diagnose(job).findings, partial(hand_on, runs=job.runs))
     assert findings(job) == []
 
 

@@ -9,9 +9,9 @@ from sweep import results
 from sweep.config import Config
 from sweep.errors import TrackingError
 from sweep.mlflow_store import open_client
-from sweep.runs import read_runs
+from sweep.runs import read_runs, saved_model
 from sweep.study import parse_study
-from sweep.track import Projection, Tracked
+from sweep.track import N_BEST, Projection, Tracked
 from sweep.trial import Trial, TrialResult
 from tests.support import FACTS, tiny_table
 
@@ -23,11 +23,12 @@ def trial(number=0):
     return Trial(number=number, phase="search", config=CONFIG, seed=1)
 
 
-def save(runs, number=0):
+def save(runs, number=0, engine="graph", val_accuracy=0.75):
     """A complete result with a model file, in its folder; what loads it."""
     result = TrialResult(
         key=trial(number).key, state="complete", history=[LOGS, LOGS], epoch_ended_at=[11.0, 12.0], best_epoch=2,
-        metrics={"val_accuracy": 0.75, "val_loss": 0.4}, params_count=9, started_at=10.0, ended_at=12.5,
+        metrics={"val_accuracy": val_accuracy, "val_loss": 0.4}, params_count=9, started_at=10.0, ended_at=12.5,
+        provenance={"engine": engine},
     )  # fmt: skip
 
     def write_files(draft):
@@ -36,7 +37,7 @@ def save(runs, number=0):
 
     folder = runs.results("tiny") / result.key
     results.save(folder, result, write_files)
-    return lambda: (results.load(folder), {})
+    return lambda: (results.load(folder), None)
 
 
 def project(runs):
@@ -65,7 +66,7 @@ CUTS = [
     "finalize_logged_model",
     "log_batch",
     "log_inputs",
-    "log_artifact",
+    "log_artifacts",
     "log_outputs",
 ]
 
@@ -161,3 +162,27 @@ def test_the_parent_run_ends_with_a_time(runs):
     assert parent.info.status == "FINISHED"
     assert parent.info.end_time >= parent.info.start_time
     assert asdict(FACTS)["sha256"] == parent.data.tags["data_sha256"]
+
+
+@pytest.mark.parametrize("last", [None, "create_logged_model", "log_batch", "log_outputs"])
+def test_of_a_search_in_cohorts_the_best_models_are_logged_as_such_at_its_end(runs, last):
+    worst = {3, 7}
+    projection = project(runs)
+    for number in range(N_BEST + len(worst)):
+        accuracy = 0.5 if number in worst else 0.7 + number / 100
+        projection.write(trial(number), save(runs, number, "cohort", accuracy))
+    assert stored(runs)[2] == []
+    if last is not None:
+        projection._client = CutClient(projection._client, last)
+        with pytest.raises(Cut):
+            projection.close("FINISHED")
+        projection = project(runs)
+    projection.close("FINISHED")
+    frame = read_runs(runs, "tiny").frame
+    listed = {run for run in frame["run_id"] if open_client(runs).get_run(run).outputs.model_outputs}
+    assert set(frame.loc[~frame["run_id"].isin(listed), "trial"]) == worst
+    assert [status for _, status in stored(runs)[2]] == ["READY"] * N_BEST
+    assert {saved_model(runs, "tiny", run).read_bytes() for run in frame["run_id"]} == {b"model"}
+    before = stored(runs)
+    project(runs).close("FINISHED")
+    assert stored(runs) == before
