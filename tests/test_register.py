@@ -45,7 +45,7 @@ def challenged(conclusion, holder_is_right, challenger_is_right):
     holder = conclusion.champion
     challenger = next(column for column in conclusion.columns if column is not holder)
     predictions = dict(conclusion.runs.predictions)
-    rng = np.random.default_rng(2)
+    rng = np.random.default_rng(6)
     for column, share in ((holder, holder_is_right), (challenger, challenger_is_right)):
         for run in column.replicate_runs:
             labels = predictions[run].labels
@@ -77,7 +77,7 @@ def test_registering_again_writes_nothing(copy):
 
 def test_a_challenger_that_cannot_be_told_apart_leaves_the_alias_and_says_why(copy):
     conclusion, _ = champion_handed_on(copy)
-    challenger = challenged(conclusion, 0.7, 0.71)
+    challenger = challenged(conclusion, 0.7, 0.75)
     exported = hand_on(challenger, copy)
     found, bearer = versions(copy)
     tags = found["2"].tags
@@ -85,7 +85,8 @@ def test_a_challenger_that_cannot_be_told_apart_leaves_the_alias_and_says_why(co
     assert tags[VERDICT].startswith("against version 1: ")
     assert "cannot be told apart with n = 3" in tags[VERDICT]
     assert float(tags[f"{VERDICT}.p"]) > 0.05
-    assert (tags[f"{VERDICT}.n"], abs(float(tags[f"{VERDICT}.difference"])) < 0.2) == ("3", True)
+    assert float(tags[f"{VERDICT}.difference"]) > 0, "it must be the test that holds the alias, not the sign"
+    assert tags[f"{VERDICT}.n"] == "3"
     before = copy.mlflow_db.read_bytes()
     assert register(challenger, exported, copy).startswith("models:/tiny/2, not champion: against version 1: ")
     assert copy.mlflow_db.read_bytes() == before
