@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1] / "sweep"
 
 # Each room may import from rooms above its own line, or beside it where that is said; nothing imports from below.
 LAYERS = [
-    {"errors", "config", "failpoint", "verify", "study_text"},
+    {"errors", "config", "failpoint", "verify", "study_text", "arguments"},
     {"space", "trial", "compare", "predictions", "provenance", "lock", "layout", "disk"},
     {"study", "results", "weights"},
     {"data", "prune", "confirm", "parameters", "views"},
