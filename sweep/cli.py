@@ -231,7 +231,8 @@ def _job(
     from functools import partial
 
     from sweep.coordinator import Job
-    from sweep.data import check_rows, prepare, read
+    from sweep.data import prepare
+    from sweep.data_files import check_rows, read
     from sweep.execute.scoring import score_in_process
     from sweep.execute.start import start_executor
 

@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 
 from sweep import bundle, verify
-from sweep.data import check_size, read_arrays
+from sweep.data_files import check_size, read_arrays
 from sweep.errors import InvalidDataError, MissingRunsError
 
 NAMES = ("x", "x_test")  # of the array that is taken, the first there is

@@ -13,7 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from sweep import results
 from sweep.bundle import SUMS, Parity, Scaling
 from sweep.coordinator import run_study
-from sweep.data import PreparedData, open_test_split, prepare, read
+from sweep.data import PreparedData, open_test_split, prepare
+from sweep.data_files import read
 from sweep.layout import RunsDir
 from sweep.predictions import Predictions
 from sweep.study import parse_study

@@ -355,7 +355,7 @@ def test_a_study_that_was_never_run_has_nothing_to_show(command, study_file, ref
 
 def test_a_runs_directory_that_is_a_file_is_refused(study_file, tmp_path, capsys):
     (tmp_path / "notes.txt").write_text("mine")
-    assert main(["run", str(study_file), "--runs-dir", str(tmp_path / "notes.txt")]) == 1
+    assert main(["run", str(study_file), "--runs-dir", str(tmp_path / "notes.txt")]) == 4
     said = capsys.readouterr().err
     assert said.startswith("error: ")
     assert "notes.txt" in said

@@ -10,7 +10,8 @@ import pytest
 from scipy import stats
 
 from sweep.config import Config
-from sweep.data import Split, prepare, read
+from sweep.data import Split, prepare
+from sweep.data_files import read
 from sweep.study import Data, EarlyStopping, Training
 from sweep.trial import Trial
 from tests.support import FACTS, write_tiny_data

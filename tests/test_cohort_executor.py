@@ -9,7 +9,8 @@ import pytest
 
 from sweep import results
 from sweep.config import Config
-from sweep.data import open_training_split, prepare, read
+from sweep.data import open_training_split, prepare
+from sweep.data_files import read
 from sweep.execute.cohort import CohortExecutor
 from sweep.execute.cohort_process import CohortOptions
 from sweep.execute.start import searched_at_once

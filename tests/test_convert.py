@@ -8,7 +8,8 @@ import pytest
 
 from sweep import verify
 from sweep.config import Config
-from sweep.data import prepare, read
+from sweep.data import prepare
+from sweep.data_files import read
 from sweep.errors import ConversionError, DamagedResultError
 from sweep.model import build_model
 from sweep.study import Data

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sweep import data as data_module
-from sweep.data import check_rows, open_test_split, open_training_split, prepare, read
+from sweep import data_files
+from sweep.data import open_test_split, open_training_split, prepare
+from sweep.data_files import check_rows, read
 from sweep.errors import InvalidDataError, StorageError
 from sweep.study import Data
 
@@ -54,7 +55,7 @@ def test_mnist_has_the_rows_everyone_knows():
 
 @pytest.mark.parametrize("name", ["x_train", "y_train", "x_test", "y_test"])
 def test_a_damaged_mnist_is_refused(name, monkeypatch):
-    monkeypatch.setitem(data_module.MNIST_SHA256, name, hashlib.sha256(b"other").hexdigest())
+    monkeypatch.setitem(data_files.MNIST_SHA256, name, hashlib.sha256(b"other").hexdigest())
     with pytest.raises(InvalidDataError, match=f"damaged: {name} has another sha256"):
         read(Data(validation_rows=6000), None)
 

@@ -13,7 +13,8 @@ import keras
 import numpy as np
 import pytest
 
-from sweep.data import open_training_split, prepare, read
+from sweep.data import open_training_split, prepare
+from sweep.data_files import read
 from sweep.layout import RunsDir
 from sweep.results import sha256_of
 from sweep.runs import read_runs

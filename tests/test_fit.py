@@ -6,7 +6,8 @@ import pytest
 
 from sweep import results
 from sweep.config import Config, training_seed
-from sweep.data import open_training_split, prepare, read
+from sweep.data import open_training_split, prepare
+from sweep.data_files import read
 from sweep.errors import DamagedResultError
 from sweep.predictions import Predictions
 from sweep.study import Data, EarlyStopping, Training

@@ -11,7 +11,8 @@ import tensorflow as tf
 from tensorflow.python.framework.func_graph import FuncGraph
 
 from sweep.config import Config
-from sweep.data import Split, read
+from sweep.data import Split
+from sweep.data_files import read
 from sweep.model import build_model, load_model, moments_of
 from sweep.study import Data
 from sweep.train.adam import FusedAdam

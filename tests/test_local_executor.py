@@ -12,7 +12,8 @@ import pytest
 
 from sweep import results
 from sweep.config import Config
-from sweep.data import prepare, read
+from sweep.data import prepare
+from sweep.data_files import read
 from sweep.errors import WorkersError
 from sweep.execute.local import LocalExecutor
 from sweep.execute.worker import WorkerOptions

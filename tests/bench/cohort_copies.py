@@ -66,7 +66,8 @@ def main() -> None:
 
 def measure(study: Study, net: int, sizes: list[int], repeats: int, precision: Any) -> tuple[Timed, list[Timed]]:
     """`model.fit`, and cohorts of each size. After one epoch each that compiles, repeats alternate between all."""
-    from sweep.data import open_training_split, prepare, read
+    from sweep.data import open_training_split, prepare
+    from sweep.data_files import read
     from sweep.train.bucket import buckets
     from sweep.train.cohort import Blueprint, Cohort, DeviceRows, Program
 

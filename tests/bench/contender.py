@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from sweep.data import prepare, read
+from sweep.data import prepare
+from sweep.data_files import read
 from sweep.study import Data
 from tests.bench.configs import ConfigTable
 

@@ -65,7 +65,8 @@ def train_both(net: int, seed: int, epochs: int) -> dict[str, dict[str, float]]:
 
 
 def prepared(study: Any) -> Any:
-    from sweep.data import prepare, read
+    from sweep.data import prepare
+    from sweep.data_files import read
 
     return prepare(read(study.data, STUDY.parent), study.data, study.seed, RESULTS / "notebook-data")
 

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from sweep.config import Config
-from sweep.data import prepare, read
+from sweep.data import prepare
+from sweep.data_files import read
 from sweep.execute.local import TRIALS_PER_WORKER, LocalExecutor
 from sweep.execute.worker import WorkerOptions
 from sweep.study import Data, Training
