@@ -1,13 +1,16 @@
 """The projection, on results with a model file, as real workers leave them."""
 
+import shutil
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import pytest
 from mlflow.entities import ViewType
 
-from sweep import results
+from sweep import mlflow_store, results
 from sweep.config import Config
 from sweep.errors import TrackingError
+from sweep.layout import RunsDir
 from sweep.mlflow_store import open_client
 from sweep.runs import read_runs, saved_model
 from sweep.study import parse_study
@@ -111,6 +114,27 @@ def test_a_run_that_was_cut_off_anywhere_is_completed_once(runs, last):
     again.write(trial(), load)
     project(runs).write(trial(), load)
     assert stored(runs) == once_more
+
+
+def test_a_database_that_was_cut_off_among_its_migrations_is_made_anew(tmp_path, migrated, monkeypatch):
+    def create(cut):
+        class Store:
+            """Stands for one that takes its seconds to migrate."""
+
+            def __init__(self, uri, artifacts):
+                shutil.copy(migrated.mlflow_db, uri.removeprefix("sqlite:///"))
+                self.engine = SimpleNamespace(dispose=lambda: None)
+                if cut:
+                    raise Cut
+
+        monkeypatch.setattr(mlflow_store, "SqlAlchemyStore", Store)
+        return open_client(RunsDir(tmp_path / "mlruns"))
+
+    with pytest.raises(Cut):
+        create(cut=True)
+    assert not (tmp_path / "mlruns" / "mlflow.db").exists()
+    assert create(cut=False).search_experiments()
+    assert sorted(path.name for path in (tmp_path / "mlruns").iterdir()) == [".mlflow.db.lock", "mlflow.db"]
 
 
 def test_of_a_run_that_a_slow_server_made_twice_one_stays(runs):

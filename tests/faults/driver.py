@@ -20,7 +20,8 @@ STUDY = support.STUDY.replace("trials = 4\n", 'trials = 5\nsampler = "random"\n'
 # Hundreds of commands: each is forked off a process that has loaded Optuna and MLflow, and is then on its own.
 _commands = multiprocessing.get_context("forkserver")
 _commands.set_forkserver_preload(
-    ["tests.faults.sweep_process", "sweep.coordinator", "sweep.track", "sweep.doctor", "sweep.hand_on", "sweep.display"]
+    ["tests.faults.sweep_process", "sklearn.utils", "alembic.command"]
+    + [f"sweep.{room}" for room in ("coordinator", "track", "doctor", "hand_on", "announce", "display")]
 )
 
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -78,6 +79,8 @@ class TroubledEngine(FakeEngine):
                 raise MemoryError
             case "exit":
                 os._exit(1)
+            case "kill":  # as the kernel does when memory runs out
+                os.kill(os.getpid(), signal.SIGKILL)
 
 
 def start_engine(options: WorkerOptions) -> FakeEngine:

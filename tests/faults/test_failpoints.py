@@ -26,6 +26,10 @@ KILLS = [
 ]
 ONLY_AFTER_A_CRASH = {"record.restarted"}
 ONLY_WITHOUT_A_DATABASE = {"track.database"}
+AT_MOST_TWICE = {  # in the life of a process
+    *ONLY_AFTER_A_CRASH, *ONLY_WITHOUT_A_DATABASE,
+    "data.draft", "data.prepared", "record.created", "record.identified", "track.experiment", "track.parent", "worker.ready",
+}  # fmt: skip
 PAIRS = random.Random(2019).sample([(a, b) for a in POINTS for b in POINTS], 50)
 
 
@@ -71,9 +75,10 @@ def test_a_kill_of_either_side_at_any_point_costs_nothing(sweep, reference, poin
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("point", [p for p in POINTS if p not in AT_MOST_TWICE])
 def test_a_kill_at_a_later_hit_costs_nothing(sweep, reference, point):
     sweep.act_at(point, hit=3)
+    assert sweep.mark.exists(), f"{point} was not reached:\n{sweep.said}"
     finish(sweep)
     check(sweep, reference)
 

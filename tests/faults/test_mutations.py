@@ -57,6 +57,33 @@ MUTATIONS = {
     "a run is written again": (
         "track.py", "        if trial.key in self._finished:\n            return\n", "", "tests/test_track.py",
     ),
+    "a database is made under its own name": (
+        "mlflow_store.py", 'draft = db.with_name(f".{db.name}")', "draft = db", "tests/test_track.py",
+    ),
+    "a run of another config is taken": (
+        "track.py", 'if run.data.tags.get("config") != trial.config.key:', "if False:", "tests/test_track.py",
+    ),
+    "a run that was made twice stays": (
+        "track.py", "self._client.delete_run(run.info.run_id)", "pass", "tests/test_track.py",
+    ),
+    "a result of another record is taken": (
+        "coordinator.py", "        _refuse_strangers(folder, search, confirmation)\n", "", "tests/test_coordinator.py",
+    ),
+    "a result is relied on before its name is synced": (
+        "results.py", "    sync(folder.parent)  # its writer", "    # its writer", "tests/test_results.py",
+    ),
+    "prepared rows are not synced": (
+        "data.py", '    for path in (*draft.rglob("*"), draft):\n        sync(path)\n', "", "tests/test_data.py",
+    ),
+    "the name of prepared rows is not synced": (
+        "data.py", "    sync(folder.parent)\n", "", "tests/test_data.py",
+    ),
+    "a created run is asked for twice": (
+        "mlflow_store.py", 'os.environ[_RETRIES] = "0"', "pass", "tests/test_tracking_server.py",
+    ),
+    "a worker that is stopped outlives its parent": (
+        "execute/worker.py", ".prctl(PR_SET_PDEATHSIG, signal.SIGKILL)", "", "tests/test_local_executor.py",
+    ),
     "a run that was cut off is not found": (
         "track.py", "self._cut_off.get(trial.key) or", "", "tests/test_track.py",
     ),

@@ -17,6 +17,7 @@ CASES = [
     *(("exception", stage, "ValueError: an error") for stage in ("before", *EPOCHS)),
     *(("memory", stage, "MemoryError") for stage in ("before", *EPOCHS)),
     *(("exit", stage, "exit code 1, 3 times in a row") for stage in ("before", *EPOCHS)),
+    *(("kill", stage, "when memory runs out, 3 times in a row") for stage in ("before", *EPOCHS)),
     ("exception", "saving", "TypeError"),
 ]
 
