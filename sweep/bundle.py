@@ -1,5 +1,6 @@
 """Bundles: folders of a champion and its evidence, written whole or not at all, every file under a sha256."""
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -44,7 +45,10 @@ def write_bundle(folder: Path, write_files: Callable[[Path], None]) -> None:
     if old.exists() and not folder.exists():  # a kill between the two renames below
         old.rename(folder)
     for left in folder.parent.glob(f".{folder.name}.*"):
-        shutil.rmtree(left)
+        if re.fullmatch(
+            r"old|\d+", left.name.removeprefix(f".{folder.name}.")
+        ):  # and is not of another study, `name.v2`
+            shutil.rmtree(left)
     draft = results.open_draft(folder)
     failpoint("export.draft")
     write_files(draft)

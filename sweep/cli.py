@@ -120,11 +120,13 @@ def _replay(arguments: argparse.Namespace) -> None:
     from sweep.errors import UnsoundStudyError
     from sweep.replay import engine_of, replay
     from sweep.runs import read_runs, study_of
+    from sweep.study import check_is_installed
 
     runs = _runs_dir(arguments)
     found = read_runs(runs, study_of(runs, arguments.run_id))
     search = found.study.search.model_copy(update={"workers": 1, "engine": engine_of(found, arguments.run_id)})
     study = found.study.model_copy(update={"search": search})
+    check_is_installed(study, f"run {arguments.run_id}")
     job = _job(study, {}, arguments.data_dir, runs, Display(study, _set_up_logging()), [])
     done = replay(found, arguments.run_id, runs, job.data.facts, job.start_executor)
     print(f"Run {arguments.run_id} is {done.lines[0]}", *done.lines[1:], sep="\n")

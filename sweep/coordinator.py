@@ -155,6 +155,7 @@ def _train(job: Job, search: Record, confirmation: Record, tracker: Tracker, fol
         chosen = finalists(job.study, search.complete())
         # A replicate is tracked when it is scored, which is when all are trained: only then is the test split opened.
         run(ConfirmSource(job.study, confirmation, chosen, folder), lambda trial, result: None)
+    results.sweep_drafts(folder)  # of workers that died
 
 
 def _take_over(job: Job, name: str, search: Record, source: SearchSource) -> None:

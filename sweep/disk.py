@@ -22,7 +22,7 @@ def sync(path: Path) -> None:
 
 def check_keeps_locks(path: Path, mounts: Path = MOUNTS) -> None:
     """Raises StorageError where `path` lies on a file system of the network, as far as this machine tells."""
-    kind = _file_system(path.absolute(), mounts.read_text()) if mounts.exists() else None
+    kind = _file_system(path.resolve(), mounts.read_text()) if mounts.exists() else None
     if kind is not None and NETWORK.fullmatch(kind):
         raise StorageError(
             f"{path} lies on {kind}, a file system of the network, where the locks of a database do not hold; "

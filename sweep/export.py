@@ -19,7 +19,7 @@ from sweep.conclusion import Column, Conclusion
 from sweep.data import PreparedData, drawn_test_rows, find_prepared
 from sweep.errors import DamagedResultError, MissingRunsError
 from sweep.layout import RunsDir
-from sweep.lock import held
+from sweep.lock import in_turn
 from sweep.pictures import draw_confusion
 from sweep.report import champion_line
 from sweep.runs import artifact, model_file
@@ -66,7 +66,8 @@ def export(conclusion: Conclusion, runs: RunsDir, convert: Convert, typed: str |
         (draft / bundle.STUDY).write_text(_study_text(conclusion.runs.table, typed))
         shutil.copyfile(verify.__file__, draft / bundle.VERIFY)
 
-    with held(runs.all_exports / results.LOCK):
+    results.open_folder(runs.all_exports)
+    with in_turn(runs.all_exports / results.LOCK):
         bundle.write_bundle(folder, write_files)
     return Exported(folder, row["run_id"], model_id)
 
@@ -173,6 +174,7 @@ def _summary(
         "seed": int(row["seed"]),
         "command": f"python -m sweep run {bundle.STUDY}",
         "git_commit": row["git_commit"],
+        "trained_on": {name: row[name] for name in ("engine", "device", "processor") if isinstance(row.get(name), str)},
         "git_dirty": row["git_dirty"],
         "versions": {name.removeprefix("version_"): value for name, value in sorted(row.items()) if name.startswith("version_")},
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Taking over what another study has trained: the trials that this one would train the same, to the bit."""
+"""Taking over what another study has trained: the trials that this one would train the same."""
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator

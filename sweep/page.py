@@ -124,7 +124,9 @@ def _provenance(runs: StudyRuns) -> dict[str, str]:
     """What it was made with; where runs differ, every value."""
     frame = runs.frame
     tags = sorted(
-        name for name in map(str, frame.columns) if name.startswith(("git_", "version_")) or name == "processor"
+        name
+        for name in map(str, frame.columns)
+        if name.startswith(("git_", "version_")) or name in ("processor", "engine", "device")
     )
     found = {_called(tag): frame[tag].dropna().unique() for tag in tags}
     return {

@@ -133,15 +133,15 @@ class Record:
     def report(self, key: str, rung: int, value: float) -> None:
         """The objective of a trial when it reached a rung."""
         values = self._rung_values.setdefault(rung, {})
-        if key not in values:  # a restarted trial reaches it again, with the same value
+        if key not in values:  # a restarted trial reaches it again
             with self._translated("write"):
                 self._storage.set_trial_intermediate_value(self._id(self.trials[key].trial), rung, value)
+            values[key] = value
         failpoint("record.rung")
-        values[key] = value
 
-    def rung_values(self, rung: int) -> list[float]:
-        """The objective of every trial that has reached `rung`."""
-        return list(self._rung_values.get(rung, {}).values())
+    def rung_values(self, rung: int) -> dict[str, float]:
+        """The objective of every trial when it first reached `rung`, by key."""
+        return dict(self._rung_values.get(rung, {}))
 
     def tell(self, result: TrialResult) -> None:
         """Write how a trial ended: the point after which it is done. Its result must be durable already."""

@@ -12,8 +12,8 @@ from sweep.conclusion import Conclusion, against
 from sweep.export import Exported
 from sweep.failpoint import failpoint
 from sweep.layout import RunsDir
-from sweep.lock import held
-from sweep.mlflow_store import follow_move, open_client, translated
+from sweep.lock import in_turn
+from sweep.mlflow_store import follow_move, open_client, sent_once, translated
 from sweep.report import champion_line
 from sweep.results import LOCK
 
@@ -46,7 +46,7 @@ def register(conclusion: Conclusion, exported: Exported, runs: RunsDir) -> str:
 
     Again for the same run, it writes nothing. Raises TrackingError; the export is not touched.
     """
-    with held(runs.all_exports / LOCK):
+    with in_turn(runs.all_exports / LOCK):
         client = open_client(runs)
         if runs.mlflow_server is None:
             follow_move(runs)
@@ -89,7 +89,8 @@ def _registered(client: MlflowClient, conclusion: Conclusion, exported: Exported
     """The version of what was exported, created where there is none."""
     study = conclusion.runs.study.name
     if not client.search_registered_models(f"name = '{study}'"):
-        client.create_registered_model(study, tags={"study": study})
+        with sent_once():
+            client.create_registered_model(study, tags={"study": study})
     failpoint("register.model")
     version = _find(client, study, exported.run_id) or _create(client, conclusion, exported)
     failpoint("register.version")
@@ -122,14 +123,15 @@ def _create(client: MlflowClient, conclusion: Conclusion, exported: Exported) ->
     # Not `models:/<id>`: MLflow resolves that by a global of its own.
     source = client.get_logged_model(exported.model_id).artifact_location
     tags = {"study": conclusion.runs.study.name, "config": champion.finalist.config.key}
-    return client.create_model_version(
-        conclusion.runs.study.name,
-        source,
-        exported.run_id,
-        tags,
-        description=champion_line(conclusion),
-        model_id=exported.model_id,
-    )
+    with sent_once():
+        return client.create_model_version(
+            conclusion.runs.study.name,
+            source,
+            exported.run_id,
+            tags,
+            description=champion_line(conclusion),
+            model_id=exported.model_id,
+        )
 
 
 def _link(client: MlflowClient, version: ModelVersion, model_id: str) -> None:

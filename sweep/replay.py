@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from sweep import results
 from sweep.data import DataFacts
@@ -14,7 +15,7 @@ from sweep.errors import InvalidDataError, MissingRunsError, WorkersError
 from sweep.execute.executor import Executor
 from sweep.layout import RunsDir
 from sweep.runs import StudyRuns, config_of, history, saved_model
-from sweep.trial import EpochReport, Logs, Trial, TrialResult, WorkerDied
+from sweep.trial import CohortReport, EpochReport, Logs, Trial, TrialResult, WorkerDied
 from sweep.weights import read_weights
 
 # Another processor rounds otherwise, and training carries that on; within these a run is the same for all practical ends.
@@ -72,8 +73,8 @@ def replay(found: StudyRuns, run_id: str, runs: RunsDir, facts: DataFacts, start
 
 
 def engine_of(found: StudyRuns, run_id: str) -> Any:
-    """The engine that trained a run of the study; the default where it is none of its runs."""
-    engines = found.frame.loc[found.frame["run_id"] == run_id, "engine"]
+    """The engine that trained a run of the study; `auto` where nothing says so."""
+    engines = found.frame.loc[found.frame["run_id"] == run_id].get("engine", pd.Series()).dropna()
     return engines.iloc[0] if len(engines) else "auto"
 
 
@@ -95,7 +96,7 @@ def _train(trial: Trial, executor: Executor) -> TrialResult:
         match executor.wait(POLL_S):
             case TrialResult() as result:
                 return result
-            case EpochReport(key, _, _, True):
+            case EpochReport(key, _, _, True) | CohortReport((EpochReport(key, _, _, True),)):
                 executor.answer(key, goes_on=False)
             case WorkerDied(_, reason):
                 raise WorkersError(f"{trial.key} could not be trained again: {reason}")

@@ -103,7 +103,8 @@ def has_artifact(runs: RunsDir, study: str, run_id: str, name: str) -> bool:
     if runs.mlflow_server is None:
         return (runs.artifacts(study) / run_id / "artifacts" / name).is_file()
     with translated(runs):
-        return any(info.path == name for info in open_client(runs).list_artifacts(run_id, str(Path(name).parent)))
+        folder = name.rpartition("/")[0] or None  # None is the top; of "." a server answers with other names
+        return any(info.path == name for info in open_client(runs).list_artifacts(run_id, folder))
 
 
 def saved_model(runs: RunsDir, study: str, run_id: str) -> Path:

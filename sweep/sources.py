@@ -82,8 +82,9 @@ class SearchSource(_RecordedSource):
 
     def _goes_on(self, report: EpochReport) -> bool:
         pruner, objective = self._study.search.pruner, self._study.objective
-        peers = [cost(objective, peer) for peer in self._record.rung_values(report.epoch)]
-        return pruner is None or survives_rung(cost(objective, report.logs[objective]), peers, pruner)
+        # As recorded: a trial that starts again in another cohort reaches the rung again, with a value that may round otherwise.
+        costs = {key: cost(objective, value) for key, value in self._record.rung_values(report.epoch).items()}
+        return pruner is None or survives_rung(costs[report.key], list(costs.values()), pruner)
 
     def _report(self, key: str, rung: int, value: float) -> None:
         self._record.report(key, rung, value)

@@ -202,6 +202,8 @@ class Study(_Table):
         """What decides results, in one form however the file was typed; a stored study is compared with it."""
         whole = self.model_dump(mode="json", include={"name", "seed", "objective", "data", "space", "training"})
         canonical: dict[str, Any] = json.loads(json.dumps(whole, sort_keys=True))
+        if self.training.precision == "float32":  # as studies were stored before they could ask for another
+            del canonical["training"]["precision"]
         return canonical
 
     @property

@@ -5,6 +5,7 @@ again changes nothing. `tracker.py` calls this from a thread of its own: trainin
 """
 
 import json
+import logging
 import math
 import tempfile
 from collections.abc import Container, Mapping
@@ -17,7 +18,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, 
 from sweep import results
 from sweep.data import DataFacts
 from sweep.describe import REPORT_FOLDER, experiment_text, study_text
-from sweep.errors import TrackingError
+from sweep.errors import DamagedResultError, TrackingError
 from sweep.failpoint import failpoint
 from sweep.layout import RunsDir
 from sweep.logged_models import log_model
@@ -35,6 +36,8 @@ from sweep.study import Study, cost
 from sweep.tracker import Load
 from sweep.trial import Logs, Score, Trial, TrialResult
 from sweep.views import view_tags
+
+logger = logging.getLogger(__name__)
 
 PARENT_KEY = "study"
 _STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}  # the `state` tag says it in our words
@@ -179,7 +182,11 @@ class Projection:
             if run.outputs and run.outputs.model_outputs:
                 continue
             folder = self._runs.results(self._tracked.study.name) / run.data.tags["key"]
-            result = results.load(folder)
+            try:
+                result = results.load(folder)
+            except DamagedResultError as error:  # its run is whole, and no model less good takes its place
+                logger.warning("not among the logged models: %s", error)
+                continue
             model_id = self._log_model(run, run.data.params["units"], folder)
             finals = {**result.metrics, **_running_means(result)}
             self._client.log_batch(run.info.run_id, _of_model(result, finals, run.info.run_id, model_id))

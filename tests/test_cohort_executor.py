@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -104,6 +105,18 @@ def test_what_a_member_leaves_is_a_plain_model_of_its_true_widths_with_the_metri
             split = open_training_split(options.data, part)
             guesses = model.predict(np.asarray(split.x), verbose=0).argmax(axis=1)
             assert (guesses == split.y).mean() == pytest.approx(result.metrics[name], abs=1e-6)
+
+
+def test_a_writer_that_dies_while_it_is_idle_costs_an_attempt(executor):
+    children = Path(f"/proc/{executor.pids[0]}/task/{executor.pids[0]}/children").read_text().split()
+    writers = [pid for pid in map(int, children) if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
+    assert writers
+    for pid in writers:
+        os.kill(pid, signal.SIGKILL)
+    executor.submit(trial(25, "baseline"))
+    assert [type(event) for event in heard(executor) if not isinstance(event, CohortReport)] == [WorkerDied]
+    executor.submit(trial(25, "baseline"))
+    assert [type(event) for event in heard(executor) if not isinstance(event, CohortReport)] == [TrialResult]
 
 
 def test_after_a_death_each_trial_is_told_of_and_the_next_time_trains_alone(executor):

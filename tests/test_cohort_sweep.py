@@ -88,15 +88,17 @@ def test_the_same_command_finishes_it_with_every_trial_once(killed_and_continued
     frame = read_runs(RunsDir(folder / "mlruns"), "cohorts").frame
     assert frame["phase"].value_counts().to_dict() == {"search": 6, "baseline": 1, "confirm": 4}
     assert set(frame["engine"]) == {"cohort"}
+    assert set(frame["state"]) == {"complete", "pruned"}
     assert (frame.loc[frame["phase"] == "confirm", "test_accuracy"] > 0.4).all()
     doctor = subprocess.run(command("doctor", folder), cwd=ROOT, capture_output=True, text=True)
     assert doctor.returncode == 0, doctor.stdout + doctor.stderr
 
 
-def test_a_run_of_a_cohort_replays_in_a_cohort(killed_and_continued):
+@pytest.mark.parametrize("state", ["complete", "pruned"])
+def test_a_run_of_a_cohort_replays_in_a_cohort(killed_and_continued, state):
     folder, _ = killed_and_continued
     frame = read_runs(RunsDir(folder / "mlruns"), "cohorts").frame
-    run_id = frame.loc[frame["state"] == "complete", "run_id"].iloc[0]
+    run_id = frame.loc[frame["state"] == state, "run_id"].iloc[0]
     arguments = ["replay", run_id, "--runs-dir", str(folder / "mlruns"), "--data-dir", str(folder)]
     done = subprocess.run([sys.executable, "-m", "sweep", *arguments], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

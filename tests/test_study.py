@@ -208,3 +208,12 @@ def test_a_valid_space_has_one_canonical_form_whatever_the_order_of_its_keys(spa
     backwards = {key: table[key] for key in reversed(table)} | {"space": {key: space[key] for key in reversed(space)}}
     assert json.dumps(parse_study(backwards, "some.toml").canonical()) == json.dumps(canonical)
     assert json.loads(json.dumps(canonical)) == canonical
+
+
+def test_a_precision_is_part_of_what_decides_results_unless_it_is_the_one_that_studies_always_had():
+    def canonical(**training):
+        return parse_study(tiny_table(training={"max_epochs": 5, **training}), "tiny.toml").canonical()["training"]
+
+    assert "precision" not in canonical()
+    assert canonical(precision="float32") == canonical()
+    assert canonical(precision="bfloat16")["precision"] == "bfloat16"

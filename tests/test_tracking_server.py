@@ -12,7 +12,7 @@ from sweep.doctor import diagnose
 from sweep.errors import TrackingError
 from sweep.layout import RunsDir
 from sweep.publish import publish
-from sweep.runs import read_runs
+from sweep.runs import has_artifact, read_runs
 from tests.faults.loopback import losing_answers, serving
 from tests.support import FILES, champion_handed_on, fake_sweep, job, mlflow_server, tiny_table
 
@@ -40,6 +40,7 @@ def test_a_sweep_is_tracked_on_a_server_reported_exported_registered_and_found_s
         assert not is_announced(conclusion, there)
         announce(conclusion, there)
         assert is_announced(conclusion, there)
+        assert has_artifact(there, "tiny", exported.run_id, "history.json")
         assert diagnose(done).findings == []
         check_lost_answers(runs, uri)
 

@@ -7,13 +7,12 @@ numpy, where a model costs milliseconds; on JAX it would be compiled anew for ev
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from sweep.data import DataFacts, PreparedData
 from sweep.execute.worker import ONE_THREAD, attempt, settle_in
@@ -27,16 +26,6 @@ if TYPE_CHECKING:
 MAX_WRITERS = 8  # of results
 ON_JAX = {"KERAS_BACKEND": "jax", "TF_CPP_MIN_LOG_LEVEL": "3"}
 ON_NUMPY = ONE_THREAD | {"KERAS_BACKEND": "numpy"}
-
-Judge = Callable[[list[EpochReport]], dict[str, bool]]
-Ended = Callable[[Trial, TrialResult, "Weights | None"], None]
-
-
-class CohortEngine(Protocol):
-    """What trains in this process; see `train.cohort_fit.CohortFitter`."""
-
-    def fit(self, trials: Sequence[Trial], judge: Judge, ended: Ended) -> None:
-        """Train `trials`; `judge` hears each epoch of a cohort, `ended` each result."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,12 +43,14 @@ def _asked(
     try:
         while not ours.poll(POLL_S):
             if is_interrupted():
-                process.kill()
                 raise Interrupted
         return ours.recv(), None
     except (EOFError, OSError):  # it died, before it said anything or in the middle
         process.join()
         return None, process.exitcode
+    except BaseException:
+        process.kill()  # it does not hear Ctrl-C by itself
+        raise
     finally:
         process.join()
 

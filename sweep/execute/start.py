@@ -18,6 +18,7 @@ from sweep.layout import RunsDir
 from sweep.provenance import provenance
 from sweep.study import Study
 
+PROBE_S = 20  # for JAX to say what it sees
 SHARE, FEWEST = 4, 4  # a cohort has at most a quarter of the searched trials, so three quarters learn from others
 
 logger = logging.getLogger(__name__)
@@ -65,5 +66,13 @@ def has_accelerator() -> bool:
     if find_spec("jax") is None or not (entry_points(group="jax_plugins") or find_spec("libtpu")):
         return False
     ask = [sys.executable, "-c", "import jax; print(jax.default_backend())"]
-    answer = subprocess.run(ask, capture_output=True, text=True, timeout=120)
-    return answer.returncode == 0 and answer.stdout.strip() != "cpu"
+    try:
+        answer = subprocess.run(ask, capture_output=True, text=True, timeout=PROBE_S, check=True)
+    except subprocess.TimeoutExpired:
+        logger.warning("JAX does not say within %d s what it sees: training on this machine's cores", PROBE_S)
+        return False
+    except subprocess.CalledProcessError as error:
+        last_line = error.stderr.strip().splitlines()[-1:] or [f"exit code {error.returncode}"]
+        logger.warning("JAX has a plugin and cannot use it: training on this machine's cores (%s)", last_line[0])
+        return False
+    return answer.stdout.strip() != "cpu"

@@ -153,7 +153,7 @@ def _for_members(plain: keras.Sequential, precision: Precision, is_ragged: bool)
     for layer in plain.layers:
         if isinstance(layer, keras.layers.Dropout):
             layer = MemberDropout(name=layer.name)
-        if precision == "bfloat16" and layer.name != "classes":  # probabilities and losses stay exact
+        if precision == "bfloat16" and layer.name not in ("scale", "classes"):  # rows and probabilities stay exact
             layer.dtype_policy = keras.DTypePolicy("mixed_bfloat16")
         x = layer(x, mask=is_row) if is_ragged and isinstance(layer, keras.layers.BatchNormalization) else layer(x)
     return keras.Model([rows, is_row], x)

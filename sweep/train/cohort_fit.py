@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
 from sweep.data import PreparedData, open_training_split
@@ -11,10 +11,9 @@ from sweep.model import Weights
 from sweep.study import Training
 from sweep.train.bucket import Bucket, buckets, compaction_pays, rounded_up
 from sweep.train.cohort import Blueprint, Cohort, DeviceRows, Program, device_bytes
-from sweep.train.course import Course
+from sweep.train.course import Clock, Course, is_finite
 from sweep.trial import EpochReport, Logs, Trial, TrialResult
 
-Clock = Callable[[], float]
 Judge = Callable[[list[EpochReport]], dict[str, bool]]  # hears an epoch of a cohort; who goes on of those that wait
 Ended = Callable[[Trial, TrialResult, Weights | None], None]  # hears each result; the weights of one that did not fail
 
@@ -70,22 +69,23 @@ class CohortFitter:
         left = {trial.key: trial for trial in members}
 
         def end(trial: Trial, result: TrialResult, weights: Weights | None) -> None:
-            del left[trial.key]
             ended(trial, result, weights)
+            del left[trial.key]
 
         try:
             self._train(members, program, judge, end)
-        except OSError:  # whoever listens is gone
+            return
+        except (OSError, EOFError, BrokenExecutor):  # whoever listens or writes is gone
             raise
-        except Exception as error:
-            if len(left) == 1:
-                [trial] = left.values()
-                ended(trial, _failed(trial, error, self._provenance), None)
-                return
-            rest = list(left.values())
-            half = (len(rest) + 1) // 2
-            for part in (rest[:half], rest[half:]):
-                self._train_or_split(part, self._program(program.blueprint.bucket, rounded_up(len(part))), judge, ended)
+        except Exception as error:  # not kept: its traceback would hold on to the device's memory
+            reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+        rest = list(left.values())
+        if len(rest) == 1:
+            ended(rest[0], self._failed(rest[0], reason), None)
+            return
+        half = (len(rest) + 1) // 2
+        for part in filter(None, (rest[:half], rest[half:])):
+            self._train_or_split(part, self._program(program.blueprint.bucket, rounded_up(len(part))), judge, ended)
 
     def _train(self, members: list[Trial], program: Program, judge: Judge, ended: Ended) -> None:
         cohort = Cohort(program, members)
@@ -129,6 +129,9 @@ class CohortFitter:
                 )
                 ended(course.trial, result, None if result.state == "failed" else weights)
 
+    def _failed(self, trial: Trial, reason: str) -> TrialResult:
+        return TrialResult(key=trial.key, state="failed", reason=reason, provenance=self._provenance)
+
 
 @dataclass
 class _CohortCourse(Course):
@@ -149,13 +152,9 @@ def _hear(courses: list[_CohortCourse], logs: list[Logs], now: float, share_s: f
     for course, of_epoch in zip(courses, logs, strict=True):
         if not course.is_over:
             course.train_seconds += share_s
-            reports.append(course.add(of_epoch, now))
+            on_train = {name: value for name, value in of_epoch.items() if not name.startswith("val_")}
+            reports.append(course.add(of_epoch if is_finite(on_train) else on_train, now))
     verdicts = judge(reports)
     for course in courses:
         if not verdicts.get(course.trial.key, True):
             course.prune()
-
-
-def _failed(trial: Trial, error: Exception, provenance: dict[str, str]) -> TrialResult:
-    reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-    return TrialResult(key=trial.key, state="failed", reason=reason, provenance=provenance)

@@ -1,11 +1,14 @@
 """The course of one trial, whatever trains it: early stopping, pruning, NaN, the best epoch, the result."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sweep.study import Training
 from sweep.train.stopping import Patience
 from sweep.trial import EpochReport, Logs, State, Trial, TrialResult
+
+Clock = Callable[[], float]  # UTC seconds since 1970
 
 
 @dataclass

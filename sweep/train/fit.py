@@ -1,7 +1,6 @@
 """One trial from its first epoch to its result, on the TensorFlow engine."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +9,10 @@ from sweep.config import Config
 from sweep.data import PreparedData, open_training_split
 from sweep.model import moments_of
 from sweep.study import Training
-from sweep.train.course import Course, is_finite
+from sweep.train.course import Clock, Course, is_finite
 from sweep.train.graph import GraphTrainer, Rows
 from sweep.train.leave import save_result
 from sweep.trial import GoesOn, Logs, Trial, TrialResult
-
-Clock = Callable[[], float]
 
 
 class Fitter:
