@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sweep import bundle, results, verify
+from sweep import bundle, verify
 from sweep.conclusion import conclude
 from sweep.errors import ConversionError, DamagedResultError
 from sweep.export import export
@@ -258,13 +258,17 @@ def test_a_bundle_that_was_renamed_away_when_the_writer_died_stands_again(tmp_pa
     assert (tmp_path / "exports" / "tiny" / "model.onnx").read_bytes() == b"model"
 
 
-def test_a_bundle_is_synced_before_it_has_its_name(tmp_path, monkeypatch):
-    synced = []
-    monkeypatch.setattr(results, "sync", lambda path: synced.append(path.name))
+def test_a_bundle_is_synced_before_it_has_its_name(tmp_path, disk_calls):
     folder = tmp_path / "exports" / "tiny"
     bundle.write_bundle(folder, lambda draft: (draft / "model.onnx").write_bytes(b"model"))
-    draft = f".tiny.{os.getpid()}"
-    assert synced[-4:] == ["SHA256SUMS", "model.onnx", draft, "exports"]
+    draft = folder.with_name(f".tiny.{os.getpid()}")
+    assert disk_calls[-5:] == [
+        ("sync", draft / "SHA256SUMS"),
+        ("sync", draft / "model.onnx"),
+        ("sync", draft),
+        ("rename", draft),
+        ("sync", folder.parent),
+    ]
 
 
 def test_a_folder_that_is_no_bundle_says_so(tmp_path):
