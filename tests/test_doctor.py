@@ -23,10 +23,9 @@ from tests.support import job as study_job
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, migrated):
+def finished(new_runs):
     """The tiny study, run, reported and exported."""
-    runs = RunsDir(tmp_path_factory.mktemp("finished") / "mlruns")
-    shutil.copytree(migrated.root, runs.root)
+    runs = new_runs()
     fake_sweep(runs, files=FILES)
     conclusion = conclude(read_runs(runs, "tiny"))
     publish(conclusion, runs)

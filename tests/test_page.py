@@ -2,13 +2,11 @@
 
 import json
 import re
-import shutil
 
 import pytest
 
 from sweep.cli import main
 from sweep.conclusion import conclude
-from sweep.layout import RunsDir
 from sweep.publish import publish, report_texts
 from sweep.runs import read_runs
 from tests.browser import open_browser
@@ -16,10 +14,9 @@ from tests.support import FILES, fake_sweep, tiny_table
 
 
 @pytest.fixture(scope="module")
-def swept(migrated, tmp_path_factory):
+def swept(new_runs):
     """A finished study on the fake executor, published."""
-    runs = RunsDir(tmp_path_factory.mktemp("swept") / "mlruns")
-    shutil.copytree(migrated.root, runs.root)
+    runs = new_runs()
     fake_sweep(runs, tiny_table(search={"trials": 16}, confirmation={"replicates": 3}), files=FILES)
     publish(conclude(read_runs(runs, "tiny")), runs)
     return runs
