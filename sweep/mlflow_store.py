@@ -65,7 +65,8 @@ def _create_database(db: Path) -> None:
     with in_turn(db.with_name(f".{db.name}.lock")):
         if db.exists():
             return
-        draft.unlink(missing_ok=True)
+        for left in (draft, draft.with_name(f"{draft.name}-journal")):
+            left.unlink(missing_ok=True)
         uri = f"sqlite:///{draft.absolute()}"
         SqlAlchemyStore(uri, DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH).engine.dispose()  # type: ignore[no-untyped-call]
         failpoint("track.database")

@@ -32,9 +32,21 @@ def migrated(tmp_path_factory):
     return runs
 
 
+@pytest.fixture(scope="session")
+def new_runs(migrated, tmp_path_factory):
+    """Makes empty runs directories, their databases ready; for what a module sweeps once."""
+
+    def make():
+        root = tmp_path_factory.mktemp("runs") / "mlruns"
+        shutil.copytree(migrated.root, root)
+        return RunsDir(root)
+
+    return make
+
+
 @pytest.fixture
 def runs(migrated, tmp_path):
-    """An empty runs directory, its databases ready."""
+    """An empty runs directory beside what else a test writes, its databases ready."""
     shutil.copytree(migrated.root, tmp_path / "mlruns")
     return RunsDir(tmp_path / "mlruns")
 

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import time
@@ -51,6 +52,15 @@ def test_looking_after_what_was_never_run_is_one_line(command, tmp_path, capsys)
     assert main([command, str(ROOT / "studies" / "quick.toml"), "--runs-dir", str(tmp_path)]) == 1
     assert capsys.readouterr().err == f"error: {tmp_path}/optuna.db: holds no study 'quick'; run it first: make sweep\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_reported_to_the_makers_of_mlflow():
+    code = "import sweep.mlflow_store; from mlflow.environment_variables import MLFLOW_DISABLE_TELEMETRY as off; print(off.get())"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "True\n"
 
 
 def test_the_ui_is_for_this_machine_alone(runs, unused_port):

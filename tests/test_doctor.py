@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import sqlite3
 from contextlib import closing
 from functools import partial
@@ -14,7 +13,6 @@ from sweep.announce import announce
 from sweep.coordinator import sync_study
 from sweep.doctor import diagnose, mend
 from sweep.errors import Interrupted, StudyInUseError
-from sweep.layout import RunsDir
 from sweep.lock import held
 from sweep.mlflow_store import FACTS_FILE, STUDY_FILE, open_client
 from sweep.publish import publish
@@ -25,10 +23,9 @@ from tests.support import job as study_job
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, migrated):
+def finished(new_runs):
     """The tiny study, run, reported, exported and announced."""
-    runs = RunsDir(tmp_path_factory.mktemp("finished") / "mlruns")
-    shutil.copytree(migrated.root, runs.root)
+    runs = new_runs()
     fake_sweep(runs, files=FILES)
     conclusion, _ = champion_handed_on(runs)
     publish(conclusion, runs)

@@ -2,13 +2,11 @@
 
 import json
 import re
-import shutil
 
 import pytest
 
 from sweep.cli import main
 from sweep.conclusion import conclude
-from sweep.layout import RunsDir
 from sweep.mlflow_store import open_client
 from sweep.page import QUERY
 from sweep.publish import publish, report_texts
@@ -20,10 +18,9 @@ PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
 
 
 @pytest.fixture(scope="module")
-def swept(migrated, tmp_path_factory):
+def swept(new_runs):
     """A finished study on the fake executor, published."""
-    runs = RunsDir(tmp_path_factory.mktemp("swept") / "mlruns")
-    shutil.copytree(migrated.root, runs.root)
+    runs = new_runs()
     fake_sweep(runs, tiny_table(search={"trials": 16}, confirmation={"replicates": 3}), files=FILES)
     publish(conclude(read_runs(runs, "tiny")), runs)
     return runs

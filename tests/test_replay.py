@@ -1,6 +1,5 @@
 """What a replay says, on the fake executor with models of our own making."""
 
-import shutil
 import zipfile
 from io import BytesIO
 
@@ -11,7 +10,6 @@ import pytest
 from sweep import results
 from sweep.errors import InvalidDataError, MissingRunsError, WorkersError
 from sweep.execute.fake import FakeExecutor, plausible_logs
-from sweep.layout import RunsDir
 from sweep.replay import replay
 from sweep.runs import read_runs, study_of
 from tests.support import FACTS, FILES, fake_sweep
@@ -32,9 +30,8 @@ def files(weight=1.0):
 
 
 @pytest.fixture(scope="module")
-def swept(migrated, tmp_path_factory):
-    runs = RunsDir(tmp_path_factory.mktemp("swept") / "mlruns")
-    shutil.copytree(migrated.root, runs.root)
+def swept(new_runs):
+    runs = new_runs()
     fake_sweep(runs, files=files())
     return runs
 

@@ -18,12 +18,11 @@ from tests.support import FACTS, FILES, STUDY, fake_sweep, tiny_table
 
 
 @pytest.fixture(scope="module")
-def swept(migrated, tmp_path_factory):
+def swept(new_runs):
     """A finished study on the fake executor."""
-    root = tmp_path_factory.mktemp("swept") / "mlruns"
-    shutil.copytree(migrated.root, root)
-    fake_sweep(RunsDir(root), tiny_table(search={"trials": 12}), files=FILES)  # enough to beat the baseline
-    return RunsDir(root)
+    runs = new_runs()
+    fake_sweep(runs, tiny_table(search={"trials": 12}), files=FILES)  # enough to beat the baseline
+    return runs
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Tracking on an MLflow server: there, away, killed, back."""
 
-import shutil
 from dataclasses import replace
 
 import pytest
@@ -10,7 +9,6 @@ from sweep.announce import announce, is_announced
 from sweep.coordinator import sync_study
 from sweep.doctor import diagnose
 from sweep.errors import TrackingError
-from sweep.layout import RunsDir
 from sweep.publish import publish
 from sweep.runs import has_artifact, read_runs
 from tests.faults.loopback import losing_answers, serving
@@ -19,15 +17,8 @@ from tests.support import FILES, champion_handed_on, fake_sweep, job, mlflow_ser
 N_TRIALS = 5
 
 
-@pytest.fixture
-def server_runs(migrated, tmp_path):
-    """What the server keeps: a runs directory of its own."""
-    shutil.copytree(migrated.root, tmp_path / "server")
-    return RunsDir(tmp_path / "server")
-
-
-def test_a_sweep_is_tracked_on_a_server_reported_exported_registered_and_found_sound(runs, server_runs, unused_port):
-    with mlflow_server(server_runs, unused_port) as uri:
+def test_a_sweep_is_tracked_on_a_server_reported_exported_registered_and_found_sound(runs, new_runs, unused_port):
+    with mlflow_server(new_runs(), unused_port) as uri:
         there = replace(runs, mlflow_server=uri)
         done = fake_sweep(there, files=FILES)
         found = read_runs(there, "tiny")
@@ -71,7 +62,7 @@ def check_lost_answers(runs, uri):
     assert found.frame["key"].is_unique
 
 
-def test_a_server_that_is_away_costs_no_training_and_is_brought_up_to_date(runs, server_runs, unused_port):
+def test_a_server_that_is_away_costs_no_training_and_is_brought_up_to_date(runs, new_runs, unused_port):
     away = replace(runs, mlflow_server=f"http://127.0.0.1:{unused_port}")
     trained = []
     with pytest.raises(
@@ -80,7 +71,7 @@ def test_a_server_that_is_away_costs_no_training_and_is_brought_up_to_date(runs,
         fake_sweep(away, watch=lambda trial, event: trained.append(trial) if event is None else None)
     assert told.value.exit_code == 3
     assert len([trial for trial in trained if trial.phase != "confirm"]) == N_TRIALS
-    with mlflow_server(server_runs, unused_port):
+    with mlflow_server(new_runs(), unused_port):
         sync_study(job(away))
         found = read_runs(away, "tiny")
         assert len(found.frame) == len(trained)

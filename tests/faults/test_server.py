@@ -3,7 +3,6 @@
 import os
 import random
 import re
-import shutil
 import signal
 import threading
 import time
@@ -11,7 +10,6 @@ from dataclasses import replace
 
 import pytest
 
-from sweep.layout import RunsDir
 from sweep.runs import read_runs
 from tests.faults.checker import N_TRIALS
 from tests.faults.driver import Sweep
@@ -33,10 +31,9 @@ def sweep(tmp_path, migrated):
 
 
 @pytest.fixture
-def kept(tmp_path, migrated):
+def kept(new_runs):
     """What the server keeps."""
-    shutil.copytree(migrated.root, tmp_path / "server")
-    return RunsDir(tmp_path / "server")
+    return new_runs()
 
 
 def check_is_tracked(sweep, address):
