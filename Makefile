@@ -6,7 +6,7 @@ RUN = .venv/bin/python -m
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup sweep report export ui dashboard test test-faults check bench format lock clean
+.PHONY: help setup sweep report export ui dashboard test test-slow test-faults check bench format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ dashboard: setup ## look at the searches in optuna-dashboard on http://127.0.0.1
 
 test: setup ## run the tests
 	$(RUN) pytest -n auto
+
+test-slow: setup ## run the tests that take minutes: whole sweeps in cohorts, replays, MLflow's UI in a browser
+	$(RUN) pytest -m slow -n auto
 
 test-faults: setup ## kill, starve and damage sweeps at every point; half an hour
 	$(RUN) pytest -m faults -n auto

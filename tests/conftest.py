@@ -1,3 +1,4 @@
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -17,6 +18,14 @@ import pytest
 
 from sweep.layout import RunsDir
 from tests.support import STUDY, free_port, write_tiny_data
+
+
+@pytest.fixture(autouse=True)
+def fresh_log():
+    """A command's log goes to the stderr of the test that ran it, and to none after that."""
+    yield
+    logging.getLogger("sweep").handlers = []
+    logging.getLogger("sweep").propagate = True
 
 
 @pytest.fixture(scope="session")

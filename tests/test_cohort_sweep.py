@@ -14,6 +14,8 @@ from sweep.layout import RunsDir
 from sweep.runs import read_runs
 from tests.support import write_tiny_data
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 STUDY = """
 name = "cohorts"

@@ -194,6 +194,7 @@ def test_the_doctor_finds_it_sound_and_writes_mlflow_anew_where_it_is_gone(finis
     assert re.findall(table, report.stdout) == re.findall(table, first.stdout)
 
 
+@pytest.mark.slow
 def test_runs_are_trained_again_from_their_record_to_the_bit(finished):
     folder, _ = finished
     runs = RunsDir(folder / "mlruns")

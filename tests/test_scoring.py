@@ -7,7 +7,8 @@ import pytest
 
 from sweep.data import PreparedData
 from sweep.errors import Interrupted, WorkersError
-from sweep.execute.scoring import MAX_DEATHS, score_in_process
+from sweep.execute.once import MAX_DEATHS
+from sweep.execute.scoring import score_in_process
 from tests.support import FACTS
 
 

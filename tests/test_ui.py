@@ -26,6 +26,8 @@ from sweep.views import models_address, run_address, view_address
 from tests.browser import open_browser
 from tests.support import FILES, ROOT, fake_sweep, free_port, http_status, mlflow_server, tiny_table
 
+pytestmark = pytest.mark.slow
+
 # What MLflow's own pages say on every visit: it asks for a user that it knows only behind a log-in, and Chromium notes a late resize.
 MLFLOWS_OWN = re.compile(r"/ajax-api/2\.0/mlflow/users/current|ResizeObserver loop")
 
