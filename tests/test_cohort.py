@@ -51,7 +51,8 @@ def trial(number=0, **changes):
 
 def cohort_of(trials, train=TRAIN, precision="float32"):
     from sweep.train.bucket import buckets, rounded_up
-    from sweep.train.cohort import Blueprint, Cohort, DeviceRows, Program
+    from sweep.train.cohort import Cohort, Program
+    from sweep.train.member import Blueprint, DeviceRows
 
     [bucket] = buckets(trials)
     blueprint = Blueprint(bucket, DeviceRows.of(FACTS, train, VALIDATION), precision)
@@ -73,12 +74,12 @@ def fit(one, n_epochs, train):
 
     from sweep.config import derived_seed
     from sweep.model import build_model, moments_of, weight_name, weight_shapes
-    from sweep.train.cohort import MemberDropout, _initial
+    from sweep.train.member import MemberDropout, initial_weights
 
     plain = build_model(one.config, FACTS, moments_of(train.x, FACTS))
     layers = [MemberDropout(name=old.name) if isinstance(old, keras.layers.Dropout) else old for old in plain.layers]
     model = keras.Sequential([keras.Input((FACTS.n_features,)), *layers])
-    start = _initial(one, weight_shapes(one.config, FACTS))
+    start = initial_weights(one, weight_shapes(one.config, FACTS))
     for variable in plain.weights:
         variable.assign(start[weight_name(variable)])
     for i, layer in enumerate(filter(lambda new: isinstance(new, MemberDropout), layers), start=1):
@@ -278,7 +279,8 @@ def test_a_member_that_breaks_its_cohort_fails_alone(on_jax, data_folder, togeth
 def cut_by_memory(folder, trials):
     """Sizes of the cohorts that `trials` train in, where memory is short by a third of what they take together."""
     from sweep.train.bucket import buckets
-    from sweep.train.cohort import Blueprint, Program
+    from sweep.train.cohort import Program
+    from sweep.train.member import Blueprint
 
     [bucket] = buckets(trials)
     fitter = fitter_on(folder, TRAINING)

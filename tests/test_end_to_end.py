@@ -155,7 +155,10 @@ def test_the_same_command_again_starts_no_worker(finished):
 
 @pytest.mark.parametrize(
     ("number", "exit_code", "module"),
-    [(signal.SIGINT, 130, "sweep"), (signal.SIGTERM, 143, "tests.faults.sweep_process")],
+    [
+        pytest.param(signal.SIGINT, 130, "sweep", marks=pytest.mark.slow),
+        (signal.SIGTERM, 143, "tests.faults.sweep_process"),
+    ],
 )
 def test_a_signal_ends_it_cleanly_and_the_same_command_continues(study_file, runs, number, exit_code, module):
     command = [sys.executable, "-m", module, "run", str(study_file), "--runs-dir", str(runs.root)]

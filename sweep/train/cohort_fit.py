@@ -10,8 +10,9 @@ from sweep.data import PreparedData, open_training_split
 from sweep.model import Weights
 from sweep.study import Training
 from sweep.train.bucket import Bucket, buckets, compaction_pays, rounded_up
-from sweep.train.cohort import Blueprint, Cohort, DeviceRows, Program, device_bytes
+from sweep.train.cohort import Cohort, Program, device_bytes
 from sweep.train.course import Clock, Course, is_finite
+from sweep.train.member import Blueprint, DeviceRows
 from sweep.trial import EpochReport, Logs, Trial, TrialResult
 
 Judge = Callable[[list[EpochReport]], dict[str, bool]]  # hears an epoch of a cohort; who goes on of those that wait

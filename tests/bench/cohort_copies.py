@@ -69,7 +69,8 @@ def measure(study: Study, net: int, sizes: list[int], repeats: int, precision: A
     from sweep.data import open_training_split, prepare
     from sweep.data_files import read
     from sweep.train.bucket import buckets
-    from sweep.train.cohort import Blueprint, Cohort, DeviceRows, Program
+    from sweep.train.cohort import Cohort, Program
+    from sweep.train.member import Blueprint, DeviceRows
 
     config = study.baselines[net].config
     data = prepare(read(study.data, STUDY.parent), study.data, study.seed, RESULTS / "notebook-data")
