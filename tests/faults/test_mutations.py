@@ -55,7 +55,7 @@ MUTATIONS = {
         "record.py", "len(self.trials), phase=phase", "0, phase=phase", "tests/test_coordinator.py",
     ),
     "a run is written again": (
-        "track.py", "        if trial.key in self._finished:\n            return\n", "", "tests/test_track.py",
+        "track.py", "self._finished[trial.key])\n            return\n", "self._finished[trial.key])\n", "tests/test_track.py",
     ),
     "a database is made under its own name": (
         "mlflow_store.py", 'draft = db.with_name(f".{db.name}")', "draft = db", "tests/test_track.py",
