@@ -37,7 +37,7 @@ test-slow: setup ## run the tests that take minutes: whole sweeps in cohorts, re
 	$(RUN) pytest -m slow -n auto
 
 test-faults: setup ## kill, starve and damage sweeps at every point; half an hour
-	$(RUN) pytest -m faults -n auto
+	$(RUN) pytest -m faults -n auto --dist worksteal
 
 check: setup ## check format, lint and types; changes nothing
 	$(RUN) ruff format --check .

@@ -2,8 +2,8 @@
 
 `SWEEP_FAILPOINT=name:hit:action` acts the hit-th time (counted from 1) that a process reaches the point, and once among all
 processes: it creates the file `SWEEP_FAILPOINT_MARK` first, and does nothing where that exists. Actions: `kill` (SIGKILL to
-itself), `kill_other` (SIGKILL, by a worker to its coordinator, by the coordinator to one of its workers) and `full`
-(OSError ENOSPC). Unset, a point costs one comparison.
+itself), `kill_parent` (to the process that started it), `kill_child` (to one that it started) and `full` (OSError ENOSPC).
+Unset, a point costs one comparison.
 """
 
 import errno
@@ -32,11 +32,11 @@ def failpoint(name: str) -> None:
     match action:
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)
-        case "kill_other":
-            is_worker = multiprocessing.current_process().daemon
-            workers = [child.pid for child in multiprocessing.active_children() if child.pid is not None]
-            for pid in [os.getppid()] if is_worker else workers[:1]:
-                os.kill(pid, signal.SIGKILL)
+        case "kill_parent":
+            os.kill(os.getppid(), signal.SIGKILL)
+        case "kill_child":
+            for child in multiprocessing.active_children()[:1]:
+                child.kill()
         case "full":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
         case _:

@@ -7,25 +7,44 @@ numpy, where a model costs milliseconds; on JAX it would be compiled anew for ev
 import multiprocessing
 import os
 import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
-from sweep.data import DataFacts, PreparedData
+from sweep.data import PreparedData
 from sweep.execute.worker import ONE_THREAD, attempt, settle_in
 from sweep.failpoint import failpoint
 from sweep.study import Training
 from sweep.trial import CannotStore, CohortReport, EpochReport, Trial, TrialResult
 
-if TYPE_CHECKING:
-    from sweep.model import Moments, Weights
-
 MAX_WRITERS = 8  # of results
 ON_JAX = {"KERAS_BACKEND": "jax", "TF_CPP_MIN_LOG_LEVEL": "3"}
 ON_NUMPY = ONE_THREAD | {"KERAS_BACKEND": "numpy"}
+
+Judge = Callable[[list[EpochReport]], dict[str, bool]]  # hears an epoch of a cohort; who goes on of those that wait
+Save = Callable[[Path], TrialResult]  # makes a result durable as a folder
+
+
+class CohortEngine(Protocol):
+    """What trains in the process; see `train.cohort_fit.CohortFitter`."""
+
+    def fit(self, trials: Sequence[Trial], judge: Judge, ended: Callable[[Trial, TrialResult, Any], None]) -> None:
+        """Train all of `trials`. Calls `ended` with each result and what the engine has trained for it."""
+
+    def saving(self, trial: Trial, result: TrialResult, trained: Any) -> Save:
+        """What makes that durable, in a process that it is sent to."""
+
+
+def jax_engine(options: "CohortOptions") -> CohortEngine:
+    from sweep.train.cohort import device_tags, use_device  # here, after the environment is set
+    from sweep.train.cohort_fit import CohortFitter
+
+    use_device(options.training.precision, options.programs)
+    return CohortFitter(options.data, options.training, options.provenance | device_tags())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +57,7 @@ class CohortOptions:
     logs: Path  # folder for what JAX and crashes write
     programs: Path  # folder of compiled programs, which later runs of the command find there
     provenance: dict[str, str]  # goes into every result
+    start_engine: Callable[["CohortOptions"], CohortEngine] = jax_engine  # called in the process
 
     @property
     def log(self) -> Path:
@@ -48,28 +68,23 @@ def train_cohorts(connection: Connection, options: CohortOptions) -> None:
     """Train every list of trials that arrives. Says `None` itself once, when it is ready."""
     os.setpgrp()  # ended together with those that write
     settle_in(options.log, None, ON_JAX)
-    from sweep.train.cohort import device_tags, use_device
-    from sweep.train.cohort_fit import CohortFitter
-
-    use_device(options.training.precision, options.programs)
-    provenance = options.provenance | device_tags()
-    fitter = CohortFitter(options.data, options.training, provenance)
+    engine = options.start_engine(options)
     voice = _Voice(connection)
     n_writers = min(MAX_WRITERS, os.cpu_count() or 1)
     start = partial(settle_in, options.log, None, ON_NUMPY)
     with ProcessPoolExecutor(n_writers, multiprocessing.get_context("spawn"), start) as writers:
 
-        def ended(trial: Trial, result: TrialResult, weights: "Weights | None") -> None:
-            folder = options.results / trial.key
-            kept = writers.submit(_write, folder, trial, result, weights, options.data.facts, fitter.rows.moments)
-            kept.add_done_callback(voice.pass_on)
+        def ended(trial: Trial, result: TrialResult, trained: Any) -> None:
+            save = engine.saving(trial, result, trained)
+            written = writers.submit(_write, options.results / trial.key, trial, result.provenance, save)
+            written.add_done_callback(voice.pass_on)
 
         failpoint("cohort.ready")
         voice.say(None)
         while True:
             trials = connection.recv()
             failpoint("cohort.trials")
-            fitter.fit(trials, voice.judge, ended)
+            engine.fit(trials, voice.judge, ended)
 
 
 class _Voice:
@@ -94,23 +109,13 @@ class _Voice:
             verdicts[key] = goes_on
         return verdicts
 
-    def pass_on(self, kept: "Future[TrialResult | CannotStore]") -> None:
+    def pass_on(self, written: "Future[TrialResult | CannotStore]") -> None:
         """Tell of a result that was written. One whose writer died is lost, and this process ends with it."""
-        if kept.exception() is not None:
+        if written.exception() is not None:
             os._exit(1)
-        self.say(kept.result())
+        self.say(written.result())
         failpoint("cohort.sent")
 
 
-def _write(
-    folder: Path,
-    trial: Trial,
-    result: TrialResult,
-    weights: "Weights | None",
-    facts: DataFacts,
-    moments: "Moments | None",
-) -> TrialResult | CannotStore:
-    from sweep.train.leave import save_weights  # here, after the environment is set
-
-    save = partial(save_weights, folder, trial, result, weights, facts, moments)
-    return attempt(trial, folder, result.provenance, save)
+def _write(folder: Path, trial: Trial, provenance: dict[str, str], save: Save) -> TrialResult | CannotStore:
+    return attempt(trial, folder, provenance, partial(save, folder))

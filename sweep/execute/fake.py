@@ -1,9 +1,11 @@
-"""An engine and an executor that finish instantly: they train nothing, and give what training would give."""
+"""Engines and an executor that finish instantly: they train nothing, and give what training would give."""
 
 import json
 import math
 from collections import deque
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from sweep import results
@@ -82,6 +84,37 @@ class FakeEngine:
                 (draft / name).write_bytes(content)
 
         return results.save(folder, result, write)
+
+
+class FakeCohortEngine:
+    """See `cohort_process.CohortEngine`. All that it is given trains in step, as `FakeEngine` trains each."""
+
+    def __init__(self, engine: FakeEngine, provenance: dict[str, str]) -> None:
+        self._engine = engine
+        self._provenance = provenance
+
+    def fit(
+        self,
+        trials: Sequence[Trial],
+        judge: Callable[[list[EpochReport]], dict[str, bool]],
+        ended: Callable[[Trial, TrialResult, None], None],
+    ) -> None:
+        courses = {trial.key: (trial, self._engine.train(trial)) for trial in trials}
+        verdicts: dict[str, bool | None] = dict.fromkeys(courses)  # None before the first epoch
+        while courses:
+            reports = []
+            for key, (trial, epochs) in list(courses.items()):
+                event = epochs.send(verdicts[key])
+                if isinstance(event, EpochReport):
+                    reports.append(event)
+                else:
+                    ended(trial, replace(event, provenance=self._provenance), None)
+                    del courses[key]
+            verdicts = dict.fromkeys((report.key for report in reports), True)
+            verdicts |= judge(reports) if reports else {}
+
+    def saving(self, trial: Trial, result: TrialResult, trained: None) -> Callable[[Path], TrialResult]:
+        return partial(self._engine.save, result)
 
 
 class FakeExecutor:

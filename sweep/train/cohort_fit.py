@@ -5,9 +5,11 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
-from sweep.data import PreparedData, open_training_split
-from sweep.model import Weights
+from sweep.data import DataFacts, PreparedData, open_training_split
+from sweep.model import Moments, Weights
 from sweep.study import Training
 from sweep.train.bucket import Bucket, buckets, compaction_pays, rounded_up
 from sweep.train.cohort import Cohort, Program, device_bytes
@@ -33,6 +35,7 @@ class CohortFitter:
         """max_bytes: device memory for one cohort; None takes what the device has."""
         has_validation = data.facts.n_validation > 0
         validation = open_training_split(data, "validation") if has_validation else None
+        self._facts = data.facts
         self.rows = DeviceRows.of(data.facts, open_training_split(data, "train"), validation)
         self._training = training
         self._provenance = provenance
@@ -51,6 +54,10 @@ class CohortFitter:
             for done in as_completed(compiled):
                 for members, program in done.result():
                     self._train_or_split(members, program, judge, ended)
+
+    def saving(self, trial: Trial, result: TrialResult, weights: Weights | None) -> Callable[[Path], TrialResult]:
+        """What leaves a result and its model as a folder; to be called anywhere."""
+        return partial(_save, trial, result, weights, self._facts, self.rows.moments)
 
     def _cohorts(self, bucket: Bucket, members: list[Trial]) -> list[tuple[list[Trial], Program]]:
         """The members in cohorts that the device has memory for, as their compiled programs say."""
@@ -145,6 +152,14 @@ class _CohortCourse(Course):
         if self.n_epochs != n_epochs or self.state == "failed":  # it is over
             return False
         return self.is_best and (self.is_over or self.training.early_stopping is not None)
+
+
+def _save(
+    trial: Trial, result: TrialResult, weights: Weights | None, facts: DataFacts, moments: Moments | None, folder: Path
+) -> TrialResult:
+    from sweep.train.leave import save_weights  # here: where cohorts train nothing is drawn
+
+    return save_weights(folder, trial, result, weights, facts, moments)
 
 
 def _hear(courses: list[_CohortCourse], logs: list[Logs], now: float, share_s: float, judge: Judge) -> None:

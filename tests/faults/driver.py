@@ -33,10 +33,10 @@ class Sweep:
     history: list[str] = field(default_factory=list)  # stderr of each command, in order
 
     @classmethod
-    def new(cls, folder: Path, migrated: RunsDir) -> "Sweep":
+    def new(cls, folder: Path, migrated: RunsDir, engine: str = "graph") -> "Sweep":
         folder.mkdir(parents=True)
         support.write_tiny_data(folder)
-        (folder / "tiny.toml").write_text(STUDY)
+        (folder / "tiny.toml").write_text(STUDY.replace("trials = 5\n", f'trials = 5\nengine = "{engine}"\n'))
         shutil.copytree(migrated.root, folder / "mlruns")
         return cls(folder)
 

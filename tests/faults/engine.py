@@ -1,14 +1,16 @@
-"""What trains in the workers of `sweep_process`. A module of its own: workers import it by name, each in its start-up."""
+"""What trains in the processes of `sweep_process`. A module of its own: they import it by name, each in its start-up."""
 
 import math
 import os
 import signal
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sweep import results
 from sweep.config import Config
-from sweep.execute.fake import FakeEngine, plausible_logs
+from sweep.execute.cohort_process import CohortOptions, Judge
+from sweep.execute.fake import FakeCohortEngine, FakeEngine, plausible_logs
 from sweep.execute.worker import WorkerOptions
 from sweep.trial import EpochReport, GoesOn, Logs, Trial, TrialResult
 
@@ -70,17 +72,40 @@ class TroubledEngine(FakeEngine):
         return FakeEngine(self._n_epochs, spoilt, files).fit(trial, reaching, folder)  # type: ignore[arg-type]
 
     def _reach(self, stage: str) -> None:
-        if stage != self._stage:
-            return
-        match self._kind:
-            case "exception":
-                raise ValueError("an error\nof two lines")
-            case "memory":
-                raise MemoryError
-            case "exit":
-                os._exit(1)
-            case "kill":  # as the kernel does when memory runs out
-                os.kill(os.getpid(), signal.SIGKILL)
+        if stage == self._stage:
+            happen(self._kind)
+
+
+class PacedCohorts(FakeCohortEngine):
+    """The fake engine of cohorts, an epoch of which takes its time; one with `TROUBLED` in it may come to grief."""
+
+    def __init__(self, options: CohortOptions) -> None:
+        super().__init__(FakeEngine(options.training.max_epochs, files=FILES), options.provenance)
+        self._epoch_s = float(os.environ.get(EPOCH_S, "0"))
+        self._kind, _, self._stage = os.environ.get(TROUBLE, "").partition(":")
+        if self._stage == "start":
+            happen(self._kind)
+
+    def fit(self, trials: Sequence[Trial], judge: Judge, ended: Callable[[Trial, TrialResult, None], None]) -> None:
+        def paced(reports: list[EpochReport]) -> dict[str, bool]:
+            time.sleep(self._epoch_s)
+            if any((report.key, str(report.epoch)) == (TROUBLED, self._stage) for report in reports):
+                happen(self._kind)
+            return judge(reports)
+
+        super().fit(trials, paced, ended)
+
+
+def happen(kind: str) -> None:
+    match kind:
+        case "exception":
+            raise ValueError("an error\nof two lines")
+        case "memory":
+            raise MemoryError
+        case "exit":
+            os._exit(1)
+        case "kill":  # as the kernel does when memory runs out
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def start_engine(options: WorkerOptions) -> FakeEngine:

@@ -1,4 +1,4 @@
-"""`python -m tests.faults.sweep_process run STUDY ...`: `python -m sweep` with worker processes that train nothing."""
+"""`python -m tests.faults.sweep_process run STUDY ...`: `python -m sweep` with processes that train nothing."""
 
 import importlib
 import os
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import sweep.execute.cohort
 import sweep.execute.converting
 import sweep.execute.local
 import sweep.execute.scoring
@@ -14,9 +15,10 @@ import sweep.execute.start
 import sweep.failpoint
 from sweep.cli import main
 from sweep.data import PreparedData
+from sweep.execute.cohort_process import CohortOptions
 from sweep.execute.worker import WorkerOptions
 from sweep.trial import Logs
-from tests.faults.engine import start_engine
+from tests.faults.engine import PacedCohorts, start_engine
 from tests.support import fake_convert, fake_score
 
 
@@ -27,6 +29,13 @@ class Executor(sweep.execute.local.LocalExecutor):
         super().__init__(replace(options, start_engine=start_engine), n_workers)
 
 
+class Cohorts(sweep.execute.cohort.CohortExecutor):
+    """The process of cohorts with the fake engine."""
+
+    def __init__(self, options: CohortOptions, n_searched: int) -> None:
+        super().__init__(replace(options, start_engine=PacedCohorts), n_searched)
+
+
 def score(
     models: dict[str, Path], data: PreparedData, log: Path, is_interrupted: Callable[[], bool]
 ) -> dict[str, tuple[Logs, bytes]]:
@@ -34,8 +43,9 @@ def score(
 
 
 def train_nothing() -> None:
-    """Have this process' commands start workers, score models and convert them, without training."""
+    """Have this process' commands start what trains, score models and convert them, without training."""
     sweep.execute.start.LocalExecutor = Executor  # type: ignore[misc]
+    sweep.execute.start.CohortExecutor = Cohorts  # type: ignore[misc]
     sweep.execute.scoring.score_in_process = score
     sweep.execute.converting.convert_in_process = fake_convert
 

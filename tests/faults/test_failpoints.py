@@ -18,10 +18,10 @@ POINTS = sorted(
         for point in re.findall(r'failpoint\("([a-z_.]+)"\)', path.read_text())
     }
 )
-SHORT = ["record.told", "track.created"]  # in `make test`
+SHORT = ["record.told", "track.created", "cohort.epoch"]  # in `make test`
 KILLS = [
-    pytest.param(point, action, marks=() if point in SHORT and action == "kill" else pytest.mark.faults)
-    for action in ("kill", "kill_other")
+    pytest.param(point, who, marks=() if point in SHORT and who == "itself" else pytest.mark.faults)
+    for who in ("itself", "the other side")
     for point in POINTS
 ]
 ONLY_AFTER_A_CRASH = {"record.restarted"}
@@ -29,8 +29,18 @@ ONLY_WITHOUT_A_DATABASE = {"track.database"}
 AT_MOST_TWICE = {  # in the life of a process
     *ONLY_AFTER_A_CRASH, *ONLY_WITHOUT_A_DATABASE,
     "data.draft", "data.prepared", "record.created", "record.identified", "track.experiment", "track.parent", "worker.ready",
+    "cohort.ready",
 }  # fmt: skip
-PAIRS = random.Random(2019).sample([(a, b) for a in POINTS for b in POINTS], 50)
+HITS = {"cohort.trials": 2}  # a small sweep is two cohorts: what is searched, and what is confirmed
+
+
+def engines(*points: str) -> list[str]:
+    """Those that come by one of the points only; none where every engine comes by all."""
+    own = {"worker.": "graph", "cohort.": "cohort"}
+    return sorted({engine for start, engine in own.items() if any(point.startswith(start) for point in points)})
+
+
+PAIRS = random.Random(2019).sample([(a, b) for a in POINTS for b in POINTS if len(engines(a, b)) < 2], 50)
 
 
 @pytest.fixture(scope="session")
@@ -49,17 +59,21 @@ def sweep(tmp_path, migrated):
     return Sweep.new(tmp_path / "sweep", migrated)
 
 
-def crash(sweep: Sweep, point: str, action: str) -> None:
-    """Kill at `point`, after a first crash where the point is one of recovery."""
+@pytest.fixture
+def reaching(tmp_path, migrated):
+    """Makes a sweep that comes by the points that are given: in cohorts where one is theirs, else with workers."""
+    return lambda *points: Sweep.new(tmp_path / "sweep", migrated, *engines(*points))
+
+
+def crash(sweep: Sweep, point: str, action: str = "kill", hit: int = 1) -> int:
+    """Kill at `point`, after a first crash where the point is one of recovery; the exit code."""
     if point in ONLY_AFTER_A_CRASH:
         sweep.act_at("record.tell")
     if point in ONLY_WITHOUT_A_DATABASE:
         sweep.runs.mlflow_db.unlink()
-    exit_code = sweep.act_at(point, action=action)
+    exit_code = sweep.act_at(point, hit, action)
     assert sweep.mark.exists(), f"{point} was not reached:\n{sweep.said}"
-    is_in_worker = point.startswith(("worker.", "result."))
-    coordinator_dies = is_in_worker == (action == "kill_other")
-    assert exit_code == (-signal.SIGKILL if coordinator_dies else 0), sweep.said
+    return exit_code
 
 
 def finish(sweep: Sweep) -> None:
@@ -67,25 +81,43 @@ def finish(sweep: Sweep) -> None:
     assert sweep.run("doctor") == 0, sweep.printed
 
 
-@pytest.mark.parametrize(("point", "action"), KILLS)
-def test_a_kill_of_either_side_at_any_point_costs_nothing(sweep, reference, point, action):
-    crash(sweep, point, action)
+@pytest.mark.parametrize(("point", "who"), KILLS)
+def test_a_kill_of_either_side_at_any_point_costs_nothing(reaching, reference, point, who):
+    sweep = reaching(point)
+    is_coordinators = not point.startswith(("worker.", "cohort.", "result."))
+    other = "kill_child" if is_coordinators else "kill_parent"
+    exit_code = crash(sweep, point, "kill" if who == "itself" else other)
+    coordinator_dies = is_coordinators == (who == "itself")
+    assert exit_code == (-signal.SIGKILL if coordinator_dies else 0), sweep.said
+    finish(sweep)
+    check(sweep, reference)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("action", ["kill", "kill_parent"])
+@pytest.mark.parametrize("point", [point for point in POINTS if point.startswith("result.")])
+def test_a_kill_of_what_writes_for_cohorts_or_of_what_trains_them_costs_nothing(
+    tmp_path, migrated, reference, point, action
+):
+    sweep = Sweep.new(tmp_path / "sweep", migrated, "cohort")
+    assert crash(sweep, point, action) == 0, sweep.said
     finish(sweep)
     check(sweep, reference)
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("point", [p for p in POINTS if p not in AT_MOST_TWICE])
-def test_a_kill_at_a_later_hit_costs_nothing(sweep, reference, point):
-    sweep.act_at(point, hit=3)
-    assert sweep.mark.exists(), f"{point} was not reached:\n{sweep.said}"
+def test_a_kill_at_a_later_hit_costs_nothing(reaching, reference, point):
+    sweep = reaching(point)
+    crash(sweep, point, hit=HITS.get(point, 3))
     finish(sweep)
     check(sweep, reference)
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize(("first", "second"), PAIRS)
-def test_two_kills_in_a_row_cost_nothing(sweep, reference, first, second):
+def test_two_kills_in_a_row_cost_nothing(reaching, reference, first, second):
+    sweep = reaching(first, second)
     sweep.act_at(first)
     sweep.act_at(second)
     finish(sweep)

@@ -16,8 +16,9 @@ from tests.faults.engine import EPOCH_S
 
 pytestmark = pytest.mark.faults
 
-N_KILLS, N_REAL_KILLS, N_FRESH_KILLS, N_SIGNALS = 100, 5, 10, 30
+N_KILLS, N_COHORT_KILLS, N_REAL_KILLS, N_FRESH_KILLS, N_SIGNALS = 100, 30, 5, 10, 30
 KILLS_A_TEST = 10
+OF_COHORTS = N_KILLS // KILLS_A_TEST  # the first number of those
 PACE = {EPOCH_S: "0.05"}  # a sweep then takes some seconds, most of them outside start-up
 
 
@@ -59,12 +60,13 @@ def finish(sweep: Sweep, **settings: bool) -> None:
     check(sweep)
 
 
-@pytest.mark.parametrize("number", range(N_KILLS // KILLS_A_TEST))
+@pytest.mark.parametrize("number", range((N_KILLS + N_COHORT_KILLS) // KILLS_A_TEST))
 def test_random_kills_cost_nothing(tmp_path, migrated, whole_s, number):
     rng = random.Random(number)
+    engine = "cohort" if number >= OF_COHORTS else "graph"
     n_kills = 0
     for n_sweep in range(KILLS_A_TEST * 10):
-        sweep = Sweep.new(tmp_path / f"sweep-{n_sweep}", migrated)
+        sweep = Sweep.new(tmp_path / f"sweep-{n_sweep}", migrated, engine)
         has_ended = False
         while n_kills < KILLS_A_TEST and not has_ended:
             process = sweep.start(**PACE)

@@ -17,7 +17,7 @@ from sweep import results
 from tests.faults.checker import check
 from tests.faults.driver import Sweep
 from tests.faults.engine import EPOCH_S
-from tests.faults.test_failpoints import ONLY_AFTER_A_CRASH, ONLY_WITHOUT_A_DATABASE, POINTS
+from tests.faults.test_failpoints import ONLY_AFTER_A_CRASH, ONLY_WITHOUT_A_DATABASE, POINTS, engines
 from tests.support import ROOT
 
 pytestmark = pytest.mark.faults
@@ -87,7 +87,8 @@ def test_a_disk_that_turned_read_only_is_a_clear_end_and_writing_is_all_it_takes
 
 
 @pytest.mark.parametrize("point", [p for p in POINTS if p not in ONLY_AFTER_A_CRASH])
-def test_no_space_at_any_point_is_a_clear_end(sweep, point):
+def test_no_space_at_any_point_is_a_clear_end(tmp_path, migrated, point):
+    sweep = Sweep.new(tmp_path / "sweep", migrated, *engines(point))
     if point in ONLY_WITHOUT_A_DATABASE:
         sweep.runs.mlflow_db.unlink()
     exit_code = sweep.act_at(point, action="full")

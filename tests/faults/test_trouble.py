@@ -43,6 +43,18 @@ def test_a_trial_that_comes_to_grief_fails_with_its_reason_and_the_others_are_tr
     check(sweep)
 
 
+@pytest.mark.parametrize("kind", ["exit", "kill"])
+@pytest.mark.parametrize("stage", EPOCHS)
+def test_a_trial_that_kills_its_cohort_fails_alone(tmp_path, migrated, kind, stage):
+    sweep = Sweep.new(tmp_path / "sweep", migrated, engine="cohort")
+    assert sweep.run(**{TROUBLE: f"{kind}:{stage}"}) == 0, sweep.said
+    assert "Traceback" not in sweep.said
+    [failed] = [label for label, state in sweep.acknowledged if state == "failed"]
+    assert failed.startswith("0 · by hand"), sweep.said
+    assert sweep.run("doctor") == 0, sweep.printed
+    check(sweep)
+
+
 @pytest.mark.parametrize("kind", ["exception", "memory", "exit"])
 def test_workers_that_cannot_start_end_it_with_one_line_and_it_continues(sweep, kind):
     assert sweep.run(**{TROUBLE: f"{kind}:start"}) == 1
