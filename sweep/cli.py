@@ -41,9 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:  # a disk that is full, a folder that may not be written
         print(f"error: {error}; put it right, and the same command continues", file=sys.stderr)
         return StorageError.exit_code
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print(Interrupted(), file=sys.stderr)
-        return Interrupted.exit_code
+        return 128 + next(iter(error.args), signal.SIGINT)
     return 0
 
 
@@ -331,7 +331,7 @@ def _signals() -> Iterator[list[int]]:
 
     def hear(number: int, frame: object) -> None:
         if arrived:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(number)
         arrived.append(number)
         logger.warning("stopping: running trials will be trained again; once more to stop at once")
 

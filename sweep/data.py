@@ -105,9 +105,16 @@ def _prepared_folder(spec: Data, sha256: str, seed: int, cache: Path) -> Path:
 
 def _opened(folder: Path) -> PreparedData:
     with _told(folder):
-        facts = json.loads((folder / "facts.json").read_bytes())
-    facts |= {"classes": tuple(facts["classes"]), "feature_shape": tuple(facts["feature_shape"])}
-    return PreparedData(folder, DataFacts(**facts))
+        stored = json.loads((folder / "facts.json").read_bytes())
+        tuples = {"classes": tuple(stored["classes"]), "feature_shape": tuple(stored["feature_shape"])}
+        facts = DataFacts(**{**stored, **tuples})
+        for part, n_rows in (("train", facts.n_train), ("validation", facts.n_validation), ("test", facts.n_test)):
+            split = _map(folder / part)
+            if split.x.shape != (n_rows, facts.n_features) or split.y.shape != (n_rows,):
+                raise ValueError(
+                    f"{part} is {split.x.shape} and {split.y.shape}, not {n_rows} rows of {facts.n_features}"
+                )
+    return PreparedData(folder, facts)
 
 
 @contextmanager

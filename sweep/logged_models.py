@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from mlflow import MlflowClient
-from mlflow.entities import RunInfo
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 
@@ -20,19 +19,17 @@ from sweep.failpoint import failpoint
 from sweep.mlflow_store import MODEL_PATH, sent_once
 
 
-def log_model(client: MlflowClient, run: RunInfo, name: str, saved: Path, facts: DataFacts) -> str:
+def log_model(client: MlflowClient, experiment: str, run_id: str, name: str, saved: Path, facts: DataFacts) -> str:
     """The logged model of a run, found or made of the .keras file `saved`; its id. Safe to repeat."""
-    found = client.search_logged_models([run.experiment_id], filter_string=f"source_run_id = '{run.run_id}'")
+    found = client.search_logged_models([experiment], filter_string=f"source_run_id = '{run_id}'")
     for twin in found[1:]:  # a server that was slow may have made it twice
         client.delete_logged_model(twin.model_id)
     with sent_once():
-        model = (
-            found[0] if found else client.create_logged_model(run.experiment_id, name, run.run_id, model_type="keras")
-        )
+        model = found[0] if found else client.create_logged_model(experiment, name, run_id, model_type="keras")
     failpoint("track.model")
     if model.status != "READY":
         with tempfile.TemporaryDirectory() as scratch:
-            _write_model(Path(scratch), saved, run.run_id, model.model_id, _signature(facts))
+            _write_model(Path(scratch), saved, run_id, model.model_id, _signature(facts))
             client.log_model_artifacts(model.model_id, scratch)
         failpoint("track.model_files")
         client.finalize_logged_model(model.model_id, "READY")

@@ -69,6 +69,7 @@ class Record:
             frozen = self.frozen()
         self._study_id = self._storage.get_study_id_from_name(name)
         self.trials: dict[str, RecordedTrial] = {}
+        self._ids: dict[str, int] = {}  # Optuna's, by key, of those that were written to
         self._rung_values: dict[int, dict[str, float]] = {}
         for trial in frozen:
             recorded = _recorded(trial, self._rungs)
@@ -107,16 +108,16 @@ class Record:
             number=len(self.trials), phase=phase, config=config, seed=seed, name=name, replicate=replicate,
             rungs=self._rungs if phase == "search" else (),  # a baseline is confirmed anyway, and trained in full
         )  # fmt: skip
-        # One attribute for all that stays: Optuna writes each with two statements of its own.
+        # One attribute for all that stays, and none for a first attempt: Optuna writes each with two statements of its own.
         lasting = {"config": config.to_dict(), "phase": phase, "seed": seed, "name": name, "replicate": replicate}
         claimed = optuna.trial.create_trial(
             state=TrialState.RUNNING,
             params=params or {},
             distributions=distributions or {},
-            user_attrs={"trial": lasting, "attempt": trial.attempt},
+            user_attrs={"trial": lasting},
         )
         with self._translated("write"):
-            self._study.add_trial(claimed)
+            self._ids[trial.key] = self._storage.create_new_trial(self._study_id, claimed)
         failpoint("record.claimed")
         self.trials[trial.key] = RecordedTrial(trial, None, None)
         return trial
@@ -145,18 +146,26 @@ class Record:
 
     def tell(self, result: TrialResult) -> None:
         """Write how a trial ended: the point after which it is done. Its result must be durable already."""
-        trial = self.trials[result.key].trial
+        trial, value = self.trials[result.key].trial, self._value_of(result)
         failpoint("record.tell")
         with self._translated("write"):
             if result.state == "failed":
                 self._storage.set_trial_user_attr(self._id(trial), "reason", result.reason)
-            told = self._study.tell(
-                trial.number,
-                self.objective_of(result) if result.state == "complete" else None,
-                state=OPTUNA_STATES[result.state],
+            # As `Study.tell` does, which reads the trial twice more.
+            self._storage.set_trial_state_values(
+                self._id(trial), OPTUNA_STATES[result.state], None if value is None else [value]
             )
         failpoint("record.told")
-        self.trials[result.key] = RecordedTrial(trial, result.state, told.value)
+        self.trials[result.key] = RecordedTrial(trial, result.state, value)
+
+    def _value_of(self, result: TrialResult) -> float | None:
+        """The value that the record keeps: of a pruned trial the objective at its last rung, which Optuna's samplers read."""
+        if result.state == "complete":
+            value = self.objective_of(result)
+            assert value is not None, result.key
+            return value
+        rungs = [rung for rung, values in self._rung_values.items() if result.key in values]
+        return self._rung_values[max(rungs)][result.key] if result.state == "pruned" and rungs else None
 
     def objective_of(self, result: TrialResult) -> float | None:
         """The value of a complete result."""
@@ -185,7 +194,9 @@ class Record:
             ) from error
 
     def _id(self, trial: Trial) -> int:
-        return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
+        if trial.key not in self._ids:
+            self._ids[trial.key] = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
+        return self._ids[trial.key]
 
 
 def is_recorded(db: Path, study: str) -> bool:
@@ -205,7 +216,7 @@ def _recorded(frozen: FrozenTrial, rungs: tuple[int, ...]) -> RecordedTrial:
         number=frozen.number,
         config=Config.from_dict(lasting.pop("config")),
         rungs=rungs if lasting["phase"] == "search" else (),
-        attempt=frozen.user_attrs["attempt"],
+        attempt=frozen.user_attrs.get("attempt", 1),
         **lasting,
     )
     return RecordedTrial(trial, _STATES[frozen.state], frozen.value)

@@ -7,10 +7,8 @@ again changes nothing. `tracker.py` calls this from a thread of its own: trainin
 import json
 import logging
 import math
-import tempfile
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param, Run
@@ -32,6 +30,7 @@ from sweep.mlflow_store import (
     sent_once,
     translated,
 )
+from sweep.run_writer import ClientRuns, NewRun, TableRuns
 from sweep.study import Study, cost
 from sweep.tracker import Load
 from sweep.trial import Logs, Score, Trial, TrialResult
@@ -41,7 +40,6 @@ logger = logging.getLogger(__name__)
 
 PARENT_KEY = "study"
 _STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}  # the `state` tag says it in our words
-_BATCH = 1000  # metrics that MLflow takes in one call
 N_BEST = 10  # searched trials of cohorts whose models are logged as such
 
 
@@ -71,13 +69,21 @@ class Projection:
             # A run of a trial that is still RUNNING was cut off while it was written: it is written again, over itself.
             self._cut_off = {key: run for key, run in found.items() if run.info.status == "RUNNING"}
             self._finished = {key: run for key, run in found.items() if key not in self._cut_off}
+            self._written: set[str] = set()  # keys of runs that were finished since
             self._has_archives = any(map(_is_archived_run, found.values()))
             self._parent, self._parent_status = self._open_parent(found.get(PARENT_KEY))
+            self._writer = (
+                ClientRuns(self._client, self._experiment)
+                if runs.mlflow_server
+                else TableRuns(self._client, self._experiment, runs.mlflow_uri)
+            )
 
     def write(self, trial: Trial, load: Load) -> None:
         """The run of a trial that ended, whole; nothing where it is there already. `load` is called only if it is not."""
         if trial.key in self._finished:
             self._check_is_of(trial, self._finished[trial.key])
+            return
+        if trial.key in self._written:
             return
         result, score = load()
         with translated(self._runs):
@@ -115,26 +121,32 @@ class Projection:
                 "of a record that is gone; delete the runs of that study there, and `sync` writes them anew"
             )
 
-    def _create_run(self, trial: Trial, result: TrialResult) -> Run:
-        with sent_once():
-            return self._client.create_run(
-                self._experiment,
-                start_time=_ms(result.started_at),
-                tags=self._tags(trial, result),
-                run_name=trial.label,
-            )
-
     def _write(self, trial: Trial, result: TrialResult, score: Score | None) -> None:
         folder = self._runs.results(self._tracked.study.name) / trial.key
-        run = self._cut_off.get(trial.key) or self._create_run(trial, result)
-        failpoint("track.created")
-        run_id = run.info.run_id
-        test = score or Score({}, {})
-        finals = {**result.metrics, **_running_means(result), **test.metrics}
-        files = {**result.files, **test.files}
+        files = {**result.files, **(score.files if score else {})}
         is_archived = _is_archived(trial.phase, result.provenance)
         has_logged_model = results.MODEL in files and not is_archived
-        model_id = self._log_model(run, trial.config.units_label, folder) if has_logged_model else None
+        finals = _finals(result, score)
+        new = self._new_run(trial, result, {} if has_logged_model else finals, is_scored=score is not None)
+        cut_off = self._cut_off.get(trial.key)
+        if cut_off is None:
+            run_id = self._writer.create(new)
+        else:
+            run_id = cut_off.info.run_id
+            self._writer.fill(run_id, new)
+        failpoint("track.created")
+        names = [*results.TRACKED, *([results.MODEL] if is_archived else [])]
+        self._writer.add_files(run_id, {name: folder / name for name in names if name in files})
+        failpoint("track.artifacts")
+        if has_logged_model:
+            self._log_model(run_id, trial.config.units_label, result, finals, has_outputs=_has_outputs(cut_off))
+        failpoint("track.outputs")
+        self._writer.close(run_id, _STATUS[result.state], _ms(result.ended_at))
+        failpoint("track.closed")
+        self._written.add(trial.key)
+        self._has_archives |= is_archived
+
+    def _new_run(self, trial: Trial, result: TrialResult, finals: Logs, is_scored: bool) -> NewRun:
         counts = {
             "best_epoch": result.best_epoch,
             "epochs": len(result.history),
@@ -143,43 +155,34 @@ class Projection:
         }
         at = _ms(result.ended_at)
         metrics = [Metric(name, value, at, result.best_epoch) for name, value in {**finals, **counts}.items()]
-        metrics += _curves(result)
-        if model_id is not None:
-            metrics += _of_model(result, finals, run_id, model_id)
-        for start in range(0, len(metrics), _BATCH):
-            self._client.log_batch(run_id, metrics[start : start + _BATCH], self._params(trial) if start == 0 else ())
-        failpoint("track.metrics")
-        self._client.log_inputs(run_id, self._inputs(is_scored=score is not None))
-        failpoint("track.inputs")
-        self._log_files(run_id, folder, [*results.TRACKED, *([results.MODEL] if is_archived else [])], files)
-        failpoint("track.artifacts")
-        # A cut-off run may have its outputs already; MLflow refuses the same ones twice.
-        if model_id is not None and not (run.outputs and run.outputs.model_outputs):
+        return NewRun(
+            name=trial.label,
+            started_at=_ms(result.started_at),
+            tags=self._tags(trial, result),
+            params=self._params(trial),
+            metrics=metrics + _curves(result),
+            inputs=self._inputs(is_scored),
+        )
+
+    def _log_model(self, run_id: str, units: str, result: TrialResult, finals: Logs, has_outputs: bool) -> None:
+        """Log the model of a run, with the final metrics as those of both."""
+        saved = self._runs.results(self._tracked.study.name) / result.key / results.MODEL
+        model_id = log_model(self._client, self._experiment, run_id, f"mlp-{units}", saved, self._tracked.facts)
+        self._client.log_batch(run_id, _of_model(result, finals, run_id, model_id))
+        if not has_outputs:  # MLflow refuses the same ones twice
             self._client.log_outputs(run_id, [LoggedModelOutput(model_id, result.best_epoch)])
-        failpoint("track.outputs")
-        self._client.set_terminated(run_id, _STATUS[result.state], end_time=at)
-        failpoint("track.closed")
-        self._finished[trial.key] = run
-        self._has_archives |= is_archived
-
-    def _log_files(self, run_id: str, folder: Path, names: list[str], files: Container[str]) -> None:
-        """Those of the named files that the result has, as artifacts of a run: in one call, for each opens the store anew."""
-        with tempfile.TemporaryDirectory() as scratch:
-            for name in filter(files.__contains__, names):
-                (Path(scratch) / name).symlink_to((folder / name).absolute())
-            self._client.log_artifacts(run_id, scratch)
-
-    def _log_model(self, run: Run, units: str, folder: Path) -> str:
-        return log_model(self._client, run.info, f"mlp-{units}", folder / results.MODEL, self._tracked.facts)
 
     def _log_best_models(self) -> None:
         """Log the models of the best searched trials of cohorts, whose other models are files of their runs."""
         objective = self._tracked.study.objective
-        archived = [run for run in self._found().values() if _is_archived_run(run) and objective in run.data.metrics]
-        complete = [run for run in archived if run.data.tags["state"] == "complete"]
-        complete.sort(key=lambda run: cost(objective, run.data.metrics[objective]))
-        for run in complete[:N_BEST]:
-            if run.outputs and run.outputs.model_outputs:
+        best = self._client.search_runs(
+            [self._experiment],
+            "tags.phase = 'search' AND tags.engine = 'cohort' AND tags.state = 'complete'",  # see _is_archived
+            order_by=[f"metrics.{objective} {'ASC' if cost(objective, 1.0) > 0 else 'DESC'}"],
+            max_results=N_BEST,
+        )
+        for run in best:
+            if _has_outputs(run) or objective not in run.data.metrics:
                 continue
             folder = self._runs.results(self._tracked.study.name) / run.data.tags["key"]
             try:
@@ -187,10 +190,7 @@ class Projection:
             except DamagedResultError as error:  # its run is whole, and no model less good takes its place
                 logger.warning("not among the logged models: %s", error)
                 continue
-            model_id = self._log_model(run, run.data.params["units"], folder)
-            finals = {**result.metrics, **_running_means(result)}
-            self._client.log_batch(run.info.run_id, _of_model(result, finals, run.info.run_id, model_id))
-            self._client.log_outputs(run.info.run_id, [LoggedModelOutput(model_id, result.best_epoch)])
+            self._log_model(run.info.run_id, run.data.params["units"], result, _finals(result, None), has_outputs=False)
 
     def _tags(self, trial: Trial, result: TrialResult) -> dict[str, str]:
         tags = {
@@ -212,12 +212,12 @@ class Projection:
         }
         return {name: value for name, value in tags.items() if value != ""}
 
-    def _params(self, trial: Trial) -> list[Param]:
+    def _params(self, trial: Trial) -> dict[str, str]:
         training = self._tracked.study.training
         stopping = {} if training.early_stopping is None else training.early_stopping.model_dump()
         params = {**trial.config.params(), "optimizer": "adam", "precision": training.precision}
         params |= {"max_epochs": training.max_epochs, **stopping}
-        return [Param(name, str(value)) for name, value in params.items()]
+        return {name: str(value) for name, value in params.items()}
 
     def _inputs(self, is_scored: bool) -> list[DatasetInput]:
         """The rows a run saw, by part; the digest is our own SHA-256, for MLflow's covers the first rows only."""
@@ -304,6 +304,15 @@ def _is_archived(phase: str, made_by: Mapping[str, str]) -> bool:
 
 def _is_archived_run(run: Run) -> bool:
     return _is_archived(run.data.tags["phase"], run.data.tags)
+
+
+def _has_outputs(run: Run | None) -> bool:
+    return run is not None and run.outputs is not None and bool(run.outputs.model_outputs)
+
+
+def _finals(result: TrialResult, score: Score | None) -> Logs:
+    """The metrics that a trial ends with."""
+    return {**result.metrics, **_running_means(result), **(score.metrics if score else {})}
 
 
 def _running_means(result: TrialResult) -> Logs:

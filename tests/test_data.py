@@ -177,6 +177,18 @@ def test_a_folder_that_cannot_be_written_is_no_fault_of_the_data(folder):
         prepared(folder)
 
 
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+@pytest.mark.parametrize("name", ["x.npy", "y.npy"])
+@pytest.mark.parametrize("change", [lambda rows: rows[:-1], lambda rows: rows[..., None]])
+def test_prepared_rows_of_another_shape_are_refused_before_anything_is_trained_on_them(folder, part, name, change):
+    path = prepared(folder, test_rows=10).folder / part / name
+    np.save(path, change(np.load(path)))
+    with pytest.raises(
+        StorageError, match=rf"{path.parent.parent}: cannot be written or read \({part} is .* remove it"
+    ):
+        prepared(folder, test_rows=10)
+
+
 def test_changed_rows_are_prepared_anew(folder):
     before = prepared(folder)
     text = (folder / "rows.csv").read_text().replace("ant", "elk", 1)

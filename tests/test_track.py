@@ -1,6 +1,8 @@
 """The projection, on results with a model file, as real workers leave them."""
 
 import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import asdict, replace
 from types import SimpleNamespace
 
@@ -12,6 +14,7 @@ from sweep.config import Config
 from sweep.errors import TrackingError
 from sweep.layout import RunsDir
 from sweep.mlflow_store import open_client
+from sweep.run_writer import ClientRuns
 from sweep.runs import read_runs, saved_model
 from sweep.study import parse_study
 from sweep.track import N_BEST, Projection, Tracked
@@ -63,29 +66,22 @@ def stored(runs):
     )
 
 
-CUTS = [
-    "create_run",
-    "create_logged_model",
-    "finalize_logged_model",
-    "log_batch",
-    "log_inputs",
-    "log_artifacts",
-    "log_outputs",
-]
+CUTS = ["create", "add_files", "create_logged_model", "finalize_logged_model", "log_batch", "log_outputs", "close"]
+CUTS_THROUGH_CLIENT = ["create_run", "log_batch", "log_inputs", "log_artifacts", "set_terminated"]
 
 
 class Cut(Exception):
     """Stands for a SIGKILL."""
 
 
-class CutClient:
-    """The client, until a call to `last` has been carried out."""
+class CutOff:
+    """A client or a writer, until a call to `last` has been carried out."""
 
-    def __init__(self, client, last):
-        self._client, self._last = client, last
+    def __init__(self, whole, last):
+        self._whole, self._last = whole, last
 
     def __getattr__(self, name):
-        call = getattr(self._client, name)
+        call = getattr(self._whole, name)
 
         def carry_out(*arguments, **options):
             answer = call(*arguments, **options)
@@ -96,13 +92,25 @@ class CutClient:
         return carry_out
 
 
-@pytest.mark.parametrize("last", CUTS)
-def test_a_run_that_was_cut_off_anywhere_is_completed_once(runs, last):
+def through_client(projection, last=None):
+    """Have it write as it does to a server, here cut off after the call `last`."""
+    client = CutOff(projection._client, last)
+    projection._client, projection._writer = client, ClientRuns(client, projection._experiment)
+    return projection
+
+
+def cut_off(projection, last):
+    projection._client, projection._writer = CutOff(projection._client, last), CutOff(projection._writer, last)
+    return projection
+
+
+@pytest.mark.parametrize(
+    ("last", "cut"), [(last, cut_off) for last in CUTS] + [(last, through_client) for last in CUTS_THROUGH_CLIENT]
+)
+def test_a_run_that_was_cut_off_anywhere_is_completed_once(runs, last, cut):
     load = save(runs)
-    projection = project(runs)
-    projection._client = CutClient(projection._client, last)
     with pytest.raises(Cut):
-        projection.write(trial(), load)
+        cut(project(runs), last).write(trial(), load)
     again = project(runs)
     again.write(trial(), load)
     run_rows, curves, models, outputs = stored(runs)
@@ -114,6 +122,60 @@ def test_a_run_that_was_cut_off_anywhere_is_completed_once(runs, last):
     again.write(trial(), load)
     project(runs).write(trial(), load)
     assert stored(runs) == once_more
+
+
+OF_A_RUN = """
+    SELECT 'run', name, source_type, source_name, entry_point_name, user_id, status, start_time, end_time, deleted_time,
+        source_version, lifecycle_stage, experiment_id, replace(artifact_uri, run_uuid, '') FROM runs WHERE run_uuid = :run
+    UNION ALL SELECT 'tag', key, value, '', '', '', '', '', '', '', '', '', '', '' FROM tags
+        WHERE run_uuid = :run AND key != 'mlflow.parentRunId'
+    UNION ALL SELECT 'param', key, value, '', '', '', '', '', '', '', '', '', '', '' FROM params WHERE run_uuid = :run
+    UNION ALL SELECT 'metric', key, value, timestamp, step, is_nan, '', '', '', '', '', '', '', '' FROM metrics
+        WHERE run_uuid = :run
+    UNION ALL SELECT 'latest', key, value, timestamp, step, is_nan, '', '', '', '', '', '', '', '' FROM latest_metrics
+        WHERE run_uuid = :run
+    UNION ALL SELECT 'input', inputs.source_type, destination_type, step, input_tags.name, input_tags.value, datasets.name,
+        digest, dataset_source_type, dataset_source, dataset_schema, dataset_profile, experiment_id, '' FROM inputs
+        JOIN input_tags USING (input_uuid) JOIN datasets ON source_id = dataset_uuid WHERE destination_id = :run
+"""
+
+
+def rows_of(runs, trial):
+    """What the tables of MLflow hold of a trial's run, without its random ids, and its artifacts by name."""
+    frame = read_runs(runs, "tiny").frame
+    [run] = frame.loc[frame["trial"] == trial, "run_id"]
+    with closing(sqlite3.connect(runs.mlflow_db)) as connection:
+        rows = connection.execute(OF_A_RUN, {"run": run}).fetchall()
+    artifacts = runs.artifacts("tiny") / run / "artifacts"
+    said = sorted(repr(row).replace(str(runs.root.absolute()), "") for row in rows)
+    return said, {path.name: path.read_bytes() for path in artifacts.rglob("*")}
+
+
+@pytest.mark.parametrize("engine", ["graph", "cohort"])
+def test_a_run_of_rows_is_what_mlflows_client_would_have_left(new_runs, engine):
+    by_rows, by_client = new_runs(), new_runs()
+    for number in (0, 1):  # the second finds the data sets there
+        project(by_rows).write(trial(number), save(by_rows, number, engine))
+        through_client(project(by_client)).write(trial(number), save(by_client, number, engine))
+        rows, files = rows_of(by_rows, number)
+        assert (rows, files) == rows_of(by_client, number)
+        assert len(rows) > 50
+        assert results.SUMMARY in files
+
+
+def test_a_run_of_rows_that_cannot_all_be_written_leaves_none(runs):
+    projection = project(runs)
+    load = save(runs)
+    with closing(sqlite3.connect(runs.mlflow_db)) as connection:
+        connection.execute(
+            "CREATE TRIGGER no BEFORE INSERT ON latest_metrics BEGIN SELECT RAISE(ABORT, 'no room'); END"
+        )
+        with pytest.raises(TrackingError, match="no room"):
+            projection.write(trial(), load)
+        assert stored(runs)[0] == []
+        connection.execute("DROP TRIGGER no")
+    projection.write(trial(), load)
+    assert [status for _, status, *_ in stored(runs)[0]] == ["FINISHED"]
 
 
 def test_a_database_that_was_cut_off_among_its_migrations_is_made_anew(tmp_path, migrated, monkeypatch):
@@ -163,9 +225,8 @@ def test_a_run_of_another_config_under_the_same_key_is_not_taken_for_this_one(ru
 def test_a_run_that_is_half_written_is_not_read(runs):
     projection = project(runs)
     projection.write(trial(0), save(runs, 0))
-    projection._client = CutClient(projection._client, "create_run")
     with pytest.raises(Cut):
-        projection.write(trial(1), save(runs, 1))
+        through_client(projection, "create_run").write(trial(1), save(runs, 1))
     assert read_runs(runs, "tiny").frame["trial"].tolist() == [0]
 
 
@@ -197,9 +258,8 @@ def test_of_a_search_in_cohorts_the_best_models_are_logged_as_such_at_its_end(ru
         projection.write(trial(number), save(runs, number, "cohort", accuracy))
     assert stored(runs)[2] == []
     if last is not None:
-        projection._client = CutClient(projection._client, last)
         with pytest.raises(Cut):
-            projection.close("FINISHED")
+            cut_off(projection, last).close("FINISHED")
         projection = project(runs)
     projection.close("FINISHED")
     frame = read_runs(runs, "tiny").frame

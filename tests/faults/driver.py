@@ -84,10 +84,10 @@ class Sweep:
         """Start it, and wait for its end; its exit code."""
         return self.finish(self.start(command, *options, is_training=is_training, **environment))
 
-    def act_at(self, point: str, hit: int = 1, action: str = "kill") -> int:
+    def act_at(self, point: str, hit: int = 1, action: str = "kill", **environment: str) -> int:
         """Run it with a failpoint armed; its exit code."""
         self.mark.unlink(missing_ok=True)
-        return self.run(SWEEP_FAILPOINT=f"{point}:{hit}:{action}")
+        return self.run(SWEEP_FAILPOINT=f"{point}:{hit}:{action}", **environment)
 
     @property
     def acknowledged(self) -> list[tuple[str, str]]:

@@ -131,7 +131,7 @@ def test_a_signal_ends_it_within_ten_seconds_and_a_second_one_within_two(tmp_pat
             os.kill(process.pid or 0, sent)
     exit_code = sweep.finish(process)
     took_s = time.monotonic() - sent_at
-    assert exit_code in (0, 128 + sent, 130, -sent), sweep.said  # 0: it had just ended
+    assert exit_code in (0, 128 + sent, -sent), sweep.said  # 0: it had just ended; -sent: it had not yet begun
     assert took_s < (2 if is_twice else 10), f"{took_s:.1f} s"
     assert "Traceback" not in sweep.said
     finish(sweep)

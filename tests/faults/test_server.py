@@ -15,6 +15,7 @@ from tests.faults.checker import N_TRIALS
 from tests.faults.driver import Sweep
 from tests.faults.engine import EPOCH_S
 from tests.faults.loopback import losing_answers, serving, silent
+from tests.faults.test_failpoints import ON_A_SERVER
 from tests.support import mlflow_server
 
 pytestmark = pytest.mark.faults
@@ -58,6 +59,15 @@ def test_a_server_that_is_killed_and_started_again_gets_every_run_once(sweep, ke
     assert exit_code in (0, UNTRACKED), sweep.said
     with mlflow_server(kept, unused_port):
         assert sweep.run("sync", MLFLOW_TRACKING_URI=address) == 0, sweep.said
+        check_is_tracked(sweep, address)
+
+
+@pytest.mark.parametrize("hit", [1, 3])
+@pytest.mark.parametrize("point", ON_A_SERVER)
+def test_a_kill_while_a_run_is_created_on_a_server_costs_nothing(sweep, kept, unused_port, point, hit):
+    with mlflow_server(kept, unused_port) as address:
+        assert sweep.act_at(point, hit, MLFLOW_TRACKING_URI=address) == -signal.SIGKILL, sweep.said
+        assert sweep.run(MLFLOW_TRACKING_URI=address) == 0, sweep.said
         check_is_tracked(sweep, address)
 
 

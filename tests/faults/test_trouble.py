@@ -3,6 +3,7 @@
 import sqlite3
 from contextlib import closing
 
+import numpy as np
 import pytest
 
 from tests.faults.checker import check
@@ -61,4 +62,32 @@ def test_workers_that_cannot_start_end_it_with_one_line_and_it_continues(sweep, 
     assert sweep.said.splitlines()[-1].startswith("error: workers do not start")
     assert "Traceback" not in sweep.said
     assert sweep.run() == 0, sweep.said
+    check(sweep)
+
+
+# A class that a part of the data has no row of: where it is rare, how many rows it keeps, and what the study says of the data.
+WITHOUT_A_CLASS = {
+    "test": ("y_test", 0, "validation_rows = 100\n"),
+    "validation": ("y_train", 2, "validation_rows = 20\n"),
+    "train": ("y_train", 3, "validation_rows = 100\ntrain_rows = 12\n"),
+}
+
+
+@pytest.mark.parametrize("part", WITHOUT_A_CLASS)
+def test_a_part_without_a_class_is_trained_told_and_handed_on_as_any_other(sweep, part):
+    labels, n_kept, said = WITHOUT_A_CLASS[part]
+    with np.load(sweep.folder / "tiny.npz") as stored:
+        arrays = dict(stored)
+    keep = arrays[labels] != 2
+    keep[np.flatnonzero(~keep)[:n_kept]] = True
+    arrays |= {name: arrays[name][keep] for name in (labels, labels.replace("y", "x"))}
+    np.savez(sweep.folder / "tiny.npz", **arrays)
+    study = sweep.folder / "tiny.toml"
+    study.write_text(study.read_text().replace("validation_rows = 100\n", said))
+    assert sweep.run(is_training=True) == 0, sweep.said
+    [prepared] = sweep.runs.data_cache.glob(f"*/{part}/y.npy")
+    assert 2 not in np.load(prepared)
+    assert "Warning" not in sweep.said
+    assert "nan" not in sweep.printed
+    assert sweep.run("doctor") == 0, sweep.printed
     check(sweep)
