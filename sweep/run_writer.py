@@ -153,11 +153,12 @@ class TableRuns(ClientRuns):
             row = {"experiment_id": int(self._experiment), "name": dataset.name, "digest": dataset.digest}
             with self._engine.begin() as connection:
                 found = connection.scalar(select(SqlDataset.dataset_uuid).filter_by(**row))
-                self._datasets[named] = found or uuid.uuid4().hex
+                dataset_id = found or uuid.uuid4().hex
                 if found is None:
-                    row |= {"dataset_uuid": self._datasets[named], "dataset_source_type": dataset.source_type}
+                    row |= {"dataset_uuid": dataset_id, "dataset_source_type": dataset.source_type}
                     row |= {"dataset_source": dataset.source, "dataset_schema": dataset.schema}
                     connection.execute(insert(SqlDataset), [row | {"dataset_profile": dataset.profile}])
+            self._datasets[named] = dataset_id
         return self._datasets[named]
 
 

@@ -154,7 +154,8 @@ class Projection:
             "params_count": result.params_count,
         }
         at = _ms(result.ended_at)
-        metrics = [Metric(name, value, at, result.best_epoch) for name, value in {**finals, **counts}.items()]
+        ends = {**finals, **counts}.items()
+        metrics = [Metric(name, value, at, result.best_epoch) for name, value in ends if math.isfinite(value)]
         return NewRun(
             name=trial.label,
             started_at=_ms(result.started_at),

@@ -106,3 +106,4 @@ class Score:
 TrialEvent = EpochReport | WorkerDied | TrialResult
 Event = TrialEvent | CohortReport
 GoesOn = Callable[[EpochReport], bool]  # hears every epoch of a trial; False stops it as pruned
+Judge = Callable[[list[EpochReport]], dict[str, bool]]  # hears an epoch of a cohort; who goes on of those that wait

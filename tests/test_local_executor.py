@@ -126,12 +126,15 @@ def test_no_worker_outlives_a_killed_coordinator(study_file, runs, is_stopped):
         _wait_until_settled(runs)
         os.kill(children[0], signal.SIGSTOP)
     coordinator.kill()
-    coordinator.communicate()
+    coordinator.wait()
+    coordinator.stderr.close()  # unread: a worker that lives on would hold it open
     deadline = time.monotonic() + 30
     while any(map(_is_running, children)) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert children
-    assert not any(map(_is_running, children))
+    left = list(filter(_is_running, children))
+    for child in left:
+        os.kill(child, signal.SIGKILL)
+    assert not left
 
 
 def _wait_until_settled(runs):

@@ -19,13 +19,12 @@ from sweep.data import PreparedData
 from sweep.execute.worker import ONE_THREAD, attempt, settle_in
 from sweep.failpoint import failpoint
 from sweep.study import Training
-from sweep.trial import CannotStore, CohortReport, EpochReport, Trial, TrialResult
+from sweep.trial import CannotStore, CohortReport, EpochReport, Judge, Trial, TrialResult
 
 MAX_WRITERS = 8  # of results
 ON_JAX = {"KERAS_BACKEND": "jax", "TF_CPP_MIN_LOG_LEVEL": "3"}
 ON_NUMPY = ONE_THREAD | {"KERAS_BACKEND": "numpy"}
 
-Judge = Callable[[list[EpochReport]], dict[str, bool]]  # hears an epoch of a cohort; who goes on of those that wait
 Save = Callable[[Path], TrialResult]  # makes a result durable as a folder
 
 

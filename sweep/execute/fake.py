@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sweep import results
 from sweep.config import Config, derived_seed
-from sweep.trial import EpochReport, Event, GoesOn, Logs, Trial, TrialResult
+from sweep.trial import EpochReport, Event, GoesOn, Judge, Logs, Trial, TrialResult
 
 Curve = Callable[[Config, int, int], Logs]  # (config, seed, epoch) -> that epoch's logs
 CLOCK_START, TRIAL_S = 1_700_000_000.0, 100.0  # when trial 0 begins, and how much later each next one
@@ -96,7 +96,7 @@ class FakeCohortEngine:
     def fit(
         self,
         trials: Sequence[Trial],
-        judge: Callable[[list[EpochReport]], dict[str, bool]],
+        judge: Judge,
         ended: Callable[[Trial, TrialResult, None], None],
     ) -> None:
         courses = {trial.key: (trial, self._engine.train(trial)) for trial in trials}

@@ -15,9 +15,8 @@ from sweep.train.bucket import Bucket, buckets, compaction_pays, rounded_up
 from sweep.train.cohort import Cohort, Program, device_bytes
 from sweep.train.course import Clock, Course, is_finite
 from sweep.train.member import Blueprint, DeviceRows
-from sweep.trial import EpochReport, Logs, Trial, TrialResult
+from sweep.trial import Judge, Logs, Trial, TrialResult
 
-Judge = Callable[[list[EpochReport]], dict[str, bool]]  # hears an epoch of a cohort; who goes on of those that wait
 Ended = Callable[[Trial, TrialResult, Weights | None], None]  # hears each result; the weights of one that did not fail
 
 

@@ -17,12 +17,8 @@ TIMEOUT_S = 60  # a command that takes longer hangs
 # Chance decides the configs, so that every order of events ends with the same ones.
 STUDY = support.STUDY.replace("trials = 4\n", 'trials = 5\nsampler = "random"\n')
 
-# Hundreds of commands: each is forked off a process that has loaded Optuna and MLflow, and is then on its own.
 _commands = multiprocessing.get_context("forkserver")
-_commands.set_forkserver_preload(
-    ["tests.faults.sweep_process", "sklearn.utils", "alembic.command"]
-    + [f"sweep.{room}" for room in ("coordinator", "track", "doctor", "hand_on", "announce", "display")]
-)
+_commands.set_forkserver_preload(["tests.faults.preloaded"])
 
 
 @dataclass

@@ -31,7 +31,7 @@ ONLY_WITHOUT_A_DATABASE = {"track.database"}
 AT_MOST_TWICE = {  # in the life of a process
     *ONLY_AFTER_A_CRASH, *ONLY_WITHOUT_A_DATABASE,
     "data.draft", "data.prepared", "record.created", "record.identified", "track.experiment", "track.parent", "worker.ready",
-    "cohort.ready",
+    "cohort.ready", "announce.noted", *(point for point in POINTS if point.startswith(("export.", "register."))),
 }  # fmt: skip
 HITS = {"cohort.trials": 2}  # a small sweep is two cohorts: what is searched, and what is confirmed
 

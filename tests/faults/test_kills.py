@@ -16,7 +16,7 @@ from tests.faults.engine import EPOCH_S
 
 pytestmark = pytest.mark.faults
 
-N_KILLS, N_COHORT_KILLS, N_REAL_KILLS, N_FRESH_KILLS, N_SIGNALS = 100, 30, 5, 10, 30
+N_KILLS, N_COHORT_KILLS, N_REAL_KILLS, N_FRESH_KILLS, N_SIGNALS = 100, 20, 5, 10, 30
 KILLS_A_TEST = 10
 OF_COHORTS = N_KILLS // KILLS_A_TEST  # the first number of those
 PACE = {EPOCH_S: "0.05"}  # a sweep then takes some seconds, most of them outside start-up

@@ -10,7 +10,7 @@ from tests.support import ROOT
 
 pytestmark = pytest.mark.faults
 
-# What is taken out: file, text, what stands there instead, and the tests that have to see it.
+# What is taken out: file, text, what stands there instead, and what has to see it: the tests of a file, or one where that is long.
 MUTATIONS = {
     "files are not synced": (
         "results.py", "for path in (*sorted(folder.iterdir()), folder):", "for path in ():", "tests/test_results.py",
@@ -40,16 +40,16 @@ MUTATIONS = {
         "results.py", "if _seal(content) != text:", "if False:", "tests/test_results.py",
     ),
     "a model is scored unseen": (
-        "coordinator.py", "        results.load(folder / key)  # checks the model's hash\n", "        pass\n", "tests/test_coordinator.py",
+        "coordinator.py", "        results.load(folder / key)  # checks the model's hash\n", "        pass\n", "tests/test_coordinator.py::test_a_model_that_was_damaged_before_it_was_scored_is_not_scored",
     ),
     "an artifact of a run is not checked": (
-        "doctor.py", "if results.sha256_of(_file_of(runs, study, row[\"run_id\"], name)) != digest:", "if False:", "tests/test_doctor.py",
+        "doctor.py", "if results.sha256_of(_file_of(runs, study, row[\"run_id\"], name)) != digest:", "if False:", "tests/test_doctor.py::test_a_flipped_byte_in_a_tracked_model_is_named",
     ),
     "a finished training is not looked for": (
-        "recover.py", "result = results.find(folder / trial.key)", "result = None", "tests/test_coordinator.py",
+        "recover.py", "result = results.find(folder / trial.key)", "result = None", "tests/test_coordinator.py::test_a_trial_that_was_trained_and_not_told_is_not_trained_again",
     ),
     "trials that were cut off are forgotten": (
-        "recover.py", "for trial in record.unfinished():", "for trial in []:", "tests/test_coordinator.py",
+        "recover.py", "for trial in record.unfinished():", "for trial in []:", "tests/test_coordinator.py::test_an_interrupted_study_resumes_to_the_same_set_of_trials",
     ),
     "told without a claim's key": (
         "record.py", "len(self.trials), phase=phase", "0, phase=phase", "tests/test_coordinator.py",
@@ -58,16 +58,16 @@ MUTATIONS = {
         "track.py", "self._finished[trial.key])\n            return\n", "self._finished[trial.key])\n", "tests/test_track.py",
     ),
     "a database is made under its own name": (
-        "mlflow_store.py", 'draft = db.with_name(f".{db.name}")', "draft = db", "tests/test_track.py",
+        "mlflow_store.py", 'draft = db.with_name(f".{db.name}")', "draft = db", "tests/test_track.py::test_a_database_that_was_cut_off_among_its_migrations_is_made_anew",
     ),
     "a run of another config is taken": (
-        "track.py", 'if run.data.tags.get("config") != trial.config.key:', "if False:", "tests/test_track.py",
+        "track.py", 'if run.data.tags.get("config") != trial.config.key:', "if False:", "tests/test_track.py::test_a_run_of_another_config_under_the_same_key_is_not_taken_for_this_one",
     ),
     "a run that was made twice stays": (
-        "track.py", "self._client.delete_run(run.info.run_id)", "pass", "tests/test_track.py",
+        "track.py", "self._client.delete_run(run.info.run_id)", "pass", "tests/test_track.py::test_of_a_run_that_a_slow_server_made_twice_one_stays",
     ),
     "a result of another record is taken": (
-        "coordinator.py", "        _refuse_strangers(folder, search, confirmation)\n", "", "tests/test_coordinator.py",
+        "coordinator.py", "        _refuse_strangers(folder, search, confirmation)\n", "", "tests/test_coordinator.py::test_results_of_another_record_are_refused_and_not_taken_for_those_of_this_one",
     ),
     "a result is relied on before its name is synced": (
         "results.py", "    sync(folder.parent)  # its writer", "    # its writer", "tests/test_results.py",
@@ -82,16 +82,21 @@ MUTATIONS = {
         "mlflow_store.py", 'os.environ[_RETRIES] = "0"', "pass", "tests/test_tracking_server.py",
     ),
     "a worker that is stopped outlives its parent": (
-        "execute/worker.py", ".prctl(PR_SET_PDEATHSIG, signal.SIGKILL)", "", "tests/test_local_executor.py",
+        "execute/worker.py", ".prctl(PR_SET_PDEATHSIG, signal.SIGKILL)", "", "tests/test_local_executor.py::test_no_worker_outlives_a_killed_coordinator",
     ),
     "a run that was cut off is not found": (
         "track.py", "cut_off = self._cut_off.get(trial.key)", "cut_off = None", "tests/test_track.py",
     ),
     "a half-written run is read": (
-        "runs.py", 'if run.info.status != "RUNNING"]', "]", "tests/test_track.py",
+        "runs.py", 'if run.info.status != "RUNNING"]', "]", "tests/test_track.py::test_a_run_that_is_half_written_is_not_read",
+    ),
+    "a run is not one transaction": (
+        "run_writer.py", 'with self._engine.begin() as connection:\n            connection.execute(insert(SqlRun)',
+        'with self._engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:\n            connection.execute(insert(SqlRun)',
+        "tests/test_track.py::test_a_run_of_rows_that_cannot_all_be_written_leaves_none",
     ),
     "two coordinators": (
-        "lock.py", "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass", "tests/test_coordinator.py",
+        "lock.py", "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass", "tests/test_coordinator.py::test_a_second_coordinator_is_refused_with_the_name_of_the_first",
     ),
     "what could not be tracked is dropped": (
         "tracker.py", "return self._waiting[0] if", "return None if", "tests/test_tracker.py",
