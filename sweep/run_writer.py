@@ -94,20 +94,25 @@ class TableRuns(ClientRuns):
         run_id = uuid.uuid4().hex
         edges, of_edges = self._edges(run_id, new.inputs)
         with self._engine.begin() as connection:
-            connection.execute(insert(SqlRun), [self._row(run_id, new)])
-            tags = {**new.tags, "mlflow.runName": new.name}
-            _insert(connection, SqlTag, run_id, [{"key": key, "value": value} for key, value in tags.items()])
-            _insert(connection, SqlParam, run_id, [{"key": key, "value": value} for key, value in new.params.items()])
+            _insert(connection, SqlRun, [self._row(run_id, new)])
+            _insert(connection, SqlTag, _pairs(run_id, {**new.tags, "mlflow.runName": new.name}))
+            _insert(connection, SqlParam, _pairs(run_id, new.params))
             points = [
-                {"key": m.key, "value": m.value, "timestamp": m.timestamp, "step": m.step, "is_nan": False}
+                {
+                    "run_uuid": run_id,
+                    "key": m.key,
+                    "value": m.value,
+                    "timestamp": m.timestamp,
+                    "step": m.step,
+                    "is_nan": 0,
+                }
                 for m in new.metrics
             ]
-            _insert(connection, SqlMetric, run_id, points)
+            _insert(connection, SqlMetric, points)
             in_order = sorted(points, key=lambda point: (point["step"], point["timestamp"], point["value"]))
-            latest = {point["key"]: point for point in in_order}
-            _insert(connection, SqlLatestMetric, run_id, list(latest.values()))
-            connection.execute(insert(SqlInput), edges)
-            connection.execute(insert(SqlInputTag), of_edges)
+            _insert(connection, SqlLatestMetric, list({point["key"]: point for point in in_order}.values()))
+            _insert(connection, SqlInput, edges)
+            _insert(connection, SqlInputTag, of_edges)
             failpoint("track.rows")
         return run_id
 
@@ -162,6 +167,14 @@ class TableRuns(ClientRuns):
         return self._datasets[named]
 
 
-def _insert(connection: Connection, table: Any, run_id: str, rows: Sequence[dict[str, Any]]) -> None:
-    if rows:
-        connection.execute(insert(table), [{"run_uuid": run_id, **row} for row in rows])
+def _pairs(run_id: str, values: Mapping[str, str]) -> list[dict[str, Any]]:
+    return [{"run_uuid": run_id, "key": key, "value": value} for key, value in values.items()]
+
+
+def _insert(connection: Connection, table: Any, rows: Sequence[dict[str, Any]]) -> None:
+    """Rows of the same columns, handed to SQLite as they are: SQLAlchemy's care for each takes longer than writing it."""
+    names = list(rows[0])
+    connection.exec_driver_sql(
+        f"INSERT INTO {table.__tablename__} ({', '.join(names)}) VALUES ({', '.join('?' for _ in names)})",
+        [tuple(row.values()) for row in rows],
+    )

@@ -91,8 +91,8 @@ MUTATIONS = {
         "runs.py", 'if run.info.status != "RUNNING"]', "]", "tests/test_track.py::test_a_run_that_is_half_written_is_not_read",
     ),
     "a run is not one transaction": (
-        "run_writer.py", 'with self._engine.begin() as connection:\n            connection.execute(insert(SqlRun)',
-        'with self._engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:\n            connection.execute(insert(SqlRun)',
+        "run_writer.py", 'with self._engine.begin() as connection:\n            _insert(connection, SqlRun',
+        'with self._engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:\n            _insert(connection, SqlRun',
         "tests/test_track.py::test_a_run_of_rows_that_cannot_all_be_written_leaves_none",
     ),
     "two coordinators": (
