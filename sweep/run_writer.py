@@ -8,7 +8,7 @@ transaction. The tables are those that MLflow itself declares; a test compares w
 import shutil
 import tempfile
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from sqlalchemy import Connection, create_engine, insert, select, update
 from sweep.failpoint import failpoint
 from sweep.mlflow_store import sent_once
 
+Row = dict[str, Any]  # by column
+
 _BATCH = 1000  # metrics that MLflow takes in one call
 _BUSY_S = 20  # to wait for another's transaction, as MLflow does
 
@@ -46,15 +48,29 @@ class NewRun:
     inputs: Sequence[DatasetInput]
 
 
+@dataclass(frozen=True)
+class End:
+    """How a run ends: as FINISHED, KILLED or FAILED."""
+
+    run_id: str
+    status: str
+    at: int  # milliseconds since 1970
+
+
 class ClientRuns:
     """Runs of an experiment, written through the client. Each call may be repeated but `create`."""
+
+    at_once = 1  # a kill leaves no more than one half written
 
     def __init__(self, client: MlflowClient, experiment: str) -> None:
         self._client = client
         self._experiment = experiment
 
-    def create(self, new: NewRun) -> str:
-        """A run that is RUNNING and has all of `new`; its id."""
+    def create(self, runs: Sequence[NewRun]) -> list[str]:
+        """Runs that are RUNNING and have all that is given; their ids."""
+        return [self._create(new) for new in runs]
+
+    def _create(self, new: NewRun) -> str:
         with sent_once():
             run = self._client.create_run(self._experiment, start_time=new.started_at, tags=new.tags, run_name=new.name)
         failpoint("client.created")
@@ -76,13 +92,18 @@ class ClientRuns:
                 (Path(scratch) / name).symlink_to(path.absolute())
             self._client.log_artifacts(run_id, scratch)
 
-    def close(self, run_id: str, status: str, ended_at: int) -> None:
-        """End a run as FINISHED, KILLED or FAILED."""
-        self._client.set_terminated(run_id, status, end_time=ended_at)
+    def close(self, ends: Sequence[End]) -> None:
+        for end in ends:
+            self._client.set_terminated(end.run_id, end.status, end_time=end.at)
 
 
 class TableRuns(ClientRuns):
-    """The same in a database at hand, where a run is created in one transaction: whole or not at all."""
+    """The same in a database at hand, where runs are created in one transaction: whole or not at all.
+
+    Many together cost little more than one: their rows lie on the same pages, each of which is written once.
+    """
+
+    at_once = 32
 
     def __init__(self, client: MlflowClient, experiment: str, uri: str) -> None:
         super().__init__(client, experiment)
@@ -90,31 +111,28 @@ class TableRuns(ClientRuns):
         self._datasets: dict[tuple[str, str], str] = {}  # ids by name and digest
         self._artifacts = Path(client.get_experiment(experiment).artifact_location)
 
-    def create(self, new: NewRun) -> str:
-        run_id = uuid.uuid4().hex
-        edges, of_edges = self._edges(run_id, new.inputs)
+    def create(self, runs: Sequence[NewRun]) -> list[str]:
+        ids = [uuid.uuid4().hex for _ in runs]
+        edges = [edge for run_id, new in zip(ids, runs, strict=True) for edge in self._edges(run_id, new.inputs)]
         with self._engine.begin() as connection:
-            _insert(connection, SqlRun, [self._row(run_id, new)])
-            _insert(connection, SqlTag, _pairs(run_id, {**new.tags, "mlflow.runName": new.name}))
-            _insert(connection, SqlParam, _pairs(run_id, new.params))
-            points = [
-                {
-                    "run_uuid": run_id,
-                    "key": m.key,
-                    "value": m.value,
-                    "timestamp": m.timestamp,
-                    "step": m.step,
-                    "is_nan": 0,
-                }
-                for m in new.metrics
-            ]
-            _insert(connection, SqlMetric, points)
-            in_order = sorted(points, key=lambda point: (point["step"], point["timestamp"], point["value"]))
-            _insert(connection, SqlLatestMetric, list({point["key"]: point for point in in_order}.values()))
-            _insert(connection, SqlInput, edges)
-            _insert(connection, SqlInputTag, of_edges)
+            for run_id, new in zip(ids, runs, strict=True):
+                self._insert_run(connection, run_id, new)
+            _insert(connection, SqlInput, [edge for edge, _ in edges])
+            _insert(connection, SqlInputTag, [tag for _, tags in edges for tag in tags])
             failpoint("track.rows")
-        return run_id
+        return ids
+
+    def _insert_run(self, connection: Connection, run_id: str, new: NewRun) -> None:
+        _insert(connection, SqlRun, [self._row(run_id, new)])
+        _insert(connection, SqlTag, _pairs(run_id, {**new.tags, "mlflow.runName": new.name}))
+        _insert(connection, SqlParam, _pairs(run_id, new.params))
+        points = [
+            {"run_uuid": run_id, "key": m.key, "value": m.value, "timestamp": m.timestamp, "step": m.step, "is_nan": 0}
+            for m in new.metrics
+        ]
+        _insert(connection, SqlMetric, points)
+        in_order = sorted(points, key=lambda point: (point["step"], point["timestamp"], point["value"]))
+        _insert(connection, SqlLatestMetric, list({point["key"]: point for point in in_order}.values()))
 
     def add_files(self, run_id: str, files: Mapping[str, Path]) -> None:
         folder = self._artifacts / run_id / "artifacts"
@@ -122,11 +140,13 @@ class TableRuns(ClientRuns):
         for name, path in files.items():
             shutil.copyfile(path, folder / name)
 
-    def close(self, run_id: str, status: str, ended_at: int) -> None:
+    def close(self, ends: Sequence[End]) -> None:
         with self._engine.begin() as connection:
-            connection.execute(update(SqlRun).where(SqlRun.run_uuid == run_id).values(status=status, end_time=ended_at))
+            for end in ends:
+                changed = {"status": end.status, "end_time": end.at}
+                connection.execute(update(SqlRun).where(SqlRun.run_uuid == end.run_id).values(changed))
 
-    def _row(self, run_id: str, new: NewRun) -> dict[str, Any]:
+    def _row(self, run_id: str, new: NewRun) -> Row:
         return {
             "run_uuid": run_id,
             "experiment_id": int(self._experiment),
@@ -142,14 +162,13 @@ class TableRuns(ClientRuns):
             "lifecycle_stage": "active",
         }
 
-    def _edges(self, run_id: str, inputs: Sequence[DatasetInput]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """Rows that tie a run to the data sets it saw, and their tags."""
-        edges, tags = [], []
+    def _edges(self, run_id: str, inputs: Sequence[DatasetInput]) -> Iterator[tuple[Row, list[Row]]]:
+        """Rows that tie a run to the data sets it saw, each with those of its tags."""
         for given in inputs:
-            edge = {"input_uuid": uuid.uuid4().hex, "source_type": "DATASET", "destination_type": "RUN"}
-            edges.append(edge | {"source_id": self._dataset_id(given.dataset), "destination_id": run_id})
-            tags += [{"input_uuid": edge["input_uuid"], "name": tag.key, "value": tag.value} for tag in given.tags]
-        return edges, tags
+            edge_id = uuid.uuid4().hex
+            edge = {"input_uuid": edge_id, "source_type": "DATASET", "source_id": self._dataset_id(given.dataset)}
+            tags = [{"input_uuid": edge_id, "name": tag.key, "value": tag.value} for tag in given.tags]
+            yield edge | {"destination_type": "RUN", "destination_id": run_id}, tags
 
     def _dataset_id(self, dataset: Dataset) -> str:
         """Of the row that serves all runs of the experiment, found or made."""
@@ -167,12 +186,14 @@ class TableRuns(ClientRuns):
         return self._datasets[named]
 
 
-def _pairs(run_id: str, values: Mapping[str, str]) -> list[dict[str, Any]]:
+def _pairs(run_id: str, values: Mapping[str, str]) -> list[Row]:
     return [{"run_uuid": run_id, "key": key, "value": value} for key, value in values.items()]
 
 
-def _insert(connection: Connection, table: Any, rows: Sequence[dict[str, Any]]) -> None:
+def _insert(connection: Connection, table: Any, rows: Sequence[Row]) -> None:
     """Rows of the same columns, handed to SQLite as they are: SQLAlchemy's care for each takes longer than writing it."""
+    if not rows:
+        return
     names = list(rows[0])
     connection.exec_driver_sql(
         f"INSERT INTO {table.__tablename__} ({', '.join(names)}) VALUES ({', '.join('?' for _ in names)})",

@@ -7,7 +7,7 @@ again changes nothing. `tracker.py` calls this from a thread of its own: trainin
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -30,9 +30,9 @@ from sweep.mlflow_store import (
     sent_once,
     translated,
 )
-from sweep.run_writer import ClientRuns, NewRun, TableRuns
+from sweep.run_writer import ClientRuns, End, NewRun, TableRuns
 from sweep.study import Study, cost
-from sweep.tracker import Load
+from sweep.tracker import Ended
 from sweep.trial import Logs, Score, Trial, TrialResult
 from sweep.views import view_tags
 
@@ -54,7 +54,7 @@ class Tracked:
 
 
 class Projection:
-    """Writes runs, one call a trial. Not thread-safe: one thread uses it."""
+    """Writes runs. Not thread-safe: one thread uses it."""
 
     def __init__(self, runs: RunsDir, tracked: Tracked) -> None:
         self._runs = runs
@@ -78,17 +78,24 @@ class Projection:
                 else TableRuns(self._client, self._experiment, runs.mlflow_uri)
             )
 
-    def write(self, trial: Trial, load: Load) -> None:
-        """The run of a trial that ended, whole; nothing where it is there already. `load` is called only if it is not."""
+    @property
+    def at_once(self) -> int:
+        """How many runs are best written together."""
+        return self._writer.at_once
+
+    def lacks(self, trial: Trial) -> bool:
+        """Whether the run of a trial is not there. Raises TrackingError where one of another config has its key."""
         if trial.key in self._finished:
             self._check_is_of(trial, self._finished[trial.key])
-            return
-        if trial.key in self._written:
-            return
-        result, score = load()
-        with translated(self._runs):
-            self._set_parent("RUNNING")
-            self._write(trial, result, score)
+            return False
+        return trial.key not in self._written
+
+    def write(self, ended: Sequence[Ended]) -> None:
+        """The runs of trials that it lacks, whole."""
+        if ended:
+            with translated(self._runs):
+                self._set_parent("RUNNING")
+                self._write(ended)
 
     def close(self, status: str) -> None:
         """End the parent run as FINISHED, KILLED (interrupted) or FAILED."""
@@ -121,32 +128,42 @@ class Projection:
                 "of a record that is gone; delete the runs of that study there, and `sync` writes them anew"
             )
 
-    def _write(self, trial: Trial, result: TrialResult, score: Score | None) -> None:
-        folder = self._runs.results(self._tracked.study.name) / trial.key
-        files = {**result.files, **(score.files if score else {})}
-        is_archived = _is_archived(trial.phase, result.provenance)
-        has_logged_model = results.MODEL in files and not is_archived
-        finals = _finals(result, score)
-        new = self._new_run(trial, result, {} if has_logged_model else finals, is_scored=score is not None)
-        cut_off = self._cut_off.get(trial.key)
-        if cut_off is None:
-            run_id = self._writer.create(new)
-        else:
-            run_id = cut_off.info.run_id
-            self._writer.fill(run_id, new)
+    def _write(self, ended: Sequence[Ended]) -> None:
+        run_ids = self._create(ended)
         failpoint("track.created")
-        names = [*results.TRACKED, *([results.MODEL] if is_archived else [])]
+        for one in ended:
+            self._add_files(run_ids[one.trial.key], one)
+        ends = [End(run_ids[e.trial.key], _STATUS[e.result.state], _ms(e.result.ended_at)) for e in ended]
+        self._writer.close(ends)
+        failpoint("track.closed")
+        self._written |= run_ids.keys()
+        self._has_archives |= any(map(_is_archived, ended))
+
+    def _create(self, ended: Sequence[Ended]) -> dict[str, str]:
+        """Runs with all but files and models, RUNNING still; their ids by key."""
+        news = {one.trial.key: self._new_run(one) for one in ended}
+        run_ids = {key: str(run.info.run_id) for key, run in self._cut_off.items() if key in news}
+        for key, run_id in run_ids.items():
+            self._writer.fill(run_id, news[key])
+        keys = [key for key in news if key not in run_ids]
+        return run_ids | dict(zip(keys, self._writer.create([news[key] for key in keys]), strict=True))
+
+    def _add_files(self, run_id: str, one: Ended) -> None:
+        folder = self._runs.results(self._tracked.study.name) / one.trial.key
+        files = _files(one)
+        names = [*results.TRACKED, *([results.MODEL] if _is_archived(one) else [])]
         self._writer.add_files(run_id, {name: folder / name for name in names if name in files})
         failpoint("track.artifacts")
-        if has_logged_model:
-            self._log_model(run_id, trial.config.units_label, result, finals, has_outputs=_has_outputs(cut_off))
+        if _has_logged_model(one):
+            has_outputs = _has_outputs(self._cut_off.get(one.trial.key))
+            self._log_model(
+                run_id, one.trial.config.units_label, one.result, _finals(one.result, one.score), has_outputs
+            )
         failpoint("track.outputs")
-        self._writer.close(run_id, _STATUS[result.state], _ms(result.ended_at))
-        failpoint("track.closed")
-        self._written.add(trial.key)
-        self._has_archives |= is_archived
 
-    def _new_run(self, trial: Trial, result: TrialResult, finals: Logs, is_scored: bool) -> NewRun:
+    def _new_run(self, one: Ended) -> NewRun:
+        trial, result = one.trial, one.result
+        finals = {} if _has_logged_model(one) else _finals(result, one.score)  # those of a model are logged with it
         counts = {
             "best_epoch": result.best_epoch,
             "epochs": len(result.history),
@@ -162,7 +179,7 @@ class Projection:
             tags=self._tags(trial, result),
             params=self._params(trial),
             metrics=metrics + _curves(result),
-            inputs=self._inputs(is_scored),
+            inputs=self._inputs(is_scored=one.score is not None),
         )
 
     def _log_model(self, run_id: str, units: str, result: TrialResult, finals: Logs, has_outputs: bool) -> None:
@@ -298,13 +315,22 @@ def _of_model(result: TrialResult, finals: Logs, run_id: str, model_id: str) -> 
     ]
 
 
-def _is_archived(phase: str, made_by: Mapping[str, str]) -> bool:
+def _files(one: Ended) -> dict[str, str]:
+    """What a trial left, with sha256 by name."""
+    return {**one.result.files, **(one.score.files if one.score else {})}
+
+
+def _is_archived(one: Ended) -> bool:
     """Whether a model is a file of its run at first: cohorts end trials faster than MLflow takes logged models."""
-    return phase == "search" and made_by.get("engine") == "cohort"
+    return one.trial.phase == "search" and one.result.provenance.get("engine") == "cohort"
 
 
 def _is_archived_run(run: Run) -> bool:
-    return _is_archived(run.data.tags["phase"], run.data.tags)
+    return bool(run.data.tags["phase"] == "search" and run.data.tags.get("engine") == "cohort")
+
+
+def _has_logged_model(one: Ended) -> bool:
+    return results.MODEL in _files(one) and not _is_archived(one)
 
 
 def _has_outputs(run: Run | None) -> bool:

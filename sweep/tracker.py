@@ -3,7 +3,9 @@
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 from sweep.errors import DamagedResultError, SweepError, TrackingError
@@ -17,11 +19,27 @@ RETRY_S = 10.0  # between attempts while MLflow cannot be written
 Load = Callable[[], tuple[TrialResult, Score | None]]  # a trial's result and, for a scored replicate, its score
 
 
+@dataclass(frozen=True)
+class Ended:
+    """A trial that ended, with all that is tracked of it."""
+
+    trial: Trial
+    result: TrialResult
+    score: Score | None
+
+
 class Projection(Protocol):
     """Where runs are written; see `track.Projection`."""
 
-    def write(self, trial: Trial, load: Load) -> None:
-        """Write the run of a trial that ended, unless it is there. Raises TrackingError, or DamagedResultError from `load`."""
+    @property
+    def at_once(self) -> int:
+        """How many runs are best written together."""
+
+    def lacks(self, trial: Trial) -> bool:
+        """Whether the run of a trial is not there. Raises TrackingError where one of another config is in its place."""
+
+    def write(self, ended: Sequence[Ended]) -> None:
+        """Write the runs of trials, which it lacks. Raises TrackingError."""
 
     def close(self, status: str) -> None:
         """End the parent run as `status`."""
@@ -92,22 +110,30 @@ class Tracker:
     def _project(self) -> None:
         """Write what is waiting and what still comes, until this is closed."""
         projection = self._open_projection()  # takes seconds: MLflow is loaded, its database created
-        while (item := self._next()) is not None:
-            try:
-                projection.write(*item)
-            except DamagedResultError as error:
-                logger.warning("not tracked: %s", error)
-                self._damage = self._damage or error
-            self._waiting.popleft()
+        while waiting := self._next(projection.at_once):
+            projection.write([ended for item in waiting if (ended := self._load(projection, *item)) is not None])
+            for _ in waiting:
+                self._waiting.popleft()
             self._recovered()
         projection.close(self._closing_status or "FINISHED")
         self._recovered()
 
-    def _next(self) -> tuple[Trial, Load] | None:
-        """The next trial to write; None when this is closed and all are written."""
+    def _load(self, projection: Projection, trial: Trial, load: Load) -> Ended | None:
+        """What is to be written of a trial; None where that was done before, or cannot be read."""
+        if not projection.lacks(trial):
+            return None
+        try:
+            return Ended(trial, *load())
+        except DamagedResultError as error:
+            logger.warning("not tracked: %s", error)
+            self._damage = self._damage or error
+            return None
+
+    def _next(self, n: int) -> list[tuple[Trial, Load]]:
+        """The next trials to write, `n` at most; none when this is closed and all are written."""
         with self._changed:
             self._changed.wait_for(lambda: bool(self._waiting) or self._closing_status is not None)
-            return self._waiting[0] if self._waiting else None
+            return list(islice(self._waiting, n))
 
     def _recovered(self) -> None:
         if self._trouble is not None:

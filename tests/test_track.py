@@ -18,6 +18,7 @@ from sweep.run_writer import ClientRuns
 from sweep.runs import read_runs, saved_model
 from sweep.study import parse_study
 from sweep.track import N_BEST, Projection, Tracked
+from sweep.tracker import Ended
 from sweep.trial import Trial, TrialResult
 from tests.support import FACTS, tiny_table
 
@@ -49,6 +50,12 @@ def save(runs, number=0, engine="graph", val_accuracy=0.75):
 def project(runs):
     table = tiny_table()
     return Projection(runs, Tracked(parse_study(table, "tiny.toml"), table, FACTS, {"git_commit": "none"}))
+
+
+def write(projection, trial, load):
+    """As the tracker does."""
+    if projection.lacks(trial):
+        projection.write([Ended(trial, *load())])
 
 
 def stored(runs):
@@ -110,17 +117,17 @@ def cut_off(projection, last):
 def test_a_run_that_was_cut_off_anywhere_is_completed_once(runs, last, cut):
     load = save(runs)
     with pytest.raises(Cut):
-        cut(project(runs), last).write(trial(), load)
+        write(cut(project(runs), last), trial(), load)
     again = project(runs)
-    again.write(trial(), load)
+    write(again, trial(), load)
     run_rows, curves, models, outputs = stored(runs)
     assert [(status, end) for _, status, end, _, _ in run_rows] == [("FINISHED", 12500)]
     assert curves == [[(1, 11000, 0.3), (2, 12000, 0.3)]]
     assert [status for _, status in models] == ["READY"]
     assert outputs == [[models[0][0]]]
     once_more = stored(runs)
-    again.write(trial(), load)
-    project(runs).write(trial(), load)
+    write(again, trial(), load)
+    write(project(runs), trial(), load)
     assert stored(runs) == once_more
 
 
@@ -155,8 +162,8 @@ def rows_of(runs, trial):
 def test_a_run_of_rows_is_what_mlflows_client_would_have_left(new_runs, engine):
     by_rows, by_client = new_runs(), new_runs()
     for number in (0, 1):  # the second finds the data sets there
-        project(by_rows).write(trial(number), save(by_rows, number, engine))
-        through_client(project(by_client)).write(trial(number), save(by_client, number, engine))
+        write(project(by_rows), trial(number), save(by_rows, number, engine))
+        write(through_client(project(by_client)), trial(number), save(by_client, number, engine))
         rows, files = rows_of(by_rows, number)
         assert (rows, files) == rows_of(by_client, number)
         assert len(rows) > 50
@@ -171,11 +178,24 @@ def test_a_run_of_rows_that_cannot_all_be_written_leaves_none(runs):
             "CREATE TRIGGER no BEFORE INSERT ON latest_metrics BEGIN SELECT RAISE(ABORT, 'no room'); END"
         )
         with pytest.raises(TrackingError, match="no room"):
-            projection.write(trial(), load)
+            write(projection, trial(), load)
         assert stored(runs)[0] == []
         connection.execute("DROP TRIGGER no")
-    projection.write(trial(), load)
+    write(projection, trial(), load)
     assert [status for _, status, *_ in stored(runs)[0]] == ["FINISHED"]
+
+
+@pytest.mark.parametrize("last", ["create", "add_files", "create_logged_model", "close"])
+def test_of_runs_that_were_cut_off_together_each_is_completed_once(runs, last):
+    ended = [Ended(trial(number), *save(runs, number, "graph" if number else "cohort")()) for number in range(3)]
+    with pytest.raises(Cut):
+        cut_off(project(runs), last).write(ended)
+    again = project(runs)
+    again.write([one for one in ended if again.lacks(one.trial)])
+    assert [status for _, status, *_ in stored(runs)[0]] == ["FINISHED"] * 3
+    frame = read_runs(runs, "tiny").frame
+    assert sorted(frame["trial"]) == [0, 1, 2]
+    assert {saved_model(runs, "tiny", run).read_bytes() for run in frame["run_id"]} == {b"model"}
 
 
 def test_a_database_that_was_cut_off_among_its_migrations_is_made_anew(tmp_path, migrated, monkeypatch):
@@ -206,7 +226,7 @@ def test_of_a_run_that_a_slow_server_made_twice_one_stays(runs):
     experiment = client.get_experiment_by_name("tiny").experiment_id
     tags = {"key": trial().key, "phase": "search", "trial": "0"}
     client.create_run(experiment, tags=tags)
-    first.write(trial(), load)
+    write(first, trial(), load)
     for _ in range(2):
         client.create_run(experiment, tags=tags)
     project(runs).close("FINISHED")
@@ -216,32 +236,32 @@ def test_of_a_run_that_a_slow_server_made_twice_one_stays(runs):
 
 
 def test_a_run_of_another_config_under_the_same_key_is_not_taken_for_this_one(runs):
-    project(runs).write(trial(), save(runs))
+    write(project(runs), trial(), save(runs))
     other = replace(trial(), config=replace(CONFIG, units=(9,)))
     with pytest.raises(TrackingError, match=r"has the key trial-00000, and another config: .* `sync` writes them anew"):
-        project(runs).write(other, save)
+        write(project(runs), other, save)
 
 
 def test_a_run_that_is_half_written_is_not_read(runs):
     projection = project(runs)
-    projection.write(trial(0), save(runs, 0))
+    write(projection, trial(0), save(runs, 0))
     with pytest.raises(Cut):
-        through_client(projection, "create_run").write(trial(1), save(runs, 1))
+        write(through_client(projection, "create_run"), trial(1), save(runs, 1))
     assert read_runs(runs, "tiny").frame["trial"].tolist() == [0]
 
 
 def test_a_run_that_a_person_adds_to_the_experiment_disturbs_nothing(runs):
     projection = project(runs)
-    projection.write(trial(0), save(runs, 0))
+    write(projection, trial(0), save(runs, 0))
     client = open_client(runs)
     client.create_run(client.get_experiment_by_name("tiny").experiment_id, tags={"note": "mine"})
-    project(runs).write(trial(1), save(runs, 1))
+    write(project(runs), trial(1), save(runs, 1))
     assert read_runs(runs, "tiny").frame["trial"].tolist() == [0, 1]
 
 
 def test_the_parent_run_ends_with_a_time(runs):
     projection = project(runs)
-    projection.write(trial(0), save(runs, 0))
+    write(projection, trial(0), save(runs, 0))
     projection.close("FINISHED")
     parent = open_client(runs).get_run(read_runs(runs, "tiny").parent_run_id)
     assert parent.info.status == "FINISHED"
@@ -255,7 +275,7 @@ def test_of_a_search_in_cohorts_the_best_models_are_logged_as_such_at_its_end(ru
     projection = project(runs)
     for number in range(N_BEST + len(worst)):
         accuracy = 0.5 if number in worst else 0.7 + number / 100
-        projection.write(trial(number), save(runs, number, "cohort", accuracy))
+        write(projection, trial(number), save(runs, number, "cohort", accuracy))
     assert stored(runs)[2] == []
     if last is not None:
         with pytest.raises(Cut):

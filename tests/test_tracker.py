@@ -20,6 +20,8 @@ def trial(number):
 class Projection:
     """Takes trials, once it has raised every error it was given."""
 
+    at_once = 2
+
     def __init__(self, errors=()):
         self.errors = list(errors)
         self.written = []
@@ -31,12 +33,16 @@ class Projection:
         self.n_opened += 1
         return self
 
-    def write(self, trial, load):
-        if self.errors and (error := self.errors.pop(0)) is not None:
-            raise error
-        self.written.append(trial.number)
-        if len(self.written) == 3:
-            self.has_three.set()
+    def lacks(self, trial):
+        return trial.number not in self.written
+
+    def write(self, ended):
+        for one in ended:
+            if self.errors and (error := self.errors.pop(0)) is not None:
+                raise error
+            self.written.append(one.trial.number)
+            if len(self.written) == 3:
+                self.has_three.set()
 
     def close(self, status):
         self.status = status
@@ -45,7 +51,7 @@ class Projection:
 def track(projection, n=3, **options):
     tracker = Tracker(projection.open, **options)
     for number in range(n):
-        tracker.track(trial(number), lambda: None)
+        tracker.track(trial(number), lambda: (None, None))
     return tracker
 
 
@@ -74,8 +80,14 @@ def test_closing_tries_once_more_and_says_how_many_are_left():
 
 
 def test_a_damaged_result_is_told_and_the_others_are_written():
-    projection = Projection([None, DamagedResultError("trial-00001: damaged")])
-    damage = track(projection).close("FINISHED")
+    def damaged():
+        raise DamagedResultError("trial-00001: damaged")
+
+    projection = Projection()
+    tracker = Tracker(projection.open)
+    for number, load in enumerate([lambda: (None, None), damaged, lambda: (None, None)]):
+        tracker.track(trial(number), load)
+    damage = tracker.close("FINISHED")
     assert isinstance(damage, DamagedResultError)
     assert (projection.written, projection.status) == ([0, 2], "FINISHED")
 
@@ -90,9 +102,9 @@ def test_closing_waits_no_longer_than_it_should():
     released = threading.Event()
 
     class Stuck(Projection):
-        def write(self, trial, load):
+        def write(self, ended):
             released.wait()
-            super().write(trial, load)
+            super().write(ended)
 
     projection = Stuck()
     tracker = track(projection, n=1)

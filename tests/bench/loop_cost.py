@@ -34,6 +34,7 @@ from sweep.runs import read_runs
 from sweep.sources import SearchSource
 from sweep.study import Study, parse_study
 from sweep.track import Projection, Tracked
+from sweep.tracker import Ended
 from sweep.trial import EpochReport, Event, Trial, TrialEvent, TrialResult, WorkerDied
 from tests.bench.configs import STUDY
 from tests.bench.measure import rss_kb
@@ -157,7 +158,7 @@ def run_loop(study: Study, table: dict[str, Any], runs: RunsDir) -> Stopwatch:
 
     def track(trial: Trial, result: TrialResult) -> None:
         with watch.timing("track"):
-            projection.write(trial, lambda: (result, None))
+            projection.write([Ended(trial, result, None)])
 
     def ended(trial: Trial, event: TrialEvent | None) -> None:
         if isinstance(event, TrialResult):

@@ -18,6 +18,7 @@ from sweep.record import Record
 from sweep.results import CURVES, MODEL, SUMMARY
 from sweep.study import load_study
 from sweep.track import Projection, Tracked
+from sweep.tracker import Ended
 from tests.bench.configs import STUDY, default
 from tests.bench.run import RESULTS
 
@@ -43,6 +44,7 @@ def measure(runs: RunsDir, n_trials: int) -> list[str]:
     projection = Projection(runs, Tracked(study, table, FACTS, made_by))
     lines, total = [], Stopwatch()
     claim, tell, track = Stopwatch(), Stopwatch(), Stopwatch()
+    waiting: list[Ended] = []  # a cohort's trials end together
     for number, config in enumerate(default(n_trials)):
         with claim:
             trial = record.claim("search", config, number)
@@ -50,8 +52,13 @@ def measure(runs: RunsDir, n_trials: int) -> list[str]:
         result = replace(left, provenance=made_by)
         with tell:
             record.tell(result)
-        with track:
-            projection.write(trial, lambda result=result: (result, None))  # type: ignore[misc]
+        waiting.append(Ended(trial, result, None))
+        if len(waiting) == projection.at_once:
+            with track:
+                projection.write(waiting)
+            waiting = []
+    with track:
+        projection.write(waiting)
     with total:
         projection.close("FINISHED")
     for name, watch in (("claim", claim), ("tell", tell), ("track", track)):

@@ -33,7 +33,8 @@ AT_MOST_TWICE = {  # in the life of a process
     "data.draft", "data.prepared", "record.created", "record.identified", "track.experiment", "track.parent", "worker.ready",
     "cohort.ready", "announce.noted", *(point for point in POINTS if point.startswith(("export.", "register."))),
 }  # fmt: skip
-HITS = {"cohort.trials": 2}  # a small sweep is two cohorts: what is searched, and what is confirmed
+# A small sweep is two cohorts, what is searched and what is confirmed, and may be tracked in as few goes.
+HITS = dict.fromkeys(("cohort.trials", "track.rows", "track.created", "track.closed"), 2)
 
 
 def engines(*points: str) -> list[str]:
