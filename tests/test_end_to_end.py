@@ -179,6 +179,7 @@ def test_a_signal_ends_it_cleanly_and_the_same_command_continues(study_file, run
     assert found.frame["key"].is_unique
 
 
+@pytest.mark.slow
 def test_the_doctor_finds_it_sound_and_writes_mlflow_anew_where_it_is_gone(finished, tmp_path):
     folder, first = finished
     copy = tmp_path / "copy"

@@ -103,6 +103,7 @@ def test_a_worker_that_has_trained_its_share_is_replaced_and_no_trial_is_lost(op
     assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [2, 2, 1]
 
 
+@pytest.mark.slow
 def test_workers_that_cannot_start_are_a_named_error(options):
     broken = replace(options, start_engine=start_broken_engine)
     executor = LocalExecutor(broken, n_workers=1)

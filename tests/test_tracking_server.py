@@ -62,6 +62,7 @@ def check_lost_answers(runs, uri):
     assert found.frame["key"].is_unique
 
 
+@pytest.mark.slow
 def test_a_server_that_is_away_costs_no_training_and_is_brought_up_to_date(runs, new_runs, unused_port):
     away = replace(runs, mlflow_server=f"http://127.0.0.1:{unused_port}")
     trained = []
