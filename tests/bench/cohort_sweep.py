@@ -27,6 +27,7 @@ from tests.bench.measure import measure
 from tests.bench.run import ENVIRONMENT, RESULTS, run
 
 NOTEBOOK = STUDY.with_name("notebook.toml")
+LOG = RESULTS / "logs" / "cohort-sweep.log"
 PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
 ON_JAX = ENVIRONMENT | {"KERAS_BACKEND": "jax", "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0")}
 
@@ -40,7 +41,7 @@ def main() -> None:
     parser.add_argument("--notebook", type=int, metavar="REPLICATES")
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS)
     given = parser.parse_args()
-    RESULTS.mkdir(parents=True, exist_ok=True)
+    LOG.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="bench-cohort-", dir=RESULTS))
     try:
         if given.notebook:
@@ -99,8 +100,8 @@ def sweep(folder: Path, table: dict[str, Any], rows: int | None, programs: Path)
         table = {**table, "data": {**table["data"], "train_rows": rows}}
     (folder / "study.toml").write_text(to_toml(table))
     command = [sys.executable, "-m", "sweep", "run", str(folder / "study.toml"), "--runs-dir", str(runs.root)]
-    measured = measure(command, RESULTS / "logs" / "cohort-sweep.log", {**os.environ})
-    assert measured.exit_code == 0, "see the log: " + str(RESULTS / "logs" / "cohort-sweep.log")
+    measured = measure(command, LOG, {**os.environ})
+    assert measured.exit_code == 0, f"see the log: {LOG}"
     shutil.copytree(runs.programs, programs, dirs_exist_ok=True)
     return measured.wall_s
 
