@@ -7,7 +7,7 @@ again changes nothing. `tracker.py` calls this from a thread of its own: trainin
 import json
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -195,7 +195,7 @@ class Projection:
         objective = self._tracked.study.objective
         best = self._client.search_runs(
             [self._experiment],
-            "tags.phase = 'search' AND tags.engine = 'cohort' AND tags.state = 'complete'",  # see _is_archived
+            "tags.phase = 'search' AND tags.engine = 'cohort' AND tags.state = 'complete'",  # as _is_archive says
             order_by=[f"metrics.{objective} {'ASC' if cost(objective, 1.0) > 0 else 'DESC'}"],
             max_results=N_BEST,
         )
@@ -320,13 +320,17 @@ def _files(one: Ended) -> dict[str, str]:
     return {**one.result.files, **(one.score.files if one.score else {})}
 
 
-def _is_archived(one: Ended) -> bool:
+def _is_archive(phase: str, made_by: Mapping[str, str]) -> bool:
     """Whether a model is a file of its run at first: cohorts end trials faster than MLflow takes logged models."""
-    return one.trial.phase == "search" and one.result.provenance.get("engine") == "cohort"
+    return phase == "search" and made_by.get("engine") == "cohort"
+
+
+def _is_archived(one: Ended) -> bool:
+    return _is_archive(one.trial.phase, one.result.provenance)
 
 
 def _is_archived_run(run: Run) -> bool:
-    return bool(run.data.tags["phase"] == "search" and run.data.tags.get("engine") == "cohort")
+    return _is_archive(run.data.tags["phase"], run.data.tags)
 
 
 def _has_logged_model(one: Ended) -> bool:

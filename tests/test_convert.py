@@ -42,9 +42,8 @@ def test_the_onnx_form_says_what_keras_says_on_rows_that_it_was_not_compared_on(
     assert parity.max_difference <= 1e-5
     rng = np.random.default_rng(5)
     rows = rng.integers(0, 256, (333, 64)).astype(np.uint8)
-    if (
-        scaling == "standardize"
-    ):  # rows like those that the moments are of: far from them, rounding grows with the distance
+    if scaling == "standardize":
+        # Rows like those that the moments are of: far from them, rounding grows with the distance.
         rows = rng.normal(MEANS, 2, (333, 64)).astype(np.float32)
     said = verify.open_model(onnx, 64, 3)(rows)
     expected = keras.saving.load_model(model).predict(rows.astype(np.float32), verbose=0)
