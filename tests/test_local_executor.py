@@ -1,11 +1,13 @@
 """Real worker processes."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from sweep.data import prepare
 from sweep.data_files import read
 from sweep.errors import WorkersError
 from sweep.execute.local import LocalExecutor
-from sweep.execute.worker import WorkerOptions
+from sweep.execute.worker import WorkerOptions, settle_in
 from sweep.study import Data, Training
 from sweep.trial import EpochReport, Trial, TrialResult, WorkerDied
 from tests.faults.engine import PacedEngine
@@ -136,6 +138,33 @@ def test_no_worker_outlives_a_killed_coordinator(study_file, runs, is_stopped):
     for child in left:
         os.kill(child, signal.SIGKILL)
     assert not left
+
+
+def test_a_worker_whose_coordinator_died_before_it_settled_in_writes_nothing(tmp_path):
+    log = tmp_path / "logs" / "worker-0.log"
+    coordinator = subprocess.Popen(
+        [sys.executable, "-c", f"from {__name__} import start_late_worker; start_late_worker({str(log)!r})"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+    )
+    with coordinator:
+        assert coordinator.stdout.readline() == b"started\n"
+        coordinator.kill()
+        assert coordinator.stdout.read() == b""  # until the worker, which holds it open, has ended as well
+    assert not log.parent.exists()
+
+
+def start_late_worker(log):
+    worker = multiprocessing.get_context("spawn").Process(target=settle_in_late, args=(Path(log),))
+    worker.start()
+    print("started", flush=True)
+    worker.join()
+
+
+def settle_in_late(log):
+    wait([multiprocessing.parent_process().sentinel])
+    settle_in(log, core=None)
+    print("settled in", flush=True)
 
 
 def _wait_until_settled(runs):

@@ -84,6 +84,9 @@ MUTATIONS = {
     "a worker that is stopped outlives its parent": (
         "execute/worker.py", ".prctl(PR_SET_PDEATHSIG, signal.SIGKILL)", "", "tests/test_local_executor.py::test_no_worker_outlives_a_killed_coordinator",
     ),
+    "a worker writes that settles in after its parent's death": (
+        "execute/worker.py", "    _end_with_parent(within_s=0)", "    pass", "tests/test_local_executor.py::test_a_worker_whose_coordinator_died_before_it_settled_in_writes_nothing",
+    ),
     "a run that was cut off is not found": (
         "track.py", 'for key, run in self._cut_off.items() if key in news}', 'for key, run in self._cut_off.items() if False}', "tests/test_track.py",
     ),
