@@ -138,7 +138,7 @@ def settle_in(log: Path, core: int | None, environment: Mapping[str, str] = ONE_
     if sys.platform == "linux":
         # The kernel ends this process with its parent even where it is stopped, or holds on to the interpreter's lock.
         ctypes.CDLL("libc.so.6").prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    _end_with_parent(within_s=0)  # the kernel tells of a later death alone, and nothing may be written after the parent's
+    _end_with_parent(within_s=0)  # the kernel tells of a later death alone; nothing may be written after the parent's
     if core is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {core})
     log.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,8 @@
 
 The default space with as many trials as asked: from an empty cache of programs without pruning, then from a filled one
 without and with pruning; beside it the textbook recipe on the same device, extrapolated from a few trials. With `--notebook`
-the notebook's nets instead, with as many replicates as asked, in each precision: means and standard deviations.
+the notebook's nets instead, with as many replicates as asked, in each precision: means, standard deviations, and whether a
+net's test accuracy differs from that in the first precision.
 """
 
 import argparse
@@ -10,15 +11,17 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 
-from sweep.conclusion import conclude
+from sweep.compare import compare, verdict
+from sweep.conclusion import Column, conclude
 from sweep.layout import RunsDir
-from sweep.runs import read_runs
+from sweep.runs import StudyRuns, read_runs
 from sweep.study import load_study
 from sweep.study_text import to_toml
 from tests.bench.configs import STUDY, config_set
@@ -39,13 +42,15 @@ def main() -> None:
     parser.add_argument("--textbook-trials", type=int, default=5)
     parser.add_argument("--rows", type=int, help="train on so many rows only, to see that the bench itself works")
     parser.add_argument("--notebook", type=int, metavar="REPLICATES")
+    nets = [net.name for net in load_study(NOTEBOOK)[0].baselines]
+    parser.add_argument("--nets", nargs="+", choices=nets, default=nets)
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS)
     given = parser.parse_args()
     LOG.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="bench-cohort-", dir=RESULTS))
     try:
         if given.notebook:
-            replicate(folder, given.notebook, given.epochs, given.rows, given.precisions)
+            replicate(folder, given)
         else:
             search(folder, given.trials, given.epochs, given.rows, given.textbook_trials)
     finally:
@@ -75,19 +80,33 @@ def search(folder: Path, n_trials: int, epochs: int, rows: int | None, n_textboo
     )
 
 
-def replicate(folder: Path, n_replicates: int, epochs: int, rows: int | None, precisions: Sequence[str]) -> None:
+def replicate(folder: Path, given: argparse.Namespace) -> None:
     """The notebook's protocol in each precision."""
     say = Console(width=120).print
     table = load_study(NOTEBOOK)[1]
-    table["confirmation"] = {"replicates": n_replicates}
+    table["confirmation"] = {"replicates": given.notebook}
     table["search"] = {"engine": "cohort"}
-    for precision in precisions:
-        table["training"] = {"max_epochs": epochs, "precision": precision}
-        taken = sweep(folder / precision, table, rows, folder / "programs")
-        say(f"{precision}, {n_replicates} replicates of each net: {taken:.1f} s from command to report")
-        for column in conclude(read_runs(RunsDir(folder / precision / "mlruns"), "notebook")).columns:
+    table["baselines"] = [net for net in table["baselines"] if net["name"] in given.nets]
+    first: dict[str, NDArray[np.bool_]] = {}  # by net: which test rows each replicate in the first precision got right
+    for precision in given.precisions:
+        table["training"] = {"max_epochs": given.epochs, "precision": precision}
+        taken = sweep(folder / precision, table, given.rows, folder / "programs")
+        say(f"{precision}, {given.notebook} replicates of each net: {taken:.1f} s from command to report")
+        runs = read_runs(RunsDir(folder / precision / "mlruns"), table["name"])
+        for column in conclude(runs).columns:
             test, train = column.summaries["test_accuracy"], column.summaries["running_accuracy"]
             say(f"  {column.finalist.name}: test {test.text}, train (running) {train.text}, n = {test.n}")
+            correct = right_answers(runs, column)
+            if precision == given.precisions[0]:
+                first[column.finalist.name] = correct
+            else:
+                effect = compare(correct, first[column.finalist.name])
+                say(f"    {effect.difference:+.5f}: {verdict(effect, effect.p, correct.shape[1])}")
+
+
+def right_answers(runs: StudyRuns, column: Column) -> NDArray[np.bool_]:
+    """Which test rows each replicate got right, shape (replicates, rows)."""
+    return np.stack([runs.predictions[run].correct for run in column.replicate_runs])
 
 
 def sweep(folder: Path, table: dict[str, Any], rows: int | None, programs: Path) -> float:
