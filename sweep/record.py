@@ -14,12 +14,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from sweep.config import Config
 from sweep.errors import ChangedStudyError, RecordError
 from sweep.failpoint import failpoint
+from sweep.lock import in_turn
 from sweep.study import Objective, Study, cost, differences
 from sweep.trial import Phase, State, Trial, TrialResult
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 Part = Literal["search", "confirm"]
+_BUSY_S = 60  # to wait for another's transaction
 _STATES: dict[TrialState, State | None] = {
     TrialState.RUNNING: None,
     TrialState.COMPLETE: "complete",
@@ -52,10 +54,9 @@ class Record:
         self.identity = {**study.canonical(), "data": {**study.canonical()["data"], "sha256": data_sha256}}
         self._db = db
         db.parent.mkdir(parents=True, exist_ok=True)
-        with self._translated("open"):
-            self._storage = optuna.storages.RDBStorage(
-                f"sqlite:///{db}", engine_kwargs={"connect_args": {"timeout": 60}}
-            )
+        # In turn, for two that create Optuna's tables at once are one too many.
+        with _translated(db, "open"), in_turn(db.with_name(f".{db.name}.lock")):
+            self._storage = _storage(db)
             self._study = optuna.create_study(
                 storage=self._storage,
                 study_name=name,
@@ -90,7 +91,8 @@ class Record:
 
     def frozen(self) -> list[FrozenTrial]:
         """The trials as Optuna has them now, by number."""
-        return self._study.get_trials(deepcopy=False)
+        with _translated(self._db, "read"):
+            return self._study.get_trials(deepcopy=False)
 
     def claim(
         self,
@@ -116,7 +118,7 @@ class Record:
             distributions=distributions or {},
             user_attrs={"trial": lasting},
         )
-        with self._translated("write"):
+        with _translated(self._db, "write"):
             self._ids[trial.key] = self._storage.create_new_trial(self._study_id, claimed)
         failpoint("record.claimed")
         self.trials[trial.key] = RecordedTrial(trial, None, None)
@@ -125,7 +127,7 @@ class Record:
     def restart(self, trial: Trial) -> Trial:
         """The same trial as its next attempt, after the last one died."""
         again = replace(trial, attempt=trial.attempt + 1)
-        with self._translated("write"):
+        with _translated(self._db, "write"):
             self._storage.set_trial_user_attr(self._id(trial), "attempt", again.attempt)
         failpoint("record.restarted")
         self.trials[trial.key] = RecordedTrial(again, None, None)
@@ -135,7 +137,7 @@ class Record:
         """The objective of a trial when it reached a rung."""
         values = self._rung_values.setdefault(rung, {})
         if key not in values:  # a restarted trial reaches it again
-            with self._translated("write"):
+            with _translated(self._db, "write"):
                 self._storage.set_trial_intermediate_value(self._id(self.trials[key].trial), rung, value)
             values[key] = value
         failpoint("record.rung")
@@ -148,7 +150,7 @@ class Record:
         """Write how a trial ended: the point after which it is done. Its result must be durable already."""
         trial, value = self.trials[result.key].trial, self._value_of(result)
         failpoint("record.tell")
-        with self._translated("write"):
+        with _translated(self._db, "write"):
             if result.state == "failed":
                 self._storage.set_trial_user_attr(self._id(trial), "reason", result.reason)
             # As `Study.tell` does, which reads the trial twice more.
@@ -182,17 +184,6 @@ class Record:
         """Trials that were claimed and never told, oldest first."""
         return [recorded.trial for recorded in self.trials.values() if recorded.state is None]
 
-    @contextmanager
-    def _translated(self, verb: str) -> Iterator[None]:
-        try:
-            yield
-        except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
-            first_line = str(error).splitlines()[0]
-            raise RecordError(
-                f"cannot {verb} the record of trials {self._db}: {first_line}; see that the disk has room and the file is "
-                "readable and writable; if it is damaged, restore it from a copy, or choose another --runs-dir"
-            ) from error
-
     def _id(self, trial: Trial) -> int:
         if trial.key not in self._ids:
             self._ids[trial.key] = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
@@ -200,14 +191,34 @@ class Record:
 
 
 def is_recorded(db: Path, study: str) -> bool:
-    """Whether the record holds a study of that name. Creates nothing."""
-    return db.exists() and study in optuna.study.get_all_study_names(f"sqlite:///{db}")
+    """Whether the record holds a study of that name. Creates nothing. Raises RecordError."""
+    if not db.exists():
+        return False
+    with _translated(db, "read"):
+        return study in optuna.study.get_all_study_names(_storage(db))
 
 
 def stored_search(db: Path, study: str) -> tuple[dict[str, Any], list[RecordedTrial]]:
-    """The identity and the trials of a study's search as they are stored, whatever its file says now."""
-    stored = optuna.load_study(storage=f"sqlite:///{db}", study_name=study)
-    return stored.user_attrs["study"], [_recorded(trial, ()) for trial in stored.get_trials(deepcopy=False)]
+    """The identity and the trials of a study's search as they are stored, whatever its file says now. Raises RecordError."""
+    with _translated(db, "read"):
+        stored = optuna.load_study(storage=_storage(db), study_name=study)
+        return stored.user_attrs["study"], [_recorded(trial, ()) for trial in stored.get_trials(deepcopy=False)]
+
+
+def _storage(db: Path) -> optuna.storages.RDBStorage:
+    return optuna.storages.RDBStorage(f"sqlite:///{db}", engine_kwargs={"connect_args": {"timeout": _BUSY_S}})
+
+
+@contextmanager
+def _translated(db: Path, verb: str) -> Iterator[None]:
+    try:
+        yield
+    except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
+        first_line = str(error).splitlines()[0]
+        raise RecordError(
+            f"cannot {verb} the record of trials {db}: {first_line}; see that the disk has room and the file is "
+            "readable and writable; if it is damaged, restore it from a copy, or choose another --runs-dir"
+        ) from error
 
 
 def _recorded(frozen: FrozenTrial, rungs: tuple[int, ...]) -> RecordedTrial:

@@ -1,5 +1,6 @@
 """What a start does with what a crash left, and what a death of a worker means."""
 
+import time
 from pathlib import Path
 
 from sweep import results
@@ -33,5 +34,8 @@ def after_death(record: Record, key: str, reason: str, n_deaths: int, folder: Pa
         return result
     if n_deaths < MAX_DEATHS:
         return record.restart(record.trials[key].trial)
-    failed = TrialResult(key=key, state="failed", reason=f"{reason}, {n_deaths} times in a row")
+    now = time.time()
+    failed = TrialResult(
+        key=key, state="failed", reason=f"{reason}, {n_deaths} times in a row", started_at=now, ended_at=now
+    )
     return results.save(folder / key, failed, lambda draft: None)

@@ -79,6 +79,8 @@ class TrialResult:
 
     key: str
     state: State
+    started_at: float
+    ended_at: float
     reason: str = ""  # why it failed or where it was pruned
     history: list[Logs] = field(default_factory=list)
     epoch_ended_at: list[float] = field(default_factory=list)
@@ -86,8 +88,6 @@ class TrialResult:
     metrics: Logs = field(default_factory=dict)  # of the restored model, evaluated: train_loss, ..., val_accuracy
     params_count: int = 0
     train_seconds: float = 0.0
-    started_at: float = 0.0
-    ended_at: float = 0.0
     provenance: dict[str, str] = field(default_factory=dict)  # what it was trained with, see `provenance.py`
     files: dict[str, str] = field(default_factory=dict)  # name in the result folder -> sha256
 

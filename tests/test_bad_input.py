@@ -353,6 +353,17 @@ def test_a_study_that_was_never_run_has_nothing_to_show(command, study_file, ref
     assert "mlruns" in said
 
 
+@pytest.mark.parametrize("command", ["run", "sync", "doctor"])
+def test_a_record_that_is_no_database_is_one_line(command, study_file, tmp_path, capsys):
+    (tmp_path / "mlruns").mkdir()
+    (tmp_path / "mlruns" / "optuna.db").write_bytes(b"mine" * 1000)
+    assert main([command, str(study_file), "--runs-dir", str(tmp_path / "mlruns")]) == 4
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("error: cannot ")
+    assert "optuna.db: " in said
+    assert (tmp_path / "mlruns" / "optuna.db").read_bytes() == b"mine" * 1000
+
+
 def test_a_runs_directory_that_is_a_file_is_refused(study_file, tmp_path, capsys):
     (tmp_path / "notes.txt").write_text("mine")
     assert main(["run", str(study_file), "--runs-dir", str(tmp_path / "notes.txt")]) == 4

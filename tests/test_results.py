@@ -8,7 +8,9 @@ from sweep import results
 from sweep.errors import DamagedResultError
 from sweep.trial import TrialResult
 
-RESULT = TrialResult(key="trial-00000", state="complete", metrics={"val_accuracy": 0.1 + 0.2}, history=[{"loss": 0.1}])
+RESULT = TrialResult(
+    key="trial-00000", state="complete", metrics={"val_accuracy": 0.1 + 0.2}, history=[{"loss": 0.1}], started_at=1.0, ended_at=2.0,
+)  # fmt: skip
 
 
 @pytest.fixture

@@ -1,11 +1,14 @@
+import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from optuna.samplers._tpe import _truncnorm
 
 from sweep.errors import RecordError
-from sweep.record import Record
+from sweep.layout import RunsDir
+from sweep.record import Record, is_recorded, stored_search
 from sweep.space import Choice
 from sweep.study import parse_study
 from sweep.suggest import Suggester
@@ -25,7 +28,7 @@ def open_record(runs, the_study, part="search"):
 
 def result(trial, state="complete"):
     value = 1 - abs(trial.config.units[0] - 20) / 100 - trial.config.dropout / 10
-    return TrialResult(key=trial.key, state=state, metrics={"val_accuracy": value})
+    return TrialResult(key=trial.key, state=state, metrics={"val_accuracy": value}, started_at=1.0, ended_at=2.0)
 
 
 def tell(record, suggester, trial, state="complete"):
@@ -162,3 +165,19 @@ def test_a_damaged_record_is_one_named_error(runs):
     runs.optuna_db.write_bytes(b"not a database" * 1000)
     with pytest.raises(RecordError, match=r"cannot open the record of trials .*optuna\.db"):
         open_record(runs, study())
+    for read in (is_recorded, stored_search):
+        with pytest.raises(RecordError, match=r"cannot read the record of trials .*optuna\.db"):
+            read(runs.optuna_db, "tiny")
+
+
+def test_studies_that_start_together_in_a_new_folder_share_its_record(tmp_path):
+    runs, names = RunsDir(tmp_path / "mlruns"), ["one", "two", "three", "four"]
+    together = threading.Barrier(len(names))
+
+    def start(name):
+        together.wait()
+        open_record(runs, study(name=name))
+
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(start, names))
+    assert all(is_recorded(runs.optuna_db, name) for name in names)

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -99,6 +100,7 @@ def attempt(
     trial: Trial, folder: Path, provenance: dict[str, str], train: Callable[[], TrialResult]
 ) -> TrialResult | CannotStore:
     """What `train` gives, which leaves it as `folder`; a failed result where it cannot."""
+    began = time.time()
     try:
         return train()
     except (ConnectionError, EOFError):  # the coordinator is gone
@@ -107,7 +109,9 @@ def attempt(
         return CannotStore(trial.key, str(error))
     except Exception as error:  # a trial that cannot be trained is a failed result; the sweep goes on
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-        failed = TrialResult(key=trial.key, state="failed", reason=reason, provenance=provenance)
+        failed = TrialResult(
+            key=trial.key, state="failed", reason=reason, provenance=provenance, started_at=began, ended_at=time.time()
+        )
         return results.save(folder, failed, lambda draft: None)
 
 

@@ -73,7 +73,7 @@ class CohortFitter:
 
     def _train_or_split(self, members: list[Trial], program: Program, judge: Judge, ended: Ended) -> None:
         """Train a cohort; where that fails as a whole, its members in ever smaller ones, until the one to blame is alone."""
-        left = {trial.key: trial for trial in members}
+        left, began = {trial.key: trial for trial in members}, self._clock()
 
         def end(trial: Trial, result: TrialResult, weights: Weights | None) -> None:
             ended(trial, result, weights)
@@ -88,7 +88,10 @@ class CohortFitter:
             reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
         rest = list(left.values())
         if len(rest) == 1:
-            ended(rest[0], self._failed(rest[0], reason), None)
+            failed = TrialResult(
+                key=rest[0].key, state="failed", reason=reason, provenance=self._provenance, started_at=began, ended_at=self._clock(),
+            )  # fmt: skip
+            ended(rest[0], failed, None)
             return
         half = (len(rest) + 1) // 2
         for part in filter(None, (rest[:half], rest[half:])):
@@ -135,9 +138,6 @@ class CohortFitter:
                     provenance=self._provenance,
                 )
                 ended(course.trial, result, None if result.state == "failed" else weights)
-
-    def _failed(self, trial: Trial, reason: str) -> TrialResult:
-        return TrialResult(key=trial.key, state="failed", reason=reason, provenance=self._provenance)
 
 
 @dataclass

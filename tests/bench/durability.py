@@ -63,7 +63,9 @@ def _trial_ms(folder: Path, n_trials: int) -> float:
         trial = record.claim("search", config, seed=number)
         for rung in study.rungs():
             record.report(trial.key, rung, 0.9)
-        result = TrialResult(key=trial.key, state="complete", metrics={study.objective: 0.9})
+        result = TrialResult(
+            key=trial.key, state="complete", metrics={study.objective: 0.9}, started_at=1.0, ended_at=2.0
+        )
         record.tell(results.save(folder / "results" / trial.key, result, lambda draft: _write(draft, content)))
         took.append(time.perf_counter() - started_at)
     return 1000 * median(took)
