@@ -29,7 +29,7 @@ class StudyInUseError(SweepError):
 
 
 class InvalidSettingError(SweepError, ValueError):
-    """An environment variable asks for something that does not exist."""
+    """An option or an environment variable asks for something that does not exist or cannot be."""
 
     exit_code = 2
 

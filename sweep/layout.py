@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from sweep.errors import InvalidSettingError
 
@@ -40,6 +40,15 @@ class RunsDir:
     root: Path
     mlflow_server: str | None = None  # http(s) address of a tracking server; None: a database of our own
 
+    def __post_init__(self) -> None:
+        """Raises InvalidSettingError where Optuna and MLflow, which take addresses for paths, would open another folder."""
+        path = str(self.root.absolute())
+        if "?" in path or unquote(path) != path:
+            raise InvalidSettingError(
+                f"--runs-dir: {path} holds a '?', or a '%' that stands for a character in an address, and its databases would "
+                "be looked for elsewhere; choose a folder without"
+            )
+
     @property
     def mlflow_db(self) -> Path:
         return self.root / "mlflow.db"
@@ -75,6 +84,9 @@ class RunsDir:
 
     def artifacts(self, study: str) -> Path:
         return self.all_artifacts / study
+
+    def run_artifacts(self, study: str, run_id: str) -> Path:
+        return self.artifacts(study) / run_id / "artifacts"
 
     def results(self, study: str) -> Path:
         return self.root / "results" / study

@@ -94,14 +94,14 @@ def _json_of(path: Path) -> dict[str, Any]:
 def artifact(runs: RunsDir, study: str, run_id: str, name: str) -> Path:
     """A file logged to a run. Raises MissingRunsError where it is gone."""
     if runs.mlflow_server is None:
-        return _existing(runs.artifacts(study) / run_id / "artifacts" / name)
+        return _existing(runs.run_artifacts(study, run_id) / name)
     return _downloaded(runs, f"runs:/{run_id}/{name}", run_id)
 
 
 def has_artifact(runs: RunsDir, study: str, run_id: str, name: str) -> bool:
     """Whether a file was logged to a run."""
     if runs.mlflow_server is None:
-        return (runs.artifacts(study) / run_id / "artifacts" / name).is_file()
+        return (runs.run_artifacts(study, run_id) / name).is_file()
     with translated(runs):
         folder = name.rpartition("/")[0] or None  # None is the top; of "." a server answers with other names
         return any(info.path == name for info in open_client(runs).list_artifacts(run_id, folder))

@@ -23,6 +23,17 @@ def test_any_other_store_is_refused_with_the_way_out(uri):
         tracking_server(uri)
 
 
+@pytest.mark.parametrize("root", ["what?/mlruns", "a%20b/mlruns"])
+def test_a_folder_that_reads_as_another_in_an_address_is_refused(root):
+    with pytest.raises(InvalidSettingError, match=r"--runs-dir: .* choose a folder without"):
+        RunsDir(Path(root))
+
+
+@pytest.mark.parametrize("root", ["100 % sure/mlruns", "größer #1/mlruns"])
+def test_other_odd_names_are_not(root):
+    assert RunsDir(Path(root)).mlflow_uri.endswith(f"/{root}/mlflow.db")
+
+
 @pytest.mark.parametrize("uri", ["http://me:hunter2@host:5000", "https://host/?token=hunter2"])
 def test_a_password_is_refused_and_not_repeated(uri):
     with pytest.raises(InvalidSettingError, match="MLFLOW_TRACKING_PASSWORD") as refused:
