@@ -1,4 +1,4 @@
-"""How this program opens MLflow: its settings, its errors, one client per runs directory."""
+"""How this program opens MLflow: its settings, its errors, its clients, a database of its own that moves with its folder."""
 
 import logging
 import os
@@ -32,6 +32,7 @@ from sweep.lock import in_turn
 STUDY_FILE, FACTS_FILE = "study.json", "data.json"  # artifacts of a study's parent run
 MODEL_PATH = "data/model.keras"  # in a logged model
 NOTE = "mlflow.note.content"  # the tag that MLflow's UI shows as the description of an experiment or a run
+BUSY_S = 20  # to wait for another's transaction, as MLflow does
 _RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 
 # Where MLflow's database keeps absolute paths of artifacts.
@@ -81,7 +82,7 @@ def follow_move(runs: RunsDir) -> None:
     to the old place, and its UI would show nothing.
     """
     with translated(runs):
-        engine = create_engine(runs.mlflow_uri)
+        engine = create_engine(runs.mlflow_uri, connect_args={"timeout": BUSY_S})
         try:
             with engine.begin() as connection:
                 found = connection.execute(text("SELECT name, artifact_location FROM experiments"))

@@ -1,8 +1,9 @@
-"""Writing one run: through MLflow's client where a server keeps it, as rows of MLflow's tables where they are at hand.
+"""Writing runs: through MLflow's client where a server keeps them, as rows of MLflow's tables where they are at hand.
 
 MLflow has no call that takes a run whole: through its client one takes four calls, five transactions and some sixty statements,
-30 ms of the processor for 20 epochs, and no less with more processes, which wait for each other's locks. As rows it is one
-transaction. The tables are those that MLflow itself declares; a test compares what either way leaves, row by row.
+30 ms of the processor for 20 epochs, and no less with more processes, which wait for each other's locks. As rows it is there
+with all its metrics in one transaction, which others share, and ends in another. The tables are those that MLflow itself
+declares; a test compares what either way leaves, row by row.
 """
 
 import shutil
@@ -15,8 +16,10 @@ from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, Metric, Param
+from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.dbmodels.models import (
     SqlDataset,
+    SqlExperiment,
     SqlInput,
     SqlInputTag,
     SqlLatestMetric,
@@ -28,12 +31,12 @@ from mlflow.store.tracking.dbmodels.models import (
 from sqlalchemy import Connection, create_engine, insert, select, update
 
 from sweep.failpoint import failpoint
-from sweep.mlflow_store import sent_once
+from sweep.layout import RunsDir
+from sweep.mlflow_store import BUSY_S, sent_once
 
 Row = dict[str, Any]  # by column
 
 _BATCH = 1000  # metrics that MLflow takes in one call
-_BUSY_S = 20  # to wait for another's transaction, as MLflow does
 
 
 @dataclass(frozen=True)
@@ -105,11 +108,12 @@ class TableRuns(ClientRuns):
 
     at_once = 32
 
-    def __init__(self, client: MlflowClient, experiment: str, uri: str) -> None:
+    def __init__(self, client: MlflowClient, experiment: str, runs: RunsDir, study: str) -> None:
         super().__init__(client, experiment)
-        self._engine = create_engine(uri, connect_args={"timeout": _BUSY_S})
+        self._runs = runs
+        self._study = study
+        self._engine = create_engine(runs.mlflow_uri, connect_args={"timeout": BUSY_S})
         self._datasets: dict[tuple[str, str], str] = {}  # ids by name and digest
-        self._artifacts = Path(client.get_experiment(experiment).artifact_location)
 
     def create(self, runs: Sequence[NewRun]) -> list[str]:
         ids = [uuid.uuid4().hex for _ in runs]
@@ -119,8 +123,15 @@ class TableRuns(ClientRuns):
                 self._insert_run(connection, run_id, new)
             _insert(connection, SqlInput, [edge for edge, _ in edges])
             _insert(connection, SqlInputTag, [tag for _, tags in edges for tag in tags])
+            self._check_is_active(connection)  # last: a transaction that first reads cannot wait for another's to end
             failpoint("track.rows")
         return ids
+
+    def _check_is_active(self, connection: Connection) -> None:
+        """As MLflow does, whose UI can delete an experiment while it is written to."""
+        ours = {"experiment_id": int(self._experiment)}
+        if connection.scalar(select(SqlExperiment.lifecycle_stage).filter_by(**ours)) != "active":
+            raise MlflowException(f"experiment {self._study!r} was deleted; restore it there, or remove it for good")
 
     def _insert_run(self, connection: Connection, run_id: str, new: NewRun) -> None:
         _insert(connection, SqlRun, [self._row(run_id, new)])
@@ -135,7 +146,7 @@ class TableRuns(ClientRuns):
         _insert(connection, SqlLatestMetric, list({point["key"]: point for point in in_order}.values()))
 
     def add_files(self, run_id: str, files: Mapping[str, Path]) -> None:
-        folder = self._artifacts / run_id / "artifacts"
+        folder = self._runs.run_artifacts(self._study, run_id)
         folder.mkdir(parents=True, exist_ok=True)
         for name, path in files.items():
             shutil.copyfile(path, folder / name)
@@ -151,7 +162,7 @@ class TableRuns(ClientRuns):
             "run_uuid": run_id,
             "experiment_id": int(self._experiment),
             "name": new.name,
-            "artifact_uri": f"{self._artifacts}/{run_id}/artifacts",
+            "artifact_uri": str(self._runs.run_artifacts(self._study, run_id).absolute()),
             "source_type": "UNKNOWN",
             "source_name": "",
             "entry_point_name": "",

@@ -1,4 +1,4 @@
-"""MLflow writes, and only here: a projection of the record for people and for the report.
+"""The runs of a study in MLflow: a projection of the record, for people and for the report.
 
 Every run has a `key` tag, unique within its study, and every timestamp comes from the result, so that projecting a trial
 again changes nothing. `tracker.py` calls this from a thread of its own: training waits for none of it.
@@ -65,17 +65,15 @@ class Projection:
         with translated(runs):
             self._experiment = self._find_or_create_experiment()
             failpoint("track.experiment")
-            found = self._found()
-            # A run of a trial that is still RUNNING was cut off while it was written: it is written again, over itself.
-            self._cut_off = {key: run for key, run in found.items() if run.info.status == "RUNNING"}
-            self._finished = {key: run for key, run in found.items() if key not in self._cut_off}
-            self._written: set[str] = set()  # keys of runs that were finished since
-            self._has_archives = any(map(_is_archived_run, found.values()))
-            self._parent, self._parent_status = self._open_parent(found.get(PARENT_KEY))
+            self._before = self._found()  # runs that were there, by key
+            # One of a trial that is still RUNNING was cut off while it was written: it is written again, over itself.
+            self._whole = {key for key, run in self._before.items() if run.info.status != "RUNNING"}
+            self._has_archives = any(map(_is_archived_run, self._before.values()))
+            self._parent, self._parent_status = self._open_parent(self._before.get(PARENT_KEY))
             self._writer = (
                 ClientRuns(self._client, self._experiment)
                 if runs.mlflow_server
-                else TableRuns(self._client, self._experiment, runs.mlflow_uri)
+                else TableRuns(self._client, self._experiment, runs, tracked.study.name)
             )
 
     @property
@@ -85,10 +83,9 @@ class Projection:
 
     def lacks(self, trial: Trial) -> bool:
         """Whether the run of a trial is not there. Raises TrackingError where one of another config has its key."""
-        if trial.key in self._finished:
-            self._check_is_of(trial, self._finished[trial.key])
-            return False
-        return trial.key not in self._written
+        if trial.key in self._before:
+            self._check_is_of(trial, self._before[trial.key])
+        return trial.key not in self._whole
 
     def write(self, ended: Sequence[Ended]) -> None:
         """The runs of trials that it lacks, whole."""
@@ -131,18 +128,24 @@ class Projection:
     def _write(self, ended: Sequence[Ended]) -> None:
         run_ids = self._create(ended)
         failpoint("track.created")
-        for one in ended:
-            self._add_files(run_ids[one.trial.key], one)
-        ends = [End(run_ids[e.trial.key], _STATUS[e.result.state], _ms(e.result.ended_at)) for e in ended]
-        self._writer.close(ends)
+        filled: list[Ended] = []
+        try:
+            for one in ended:
+                self._add_files(run_ids[one.trial.key], one)
+                filled.append(one)
+        finally:  # one whose files cannot be copied holds back none of those before it
+            self._end(run_ids, filled)
+
+    def _end(self, run_ids: dict[str, str], ended: Sequence[Ended]) -> None:
+        self._writer.close([End(run_ids[e.trial.key], _STATUS[e.result.state], _ms(e.result.ended_at)) for e in ended])
         failpoint("track.closed")
-        self._written |= run_ids.keys()
+        self._whole |= {one.trial.key for one in ended}
         self._has_archives |= any(map(_is_archived, ended))
 
     def _create(self, ended: Sequence[Ended]) -> dict[str, str]:
         """Runs with all but files and models, RUNNING still; their ids by key."""
         news = {one.trial.key: self._new_run(one) for one in ended}
-        run_ids = {key: str(run.info.run_id) for key, run in self._cut_off.items() if key in news}
+        run_ids = {key: str(self._before[key].info.run_id) for key in news if key in self._before}
         for key, run_id in run_ids.items():
             self._writer.fill(run_id, news[key])
         keys = [key for key in news if key not in run_ids]
@@ -155,7 +158,7 @@ class Projection:
         self._writer.add_files(run_id, {name: folder / name for name in names if name in files})
         failpoint("track.artifacts")
         if _has_logged_model(one):
-            has_outputs = _has_outputs(self._cut_off.get(one.trial.key))
+            has_outputs = _has_outputs(self._before.get(one.trial.key))
             self._log_model(
                 run_id, one.trial.config.units_label, one.result, _finals(one.result, one.score), has_outputs
             )
@@ -259,13 +262,18 @@ class Projection:
 
     def _find_or_create_experiment(self) -> str:
         name, views = self._tracked.study.name, view_tags(self._tracked.study.objective)
+        # A server keeps artifacts where it likes.
+        location = None if self._runs.mlflow_server else str(self._runs.artifacts(name).absolute())
         experiment = self._client.get_experiment_by_name(name)
         if experiment is not None:
+            if location not in (None, experiment.artifact_location):
+                raise TrackingError(
+                    f"MLflow at {self._runs.mlflow_name}: experiment {name!r} keeps its artifacts at {experiment.artifact_location}, "
+                    "so it was not made by this program; rename it there, or give the study another name"
+                )
             for tag in views.keys() - experiment.tags.keys():
                 self._client.set_experiment_tag(experiment.experiment_id, tag, views[tag])
             return str(experiment.experiment_id)
-        # A server keeps artifacts where it likes.
-        location = None if self._runs.mlflow_server else str(self._runs.artifacts(name).absolute())
         # Without a kind MLflow's UI opens it among chat traces.
         tags = {"mlflow.experimentKind": "custom_model_development", **views}
         return str(self._client.create_experiment(name, artifact_location=location, tags=tags))
@@ -330,7 +338,7 @@ def _is_archived(one: Ended) -> bool:
 
 
 def _is_archived_run(run: Run) -> bool:
-    return _is_archive(run.data.tags["phase"], run.data.tags)
+    return _is_archive(run.data.tags.get("phase", ""), run.data.tags)
 
 
 def _has_logged_model(one: Ended) -> bool:

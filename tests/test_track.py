@@ -170,6 +170,47 @@ def test_a_run_of_rows_is_what_mlflows_client_would_have_left(new_runs, engine):
         assert results.SUMMARY in files
 
 
+@pytest.mark.parametrize("state", ["failed", "pruned"])
+def test_so_is_that_of_a_trial_that_is_not_complete(new_runs, state):
+    result = TrialResult(
+        key=trial().key, state=state, reason="why", history=[LOGS] * (state == "pruned"), started_at=10.0, ended_at=12.5,
+        epoch_ended_at=[11.0] * (state == "pruned"), best_epoch=1,
+    )  # fmt: skip
+    by_rows, by_client = new_runs(), new_runs()
+    for runs, projection in ((by_rows, project(by_rows)), (by_client, through_client(project(by_client)))):
+        write(projection, trial(), lambda: (result, None))
+        assert [end for _, _, end, *_ in stored(runs)[0]] == [12500]
+    assert rows_of(by_rows, 0) == rows_of(by_client, 0)
+
+
+def test_an_experiment_that_was_deleted_takes_no_runs_until_it_is_restored(runs):
+    projection, client, load = project(runs), open_client(runs), save(runs)
+    experiment = client.get_experiment_by_name("tiny").experiment_id
+    client.delete_experiment(experiment)
+    with pytest.raises(TrackingError, match="experiment 'tiny' was deleted; restore it there"):
+        write(projection, trial(), load)
+    client.restore_experiment(experiment)
+    assert stored(runs)[0] == []
+    write(project(runs), trial(), load)
+    assert len(stored(runs)[0]) == 1
+
+
+def test_an_experiment_of_that_name_that_keeps_its_files_elsewhere_is_left_alone(runs, tmp_path):
+    open_client(runs).create_experiment("tiny", artifact_location=str(tmp_path / "mine"))
+    with pytest.raises(TrackingError, match=r"'tiny' keeps its artifacts at .*mine, .*; rename it there"):
+        project(runs)
+    assert not (tmp_path / "mine").exists()
+
+
+def test_a_run_whose_files_are_gone_holds_back_none_of_those_before_it(runs):
+    ended = [Ended(trial(number), *save(runs, number)()) for number in range(3)]
+    (runs.results("tiny") / ended[1].trial.key / results.SUMMARY).unlink()
+    with pytest.raises(TrackingError, match="summary"):
+        project(runs).write(ended)
+    assert read_runs(runs, "tiny").frame["trial"].tolist() == [0]
+    assert [project(runs).lacks(one.trial) for one in ended] == [False, True, True]
+
+
 def test_a_run_of_rows_that_cannot_all_be_written_leaves_none(runs):
     projection = project(runs)
     load = save(runs)
@@ -242,6 +283,14 @@ def test_a_run_of_another_config_under_the_same_key_is_not_taken_for_this_one(ru
         write(project(runs), other, save)
 
 
+def test_nor_is_one_that_was_cut_off(runs):
+    with pytest.raises(Cut):
+        write(cut_off(project(runs), "create"), trial(), save(runs))
+    other = replace(trial(), config=replace(CONFIG, units=(9,)))
+    with pytest.raises(TrackingError, match=r"has the key trial-00000, and another config"):
+        write(project(runs), other, save)
+
+
 def test_a_run_that_is_half_written_is_not_read(runs):
     projection = project(runs)
     write(projection, trial(0), save(runs, 0))
@@ -254,7 +303,7 @@ def test_a_run_that_a_person_adds_to_the_experiment_disturbs_nothing(runs):
     projection = project(runs)
     write(projection, trial(0), save(runs, 0))
     client = open_client(runs)
-    client.create_run(client.get_experiment_by_name("tiny").experiment_id, tags={"note": "mine"})
+    client.create_run(client.get_experiment_by_name("tiny").experiment_id, tags={"note": "mine", "key": "mine"})
     write(project(runs), trial(1), save(runs, 1))
     assert read_runs(runs, "tiny").frame["trial"].tolist() == [0, 1]
 

@@ -88,7 +88,7 @@ MUTATIONS = {
         "execute/worker.py", "    _end_with_parent(within_s=0)", "    pass", "tests/test_local_executor.py::test_a_worker_whose_coordinator_died_before_it_settled_in_writes_nothing",
     ),
     "a run that was cut off is not found": (
-        "track.py", 'for key, run in self._cut_off.items() if key in news}', 'for key, run in self._cut_off.items() if False}', "tests/test_track.py",
+        "track.py", "for key in news if key in self._before}", "for key in news if False}", "tests/test_track.py",
     ),
     "a half-written run is read": (
         "runs.py", 'if run.info.status != "RUNNING"]', "]", "tests/test_track.py::test_a_run_that_is_half_written_is_not_read",
