@@ -8,6 +8,7 @@ included, touches no other. What is computed for each is what `fit` computes; te
 
 import math
 import os
+import threading
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -27,22 +28,26 @@ from sweep.train.member import Blueprint, State
 from sweep.trial import Logs, Trial
 
 EVALUATION_BATCH = 1000  # rows at a time, of every member
+# Tracing holds Python's lock: side by side all programs would be traced last, where one by one the first is ready soon.
+_tracing = threading.Lock()
 
 
 class Program:
     """The compiled epoch of a bucket for a number of members, and the evaluation of their weights."""
 
     def __init__(self, blueprint: Blueprint, n_members: int) -> None:
-        began = time.perf_counter()
         self.blueprint = blueprint
         self.n_members = n_members
         rows = blueprint.rows
         shapes = blueprint.shapes(n_members)
         order_keys = jax.ShapeDtypeStruct((n_members, 2), jnp.uint32)
         epoch = partial(_epoch, blueprint)
-        self._epoch = jax.jit(epoch, donate_argnums=0).lower(shapes, order_keys, rows.train, rows.validation).compile()
         evaluate = partial(_evaluate, blueprint)
-        self._evaluate = jax.jit(evaluate).lower(shapes.trainable, shapes.other, rows.train).compile()
+        with _tracing:
+            began = time.perf_counter()
+            lowered = jax.jit(epoch, donate_argnums=0).lower(shapes, order_keys, rows.train, rows.validation)
+            lowered_evaluation = jax.jit(evaluate).lower(shapes.trainable, shapes.other, rows.train)
+        self._epoch, self._evaluate = lowered.compile(), lowered_evaluation.compile()
         self.compile_s = time.perf_counter() - began
 
     @property
@@ -120,7 +125,9 @@ def use_device(precision: Precision, programs: Path) -> None:
     exact = "float32" if precision == "bfloat16" else precision  # there, the layers themselves compute in bfloat16
     jax.config.update("jax_default_matmul_precision", exact)
     jax.config.update("jax_compilation_cache_dir", str(programs))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    # Those lie in the same folder, whose path would become part of every program's key: a folder that moved would be no cache.
+    jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
 
 
 def device_tags() -> dict[str, str]:
