@@ -252,14 +252,16 @@ def test_survivors_go_on_in_fewer_places_as_they_would_have(on_jax):
         assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
 
 
-def with_a_poisoned_member(folder, trials, key):
-    """Results of `trials` by key, where any cohort that `key` is in breaks after its first epoch."""
+def with_a_poisoned_member(folder, trials, key, what="RESOURCE_EXHAUSTED: out of memory"):
+    """Results of `trials` by key, where any cohort that `key` is in breaks after its first epoch, as JAX says it does."""
+    from jax.errors import JaxRuntimeError
+
     from sweep.train.cohort import Cohort
 
     class Poisoned(Cohort):
         def keep(self, is_kept):
             if key in [one.key for one in self.trials]:
-                raise RuntimeError("RESOURCE_EXHAUSTED: out of memory")
+                raise JaxRuntimeError(what)
             super().keep(is_kept)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -271,9 +273,15 @@ def test_a_member_that_breaks_its_cohort_fails_alone(on_jax, data_folder, togeth
     four = [UNLIKE[i] for i in (0, 2, 8, 10)]
     ended = on_jax(with_a_poisoned_member, data_folder, four, "trial-00008")
     failed = ended.pop("trial-00008")[0]
-    assert (failed.state, failed.reason) == ("failed", "RuntimeError: RESOURCE_EXHAUSTED: out of memory")
+    assert (failed.state, failed.reason) == ("failed", "JaxRuntimeError: RESOURCE_EXHAUSTED: out of memory")
+    assert 0 < failed.started_at < failed.ended_at
     for key, (result, _) in ended.items():
         assert result.metrics == pytest.approx(together[key][0].metrics, abs=1e-5)
+
+
+def test_a_device_that_breaks_fails_no_trial_but_its_process(on_jax, data_folder):
+    with pytest.raises(RuntimeError, match="an illegal memory access"):
+        on_jax(with_a_poisoned_member, data_folder, UNLIKE[:2], "trial-00000", "INTERNAL: an illegal memory access")
 
 
 def cut_by_memory(folder, trials):

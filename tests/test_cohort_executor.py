@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from sweep.data import open_training_split, prepare
 from sweep.data_files import read
 from sweep.execute.cohort import CohortExecutor
 from sweep.execute.cohort_process import CohortOptions
-from sweep.execute.start import searched_at_once
+from sweep.execute.start import has_accelerator, searched_at_once
 from sweep.model import load_model
 from sweep.study import Data, EarlyStopping, Training
 from sweep.trial import CohortReport, Trial, TrialResult, WorkerDied
@@ -132,6 +133,40 @@ def test_after_a_death_each_trial_is_told_of_and_the_next_time_trains_alone(exec
         executor.submit(one)
     reports = [event.reports for event in heard(executor) if isinstance(event, CohortReport)]
     assert {len(together) for together in reports} == {1}
+
+
+@pytest.mark.slow
+def test_compiled_programs_are_found_again_where_their_folder_lies_now(options, tmp_path):
+    def programs_after_one_trial(folder, number):
+        started = CohortExecutor(
+            replace(options, programs=folder, results=tmp_path / f"results-{number}"), n_searched=3
+        )
+        try:
+            started.submit(trial(0))
+            list(heard(started))
+        finally:
+            started.close()
+        return {path.name for path in folder.glob("*-cache")}
+
+    compiled = programs_after_one_trial(tmp_path / "programs", 1)
+    assert len(compiled) > 2
+    moved = (tmp_path / "programs").rename(tmp_path / "elsewhere")
+    assert programs_after_one_trial(moved, 2) == compiled
+
+
+def test_a_plugin_of_jax_that_cannot_be_used_is_said_to_be_so(tmp_path, monkeypatch, caplog):
+    (tmp_path / "broken_plugin.py").write_text(
+        "def initialize():\n    raise RuntimeError('no driver for this device')\n"
+    )
+    about = tmp_path / "broken-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[jax_plugins]\nbroken = broken_plugin\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.delenv("JAX_PLATFORMS")
+    assert not has_accelerator()
+    assert "no driver for this device" in caplog.text
 
 
 @pytest.mark.parametrize(("n_trials", "at_once"), [(1, 4), (8, 4), (40, 10), (256, 64)])

@@ -18,7 +18,7 @@ from sweep.layout import RunsDir
 from sweep.provenance import provenance
 from sweep.study import Study
 
-PROBE_S = 20  # for JAX to say what it sees
+PROBE_S = 60  # for JAX to say what it sees
 SHARE, FEWEST = 4, 4  # a cohort has at most a quarter of the searched trials, so three quarters learn from others
 
 logger = logging.getLogger(__name__)
@@ -75,4 +75,7 @@ def has_accelerator() -> bool:
         last_line = error.stderr.strip().splitlines()[-1:] or [f"exit code {error.returncode}"]
         logger.warning("JAX has a plugin and cannot use it: training on this machine's cores (%s)", last_line[0])
         return False
-    return answer.stdout.strip() != "cpu"
+    sees = answer.stdout.strip()
+    if sees == "cpu" and (said := answer.stderr.strip().splitlines()):  # it falls back, and exits as if all were well
+        logger.warning("JAX has a plugin and does not use it: training on this machine's cores (%s)", said[-1])
+    return sees != "cpu"

@@ -122,8 +122,9 @@ class Cohort:
 
 def use_device(precision: Precision, programs: Path) -> None:
     """Set this process up, before its first program: how matrix products round, and where compiled programs are kept."""
-    exact = "float32" if precision == "bfloat16" else precision  # there, the layers themselves compute in bfloat16
-    jax.config.update("jax_default_matmul_precision", exact)
+    # With bfloat16 the layers themselves compute in it. XLA takes TensorFloat-32 wherever it can only where nothing is
+    # asked for: by its own name some of its kernels, those of Triton, stay exact.
+    jax.config.update("jax_default_matmul_precision", "default" if precision == "tensorfloat32" else "float32")
     jax.config.update("jax_compilation_cache_dir", str(programs))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     # Those lie in the same folder, whose path would become part of every program's key: a folder that moved would be no cache.
@@ -141,6 +142,11 @@ def device_bytes() -> int:
     if stats is None or "bytes_limit" not in stats:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     return int(stats["bytes_limit"] - stats["bytes_in_use"])
+
+
+def is_of_device(error: Exception) -> bool:
+    """Whether it is the device that failed, not for want of memory: nothing trains there any more in this process."""
+    return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error)
 
 
 @partial(jax.jit, donate_argnums=2)

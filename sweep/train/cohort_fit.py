@@ -12,7 +12,7 @@ from sweep.data import DataFacts, PreparedData, open_training_split
 from sweep.model import Moments, Weights
 from sweep.study import Training
 from sweep.train.bucket import Bucket, buckets, compaction_pays, rounded_up
-from sweep.train.cohort import Cohort, Program, device_bytes
+from sweep.train.cohort import Cohort, Program, device_bytes, is_of_device
 from sweep.train.course import Clock, Course, is_finite
 from sweep.train.member import Blueprint, DeviceRows
 from sweep.trial import Judge, Logs, Trial, TrialResult
@@ -85,6 +85,8 @@ class CohortFitter:
         except (OSError, EOFError, BrokenExecutor):  # whoever listens or writes is gone
             raise
         except Exception as error:  # not kept: its traceback would hold on to the device's memory
+            if is_of_device(error):
+                raise
             reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
         rest = list(left.values())
         if len(rest) == 1:
@@ -116,7 +118,9 @@ class CohortFitter:
         going_on = [member for member, course in enumerate(courses) if not course.is_over]
         program = cohort.program
         bucket, n_fewer = program.blueprint.bucket, rounded_up(max(1, len(going_on)))
-        compile_s = 0.0 if (bucket, n_fewer) in self._programs else program.compile_s
+        # The longest, for what an earlier command has compiled took next to nothing.
+        longest_s = max(program.compile_s for program in self._programs.values())
+        compile_s = 0.0 if (bucket, n_fewer) in self._programs else longest_s
         epochs_left = self._training.max_epochs - cohort.n_epochs
         if not going_on or not compaction_pays(n_fewer, program.n_members, epochs_left * epoch_s, compile_s):
             return cohort, courses

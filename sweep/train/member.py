@@ -86,10 +86,27 @@ class Blueprint:
         self.optimizer.build(self.model.trainable_variables)
 
     def stacked(self, trials: Sequence[Trial]) -> State:
-        """The members as they are before their first epoch."""
-        started = [self._started(trial) for trial in trials]
-        stacks: State = jax.tree.map(lambda *members: np.stack(members), *started)
-        return stacks
+        """The members as they are before their first epoch; what starts at zero is made on the device."""
+        weights = [self._started(trial) for trial in trials]
+        rates = np.array([trial.config.learning_rate for trial in trials])
+
+        def padded(variable: keras.Variable) -> NDArray[Any]:
+            stack = np.zeros((len(trials), *variable.shape), variable.dtype)
+            for member, its in enumerate(weights):
+                value = its[weight_name(variable)]
+                stack[member, ...][tuple(map(slice, value.shape))] = value
+            return stack
+
+        def of_optimizer(variable: keras.Variable) -> Any:
+            if variable.path.endswith("/learning_rate"):
+                return rates.astype(variable.dtype)
+            return jnp.zeros((len(trials), *variable.shape), variable.dtype)
+
+        return State(
+            [padded(v) for v in self.model.trainable_variables],
+            [padded(v) for v in self.model.non_trainable_variables],
+            [of_optimizer(v) for v in self.optimizer.variables],
+        )
 
     def shapes(self, n_members: int) -> State:
         """Shapes and types of a stack."""
@@ -109,27 +126,13 @@ class Blueprint:
             for name, shape in weight_shapes(config, self.rows.facts).items()
         }
 
-    def _started(self, trial: Trial) -> State:
+    def _started(self, trial: Trial) -> Weights:
+        """What a member has before its first epoch, at its true widths."""
         weights = initial_weights(trial, weight_shapes(trial.config, self.rows.facts))
         for i in range(1, trial.config.hidden_layers + 1):
             weights[f"dropout_{i}/rate"] = np.array(trial.config.dropout)
             weights[f"dropout_{i}/key"] = np.array([derived_seed(trial.seed, "dropout", i), 0])
-
-        def padded(variable: keras.Variable) -> NDArray[Any]:
-            whole = np.zeros(variable.shape, variable.dtype)
-            value = weights[weight_name(variable)]
-            whole[tuple(map(slice, value.shape))] = value
-            return whole
-
-        def of_optimizer(variable: keras.Variable) -> NDArray[Any]:
-            is_rate = variable.path.endswith("/learning_rate")
-            return np.full(variable.shape, trial.config.learning_rate if is_rate else 0, variable.dtype)
-
-        return State(
-            [padded(v) for v in self.model.trainable_variables],
-            [padded(v) for v in self.model.non_trainable_variables],
-            [of_optimizer(v) for v in self.optimizer.variables],
-        )
+        return weights
 
 
 def _for_members(plain: keras.Sequential, precision: Precision, is_ragged: bool) -> keras.Model:

@@ -1,7 +1,8 @@
 """`python -m tests.bench.cohort_sweep`: whole sweeps in cohorts, from command to report, everything tracked.
 
-The default space with as many trials as asked: from an empty cache of programs without pruning, then from a filled one
-without and with pruning; beside it the textbook recipe on the same device, extrapolated from a few trials. With `--notebook`
+The default space with as many trials as asked, in exact float32: from an empty cache of programs without pruning, then from a
+filled one without and with pruning; beside it the textbook recipe on the same device, in JAX's default precision (there that is
+TensorFloat-32), extrapolated from a few trials. With `--notebook`
 the notebook's nets instead, with as many replicates as asked, in each precision: means, standard deviations, and whether a
 net's test accuracy differs from that in the first precision.
 """
@@ -68,10 +69,13 @@ def search(folder: Path, n_trials: int, epochs: int, rows: int | None, n_textboo
     for title, section in (
         ("no pruning, cold", without),
         ("no pruning, warm", without),
+        ("pruning, its smaller programs cold", table["search"]),
         ("pruning, warm", table["search"]),
     ):
-        taken = sweep(folder / title.replace(" ", "-"), {**table, "search": section}, rows, programs)
-        say(f"{n_trials} trials of {epochs} epochs, {title}: {taken:.1f} s from command to report")
+        root = folder / title.replace(" ", "-")
+        taken = sweep(root, {**table, "search": section}, rows, programs)
+        device = read_runs(RunsDir(root / "mlruns"), table["name"]).frame["device"].iloc[0]
+        say(f"{n_trials} trials of {epochs} epochs, {title}: {taken:.1f} s from command to report, on {device}")
     prepare_rows()
     outcome = run("textbook", config_set("default", n_textbook), epochs, 1, ON_JAX)
     a_trial = 3600 / outcome.figures.trials_per_hour_started
