@@ -6,6 +6,7 @@ numpy, where a model costs milliseconds; on JAX it would be compiled anew for ev
 
 import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -70,8 +71,8 @@ def train_cohorts(connection: Connection, options: CohortOptions) -> None:
     engine = options.start_engine(options)
     voice = _Voice(connection)
     n_writers = min(MAX_WRITERS, os.cpu_count() or 1)
-    start = partial(settle_in, options.log, None, ON_NUMPY)
-    with ProcessPoolExecutor(n_writers, multiprocessing.get_context("spawn"), start) as writers:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(n_writers, spawn, _settle_in_to_write, (options.log,)) as writers:
 
         def ended(trial: Trial, result: TrialResult, trained: Any) -> None:
             save = engine.saving(trial, result, trained)
@@ -84,6 +85,12 @@ def train_cohorts(connection: Connection, options: CohortOptions) -> None:
             trials = connection.recv()
             failpoint("cohort.trials")
             engine.fit(trials, voice.judge, ended)
+
+
+def _settle_in_to_write(log: Path) -> None:
+    settle_in(log, None, ON_NUMPY)
+    # Keras asks for TensorFlow where it saves a model, only to know its types: to load it takes each writer seconds.
+    sys.modules["tensorflow"] = None  # type: ignore[assignment]
 
 
 class _Voice:
