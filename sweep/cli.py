@@ -235,7 +235,7 @@ def _job(
     from sweep.coordinator import Job
     from sweep.data import prepare
     from sweep.data_files import check_rows, read
-    from sweep.execute.scoring import score_in_process
+    from sweep.execute.scoring import score_in_processes
     from sweep.execute.start import start_executor
 
     data = read(study.data, base)
@@ -252,7 +252,7 @@ def _job(
         runs=runs,
         start_executor=partial(start_executor, study, prepared, runs),
         score=partial(
-            score_in_process, data=prepared, log=runs.logs(study.name) / "scoring.log", is_interrupted=is_interrupted
+            score_in_processes, data=prepared, log=runs.logs(study.name) / "scoring.log", is_interrupted=is_interrupted
         ),
         watch=display.watch,
         remember=display.remember,

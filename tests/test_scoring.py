@@ -1,15 +1,21 @@
-"""The process that scores: interrupted, and dying. What it scores is in `test_end_to_end.py`."""
+"""The processes that score: interrupted, dying, sharing the work. What they score is in `test_end_to_end.py`."""
 
 import multiprocessing
 import time
 
+import keras
 import pytest
 
-from sweep.data import PreparedData
+from sweep.config import Config
+from sweep.data import PreparedData, prepare
+from sweep.data_files import read
 from sweep.errors import Interrupted, WorkersError
 from sweep.execute.once import MAX_DEATHS
-from sweep.execute.scoring import score_in_process
-from tests.support import FACTS
+from sweep.execute.scoring import WORTH_A_PROCESS, score_in_processes
+from sweep.model import build_model
+from sweep.study import Data
+from sweep.train.score import score_models
+from tests.support import FACTS, write_tiny_data
 
 
 @pytest.fixture
@@ -20,7 +26,7 @@ def data(tmp_path):
 def test_ctrl_c_ends_it_at_once(data, tmp_path):
     started_at = time.monotonic()
     with pytest.raises(Interrupted):
-        score_in_process({}, data, tmp_path / "scoring.log", lambda: True)
+        score_in_processes({}, data, tmp_path / "scoring.log", lambda: True)
     assert time.monotonic() - started_at < 2
     assert not multiprocessing.active_children()
 
@@ -35,5 +41,17 @@ def test_a_process_that_keeps_dying_is_given_up_with_its_log(data, tmp_path):
         return False
 
     with pytest.raises(WorkersError, match=r"ended with exit code 1; see .*logs/scoring\.log"):
-        score_in_process({}, data, tmp_path / "logs" / "scoring.log", is_interrupted)
+        score_in_processes({}, data, tmp_path / "logs" / "scoring.log", is_interrupted)
     assert n_asked >= MAX_DEATHS - 1
+
+
+def test_many_models_are_shared_among_processes_and_each_is_scored_as_alone(tmp_path):
+    spec = Data(source=write_tiny_data(tmp_path).name, validation_rows=100)
+    data = prepare(read(spec, tmp_path), spec, 1, tmp_path / "cache")
+    models = {f"replicate-{i:05d}": tmp_path / f"{i}.keras" for i in range(2 * WORTH_A_PROCESS + 1)}
+    for seed, path in enumerate(models.values()):
+        keras.utils.set_random_seed(seed)
+        build_model(Config(units=(8,), dropout=0.0, batch_size=32, learning_rate=0.01), data.facts).save(path)
+    scores = score_in_processes(models, data, tmp_path / "scoring.log", lambda: False)
+    assert scores == score_models(models, data)
+    assert len({predictions for _, predictions in scores.values()}) == len(models)

@@ -1,21 +1,32 @@
-"""Scoring confirmed models on the test split, in a process of its own."""
+"""Scoring confirmed models on the test split, in processes of their own."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 from sweep.data import PreparedData
+from sweep.execute.local import available_cores
 from sweep.execute.once import in_process
 from sweep.trial import Logs
+
+WORTH_A_PROCESS = 8  # models: as long as a process takes to load TensorFlow
 
 Scores = dict[str, tuple[Logs, bytes]]
 
 
-def score_in_process(
+def score_in_processes(
     models: dict[str, Path], data: PreparedData, log: Path, is_interrupted: Callable[[], bool]
 ) -> Scores:
-    """See `train.score.score_models`. Raises Interrupted when asked to stop, WorkersError if the process keeps dying."""
-    return in_process(partial(_score, models, data), "scoring on the test split", log, is_interrupted)
+    """See `train.score.score_models`. Raises Interrupted when asked to stop, WorkersError if a process keeps dying."""
+    n = max(1, min(len(available_cores()), len(models) // WORTH_A_PROCESS))
+    parts = [dict(list(models.items())[start::n]) for start in range(n)]
+
+    def score(part: dict[str, Path]) -> Scores:
+        return in_process(partial(_score, part, data), "scoring on the test split", log, is_interrupted)
+
+    with ThreadPoolExecutor(n) as threads:  # each waits for a process
+        return {key: scored for part in threads.map(score, parts) for key, scored in part.items()}
 
 
 def _score(models: dict[str, Path], data: PreparedData) -> Scores:

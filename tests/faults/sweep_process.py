@@ -46,7 +46,7 @@ def train_nothing() -> None:
     """Have this process' commands start what trains, score models and convert them, without training."""
     sweep.execute.start.LocalExecutor = Executor  # type: ignore[misc]
     sweep.execute.start.CohortExecutor = Cohorts  # type: ignore[misc]
-    sweep.execute.scoring.score_in_process = score
+    sweep.execute.scoring.score_in_processes = score
     sweep.execute.converting.convert_in_process = fake_convert
 
 
