@@ -100,7 +100,7 @@ def against(conclusion: Conclusion, config: str) -> Comparison | None:
     other = [runs.predictions[run].correct for run in others if run in runs.predictions]
     if champion is None or not other or not set(champion.replicate_runs) & runs.predictions.keys():
         return None
-    return compare(_correct(runs, champion), np.stack(other))
+    return compare(right_answers(runs, champion), np.stack(other))
 
 
 def _test_rows(runs: StudyRuns) -> tuple[Any, ...]:
@@ -170,7 +170,7 @@ def _called(column: Column) -> str:
 
 
 def _compare(runs: StudyRuns, first: Column, others: StudyRuns, second: Column) -> Comparison:
-    return compare(_correct(runs, first), _correct(others, second))
+    return compare(right_answers(runs, first), right_answers(others, second))
 
 
 def _corrected(names: list[tuple[str, str]], compared: list[Comparison], n_images: list[int]) -> list[Verdict]:
@@ -182,7 +182,7 @@ def _corrected(names: list[tuple[str, str]], compared: list[Comparison], n_image
     ]
 
 
-def _correct(runs: StudyRuns, column: Column) -> NDArray[np.bool_]:
+def right_answers(runs: StudyRuns, column: Column) -> NDArray[np.bool_]:
     """Which test rows each replicate got right, shape (replicates, rows)."""
     return np.stack([runs.predictions[run].correct for run in column.replicate_runs if run in runs.predictions])
 

@@ -118,8 +118,8 @@ class CohortFitter:
         going_on = [member for member, course in enumerate(courses) if not course.is_over]
         program = cohort.program
         bucket, n_fewer = program.blueprint.bucket, rounded_up(max(1, len(going_on)))
-        # The longest, for what an earlier command has compiled took next to nothing.
-        longest_s = max(program.compile_s for program in self._programs.values())
+        # The longest, for what an earlier command has compiled took next to nothing. Of a copy: others compile meanwhile.
+        longest_s = max(one.compile_s for one in list(self._programs.values()))
         compile_s = 0.0 if (bucket, n_fewer) in self._programs else longest_s
         epochs_left = self._training.max_epochs - cohort.n_epochs
         if not going_on or not compaction_pays(n_fewer, program.n_members, epochs_left * epoch_s, compile_s):

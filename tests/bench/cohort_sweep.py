@@ -1,10 +1,9 @@
 """`python -m tests.bench.cohort_sweep`: whole sweeps in cohorts, from command to report, everything tracked.
 
 The default space with as many trials as asked, in exact float32: from an empty cache of programs without pruning, then from a
-filled one without and with pruning; beside it the textbook recipe on the same device, in JAX's default precision (there that is
-TensorFloat-32), extrapolated from a few trials. With `--notebook`
-the notebook's nets instead, with as many replicates as asked, in each precision: means, standard deviations, and whether a
-net's test accuracy differs from that in the first precision.
+filled one without and with pruning; beside it the textbook recipe on the same device, in JAX's default precision (on a GPU that
+is TensorFloat-32), extrapolated from a few trials. With `--notebook` the notebook's nets instead, with as many replicates as
+asked, in each precision: means, standard deviations, and whether a net's test accuracy differs from that in the first precision.
 """
 
 import argparse
@@ -20,9 +19,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from sweep.compare import compare, verdict
-from sweep.conclusion import Column, conclude
+from sweep.conclusion import conclude, right_answers
 from sweep.layout import RunsDir
-from sweep.runs import StudyRuns, read_runs
+from sweep.runs import read_runs
 from sweep.study import load_study
 from sweep.study_text import to_toml
 from tests.bench.configs import STUDY, config_set
@@ -106,11 +105,6 @@ def replicate(folder: Path, given: argparse.Namespace) -> None:
             else:
                 effect = compare(correct, first[column.finalist.name])
                 say(f"    {effect.difference:+.5f}: {verdict(effect, effect.p, correct.shape[1])}")
-
-
-def right_answers(runs: StudyRuns, column: Column) -> NDArray[np.bool_]:
-    """Which test rows each replicate got right, shape (replicates, rows)."""
-    return np.stack([runs.predictions[run].correct for run in column.replicate_runs])
 
 
 def sweep(folder: Path, table: dict[str, Any], rows: int | None, programs: Path) -> float:
