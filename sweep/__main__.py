@@ -3,6 +3,6 @@
 import sys
 
 if __name__ == "__main__":
-    from sweep.cli import main
+    from sweep.cli.commands import main
 
     sys.exit(main())

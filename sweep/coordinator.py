@@ -9,21 +9,21 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from sweep import results
-from sweep.confirm import finalists
-from sweep.data import PreparedData
-from sweep.disk import check_keeps_locks
+from sweep.data.prepared import PreparedData
+from sweep.durable.disk import check_keeps_locks
+from sweep.durable.lock import held
 from sweep.errors import ChangedStudyError, Interrupted, MissingRunsError, RecordError
 from sweep.execute.executor import Executor
-from sweep.fork import check_alike, found
 from sweep.layout import RunsDir
-from sweep.lock import held
 from sweep.loop import Source, Watch, run_trials
-from sweep.provenance import provenance
-from sweep.record import Record, RecordedTrial, is_recorded, stored_search
-from sweep.sources import ConfirmSource, SearchSource
-from sweep.study import Study
-from sweep.tracker import Projection, Tracker
+from sweep.record import results
+from sweep.record.provenance import provenance
+from sweep.record.takeover import check_alike, found
+from sweep.record.trials import Record, RecordedTrial, is_recorded, stored_search
+from sweep.search.finalists import finalists
+from sweep.search.sources import ConfirmSource, SearchSource
+from sweep.study.schema import Study
+from sweep.track.tracker import Projection, Tracker
 from sweep.trial import Logs, Score, Trial, TrialResult
 
 logger = logging.getLogger(__name__)
@@ -130,9 +130,10 @@ def _stop_if_asked(job: Job) -> None:
 
 def _open_projection(job: Job) -> Projection:
     # Imported here, on the tracker's thread: MLflow takes seconds to load, and workers start in the meantime.
-    from sweep import track
+    from sweep.track.projection import Projection as MlflowProjection
+    from sweep.track.projection import Tracked
 
-    return track.Projection(job.runs, track.Tracked(job.study, job.table, job.data.facts, provenance()))
+    return MlflowProjection(job.runs, Tracked(job.study, job.table, job.data.facts, provenance()))
 
 
 def _train(job: Job, search: Record, confirmation: Record, tracker: Tracker, folder: Path) -> None:

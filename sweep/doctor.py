@@ -8,20 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sweep import bundle, results
-from sweep.announce import announce, is_announced
-from sweep.conclusion import Conclusion, conclude
-from sweep.confirm import finalists, replicates
+from sweep.champion import bundle
+from sweep.champion.export import best_replicate
+from sweep.champion.registry import registered_runs
 from sweep.coordinator import Job, open_records, sync_study
+from sweep.durable.lock import held
 from sweep.errors import DamagedResultError, MissingRunsError, TrackingError
-from sweep.export import best_replicate
 from sweep.layout import RunsDir
-from sweep.lock import held
-from sweep.publish import publish, stale
-from sweep.record import Record
-from sweep.register import registered_runs
-from sweep.runs import StudyRuns, artifact, read_runs, saved_model
-from sweep.study import Study
+from sweep.record import results
+from sweep.record.trials import Record
+from sweep.report.conclusion import Conclusion, conclude
+from sweep.report.files import publish, stale
+from sweep.report.upload import announce, is_announced
+from sweep.search.finalists import finalists, replicates
+from sweep.study.schema import Study
+from sweep.track.runs import StudyRuns, artifact, read_runs, saved_model
 from sweep.trial import Score, TrialResult
 
 Remedy = Literal["drafts", "sync", "report"]

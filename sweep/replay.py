@@ -9,14 +9,14 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from sweep import results
-from sweep.data import DataFacts
+from sweep.data.prepared import DataFacts
 from sweep.errors import InvalidDataError, MissingRunsError, WorkersError
 from sweep.execute.executor import Executor
 from sweep.layout import RunsDir
-from sweep.runs import StudyRuns, config_of, history, saved_model
+from sweep.record import results
+from sweep.track.runs import StudyRuns, config_of, history, saved_model
+from sweep.train.weights import read_weights
 from sweep.trial import CohortReport, EpochReport, Logs, Trial, TrialResult, WorkerDied
-from sweep.weights import read_weights
 
 # Another processor rounds otherwise, and training carries that on; within these a run is the same for all practical ends.
 TOLERANCE = {"accuracy": 0.005, "loss": 0.05}

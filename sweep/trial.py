@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from sweep.config import Config
+from sweep.study.config import Config
 
 Phase = Literal["baseline", "search", "confirm"]
 State = Literal["complete", "pruned", "failed"]
@@ -88,7 +88,7 @@ class TrialResult:
     metrics: Logs = field(default_factory=dict)  # of the restored model, evaluated: train_loss, ..., val_accuracy
     params_count: int = 0
     train_seconds: float = 0.0
-    provenance: dict[str, str] = field(default_factory=dict)  # what it was trained with, see `provenance.py`
+    provenance: dict[str, str] = field(default_factory=dict)  # what it was trained with, see `record/provenance.py`
     files: dict[str, str] = field(default_factory=dict)  # name in the result folder -> sha256
 
     def to_dict(self) -> dict[str, Any]:

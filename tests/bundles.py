@@ -10,14 +10,14 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from sweep import results
-from sweep.bundle import SUMS, Parity, Scaling
+from sweep.champion.bundle import SUMS, Parity, Scaling
 from sweep.coordinator import run_study
-from sweep.data import PreparedData, open_test_split, prepare
-from sweep.data_files import read
+from sweep.data.files import read
+from sweep.data.prepared import PreparedData, open_test_split, prepare
 from sweep.layout import RunsDir
-from sweep.predictions import Predictions
-from sweep.study import parse_study
+from sweep.record import results
+from sweep.record.predictions import Predictions
+from sweep.study.schema import parse_study
 from sweep.trial import Logs
 from tests.support import FILES, job
 

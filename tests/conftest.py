@@ -34,7 +34,7 @@ def migrated(tmp_path_factory):
     """A runs directory whose databases have their tables and nothing else: creating those takes seconds, copying none."""
     import optuna
 
-    from sweep.mlflow_store import open_client
+    from sweep.track.client import open_client
 
     runs = RunsDir(tmp_path_factory.mktemp("migrated"))
     open_client(runs).search_experiments()

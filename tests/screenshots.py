@@ -17,8 +17,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from sweep.layout import RunsDir
-from sweep.mlflow_store import open_client
-from sweep.views import view_address
+from sweep.track.client import open_client
+from sweep.track.views import view_address
 from tests.browser import open_browser
 from tests.support import ROOT, free_port, mlflow_server
 

@@ -17,19 +17,19 @@ from typing import Any
 
 import numpy as np
 
-from sweep import results
-from sweep.bundle import Parity, Scaling
-from sweep.conclusion import Conclusion, conclude
-from sweep.config import derived_seed
+from sweep.champion.bundle import Parity, Scaling
+from sweep.champion.export import Exported, export
+from sweep.champion.registry import register
 from sweep.coordinator import Job, run_study
-from sweep.data import DataFacts, PreparedData
+from sweep.data.prepared import DataFacts, PreparedData
 from sweep.execute.fake import Curve, FakeExecutor, plausible_logs
-from sweep.export import Exported, export
 from sweep.layout import RunsDir
-from sweep.predictions import Predictions
-from sweep.register import register
-from sweep.runs import read_runs
-from sweep.study import parse_study
+from sweep.record import results
+from sweep.record.predictions import Predictions
+from sweep.report.conclusion import Conclusion, conclude
+from sweep.study.config import derived_seed
+from sweep.study.schema import parse_study
+from sweep.track.runs import read_runs
 from sweep.trial import Logs, Trial, TrialEvent
 from tests.faults.engine import FILES as FILES
 

@@ -2,72 +2,56 @@
 
 import ast
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1] / "sweep"
 
-# Each room may import from rooms above its own line, or beside it where that is said; nothing imports from below.
-LAYERS = [
-    {"errors", "config", "failpoint", "verify", "study_text", "arguments"},
-    {"space", "trial", "compare", "predictions", "provenance", "lock", "layout", "disk"},
-    {"space_table"},
-    {"study", "results", "weights"},
-    {"data_files", "prune", "confirm", "parameters", "views"},
-    {"data"},
-    {"describe"},
-    {"model", "tracker", "bundle", "pictures", "train.stopping", "train.adam", "train.dropout", "train.bucket"},
-    {"train.member"},
-    {"train.graph", "train.cohort", "train.course", "train.leave", "mlflow_store", "predict"},
-    {"logged_models", "run_writer"},
-    {"train.fit", "train.cohort_fit", "train.score", "train.convert", "record", "track", "runs"},
-    {"execute.worker", "execute.executor", "suggest", "recover", "fork", "conclusion"},
-    {"execute.local", "execute.cohort_process", "execute.once", "execute.fake", "sources", "report", "figures"},
-    {"execute.cohort", "loop", "page", "card", "replay", "execute.scoring", "execute.converting"},
-    {"execute.start", "coordinator", "display", "publish", "export"},
-    {"register", "announce", "dashboard", "ui"},
-    {"doctor", "hand_on"},
-    {"cli"},
-    {"__main__"},
-]
-RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
+# Folders and single files, each of which may import from those before it and from itself.
+ORDER = "errors layout durable study trial data record search train execute track loop replay report champion coordinator doctor cli __main__"
+RANK = {place: rank for rank, place in enumerate(ORDER.split())}
 
 LIBRARIES = {
-    "tensorflow": {"train.graph", "train.adam", "train.dropout"},
+    "tensorflow": {"train.graph.trainer", "train.graph.adam", "train.graph.dropout"},
     "keras": {
-        "model",
-        "train.graph",
-        "train.adam",
-        "train.dropout",
-        "train.cohort",
-        "train.member",
-        "train.leave",
+        "train.model",
+        "train.artifacts",
         "train.score",
-        "train.convert",
+        "train.graph.trainer",
+        "train.graph.adam",
+        "train.graph.dropout",
+        "train.cohort.program",
+        "train.cohort.member",
+        "champion.conversion",
     },
-    "jax": {"train.cohort", "train.member"},
-    "onnx": {"train.convert"},
-    "onnxruntime": {"verify"},
-    "optuna": {"record", "suggest", "parameters", "figures"},
-    "mlflow": {"mlflow_store", "run_writer", "track", "logged_models", "runs", "register"},
-    "sqlalchemy": {"mlflow_store", "run_writer", "record"},
-    "sklearn": {"data"},
-    "matplotlib": {"pictures"},
-    "plotly": {"figures", "page"},
-    "jinja2": {"page", "card"},
-    "PIL": {"page"},
-    "rich": {"cli", "display"},
-    "pydantic": {"study", "space_table"},
-    "scipy": {"compare", "suggest"},
-    "h5py": {"weights"},
-    "fcntl": {"lock"},
-    "optuna_dashboard": {"dashboard"},
+    "jax": {"train.cohort.program", "train.cohort.member"},
+    "onnx": {"champion.conversion"},
+    "onnxruntime": {"champion.verify"},
+    "optuna": {"record.trials", "record.optuna_terms", "search.sampler", "report.figures"},
+    "mlflow": {"track.client", "track.writers", "track.projection", "track.models", "track.runs", "champion.registry"},
+    "sqlalchemy": {"track.client", "track.writers", "record.trials"},
+    "sklearn": {"data.prepared"},
+    "matplotlib": {"train.pictures"},
+    "plotly": {"report.figures", "report.page"},
+    "jinja2": {"report.page", "champion.card"},
+    "PIL": {"report.page"},
+    "rich": {"cli.commands", "cli.display"},
+    "pydantic": {"study.schema", "study.axes"},
+    "scipy": {"report.compare", "search.sampler"},
+    "h5py": {"train.weights"},
+    "fcntl": {"durable.lock"},
+    "optuna_dashboard": {"cli.dashboard"},
 }
 
 
 def room_of(path):
     return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def place_of(room):
+    return room.split(".")[0]
 
 
 ROOMS = {room_of(path): path for path in ROOT.rglob("*.py") if path.name != "__init__.py"}
@@ -88,21 +72,30 @@ def imports(path):
 
 def rooms_imported(path):
     for name in imports(path):
-        parts = name.split(".")[1:] if name.startswith("sweep") else []
-        for length in (2, 1):
-            if ".".join(parts[:length]) in ROOMS:
-                yield ".".join(parts[:length])
-                break
+        parts = name.split(".")[1:] if name.startswith("sweep.") else []
+        yield from (room for n in range(len(parts), 0, -1) if (room := ".".join(parts[:n])) in ROOMS)
 
 
-def test_every_room_has_its_place():
-    assert set(ROOMS) == set(RANK)
+def test_every_folder_has_its_place():
+    assert {place_of(room) for room in ROOMS} == set(RANK)
 
 
 @pytest.mark.parametrize("room", sorted(ROOMS))
-def test_imports_point_upwards_only(room):
-    wrong = [other for other in rooms_imported(ROOMS[room]) if RANK[other] >= RANK[room]]
+def test_a_folder_imports_from_those_before_it_only(room):
+    own = place_of(room)
+    wrong = [other for other in rooms_imported(ROOMS[room]) if RANK[place_of(other)] > RANK[own]]
     assert wrong == []
+
+
+def test_imports_go_in_no_circle():
+    TopologicalSorter({room: set(rooms_imported(path)) for room, path in ROOMS.items()}).prepare()
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("__init__.py")), ids=room_of)
+def test_a_package_holds_a_docstring_only(path):
+    tree = ast.parse(path.read_text())
+    assert len(tree.body) == 1
+    assert ast.get_docstring(tree)
 
 
 @pytest.mark.parametrize("library", sorted(LIBRARIES))
@@ -112,13 +105,12 @@ def test_a_library_enters_through_its_rooms_only(library):
 
 
 def test_verify_needs_numpy_and_onnxruntime_alone():
-    needed = {name.split(".")[0] for name in imports(ROOMS["verify"])}
+    needed = {name.split(".")[0] for name in imports(ROOMS["champion.verify"])}
     assert needed - sys.stdlib_module_names == {"numpy", "onnxruntime"}
 
 
 def test_nothing_that_trains_or_selects_opens_the_test_split():
     users = {room for room, path in ROOMS.items() if "open_test_split" in path.read_text()}
-    assert users == {"data", "train.score"}
-    trainers = {"train.graph", "train.fit", "execute.worker", "execute.local", "suggest", "prune", "confirm", "sources"}
-    for room in trainers:
-        assert "train.score" not in rooms_imported(ROOMS[room])
+    assert users == {"data.prepared", "train.score"}
+    scorers = {room for room, path in ROOMS.items() if "train.score" in rooms_imported(path)}
+    assert scorers == {"execute.scoring"}

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sweep.cli import main
+from sweep.cli.commands import main
 from tests.support import STUDY
 
 X, Y = np.arange(120.0).reshape(40, 3), np.arange(40) % 2

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sweep.layout import RunsDir
-from sweep.runs import read_runs
+from sweep.track.runs import read_runs
 from tests.support import write_tiny_data
 
 pytestmark = pytest.mark.slow

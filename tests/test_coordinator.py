@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from sweep import results
-from sweep.conclusion import conclude
 from sweep.coordinator import run_study
+from sweep.durable.lock import held
 from sweep.errors import (
     ChangedStudyError,
     DamagedResultError,
@@ -17,8 +16,9 @@ from sweep.errors import (
     WorkersError,
 )
 from sweep.execute.fake import FakeExecutor
-from sweep.lock import held
-from sweep.runs import read_runs
+from sweep.record import results
+from sweep.report.conclusion import conclude
+from sweep.track.runs import read_runs
 from sweep.trial import TrialResult
 from tests.support import FILES, fake_sweep, job, tiny_table
 

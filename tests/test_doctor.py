@@ -8,15 +8,15 @@ from functools import partial
 
 import pytest
 
-from sweep import results
-from sweep.announce import announce
 from sweep.coordinator import sync_study
 from sweep.doctor import diagnose, mend
+from sweep.durable.lock import held
 from sweep.errors import Interrupted, StudyInUseError
-from sweep.lock import held
-from sweep.mlflow_store import FACTS_FILE, STUDY_FILE, open_client
-from sweep.publish import publish
-from sweep.runs import artifact, model_file, read_runs
+from sweep.record import results
+from sweep.report.files import publish
+from sweep.report.upload import announce
+from sweep.track.client import FACTS_FILE, STUDY_FILE, open_client
+from sweep.track.runs import artifact, model_file, read_runs
 from tests.bundles import seal
 from tests.support import FILES, champion_handed_on, copied, fake_sweep, hand_on, tiny_table
 from tests.support import job as study_job

@@ -13,12 +13,12 @@ import keras
 import numpy as np
 import pytest
 
-from sweep.data import open_training_split, prepare
-from sweep.data_files import read
+from sweep.data.files import read
+from sweep.data.prepared import open_training_split, prepare
 from sweep.layout import RunsDir
-from sweep.results import sha256_of
-from sweep.runs import read_runs
-from sweep.study import Data
+from sweep.record.results import sha256_of
+from sweep.study.schema import Data
+from sweep.track.runs import read_runs
 from tests.faults.engine import EPOCH_S
 from tests.support import STUDY, write_tiny_data
 

@@ -2,14 +2,14 @@ from pathlib import Path
 
 import pytest
 
-from sweep.config import Config
 from sweep.errors import Interrupted
 from sweep.execute.fake import FakeExecutor
 from sweep.loop import run_trials
-from sweep.record import Record
-from sweep.recover import MAX_DEATHS
-from sweep.sources import SearchSource
-from sweep.study import parse_study
+from sweep.record.recover import MAX_DEATHS
+from sweep.record.trials import Record
+from sweep.search.sources import SearchSource
+from sweep.study.config import Config
+from sweep.study.schema import parse_study
 from sweep.trial import EpochReport, Trial, TrialResult, WorkerDied
 from tests.support import tiny_table
 

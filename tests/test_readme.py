@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sweep.cli import main
-from sweep.study import parse_study
+from sweep.cli.commands import main
+from sweep.study.schema import parse_study
 from tests.support import tiny_table
 
 ROOT = Path(__file__).parents[1]

@@ -7,11 +7,11 @@ import h5py
 import numpy as np
 import pytest
 
-from sweep import results
 from sweep.errors import InvalidDataError, MissingRunsError, WorkersError
 from sweep.execute.fake import FakeExecutor, plausible_logs
+from sweep.record import results
 from sweep.replay import replay
-from sweep.runs import read_runs, study_of
+from sweep.track.runs import read_runs, study_of
 from tests.support import FACTS, FILES, fake_sweep
 
 

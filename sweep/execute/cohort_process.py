@@ -16,10 +16,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol
 
-from sweep.data import PreparedData
+from sweep.data.prepared import PreparedData
+from sweep.durable.failpoint import failpoint
 from sweep.execute.worker import ONE_THREAD, attempt, settle_in
-from sweep.failpoint import failpoint
-from sweep.study import Training
+from sweep.study.schema import Training
 from sweep.trial import CannotStore, CohortReport, EpochReport, Judge, Trial, TrialResult
 
 MAX_WRITERS = 8  # of results
@@ -30,7 +30,7 @@ Save = Callable[[Path], TrialResult]  # makes a result durable as a folder
 
 
 class CohortEngine(Protocol):
-    """What trains in the process; see `train.cohort_fit.CohortFitter`."""
+    """What trains in the process; see `train.cohort.fitter.CohortFitter`."""
 
     def fit(self, trials: Sequence[Trial], judge: Judge, ended: Callable[[Trial, TrialResult, Any], None]) -> None:
         """Train all of `trials`. Calls `ended` with each result and what the engine has trained for it."""
@@ -40,8 +40,8 @@ class CohortEngine(Protocol):
 
 
 def jax_engine(options: "CohortOptions") -> CohortEngine:
-    from sweep.train.cohort import device_tags, use_device  # here, after the environment is set
-    from sweep.train.cohort_fit import CohortFitter
+    from sweep.train.cohort.fitter import CohortFitter
+    from sweep.train.cohort.program import device_tags, use_device  # here, after the environment is set
 
     use_device(options.training.precision, options.programs)
     return CohortFitter(options.data, options.training, options.provenance | device_tags())

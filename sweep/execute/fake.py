@@ -8,8 +8,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from sweep import results
-from sweep.config import Config, derived_seed
+from sweep.record import results
+from sweep.study.config import Config, derived_seed
 from sweep.trial import EpochReport, Event, GoesOn, Judge, Logs, Trial, TrialResult
 
 Curve = Callable[[Config, int, int], Logs]  # (config, seed, epoch) -> that epoch's logs

@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from sweep.data import PreparedData
-from sweep.execute.local import available_cores
-from sweep.execute.once import in_process
+from sweep.data.prepared import PreparedData
+from sweep.execute.one_task import in_process
+from sweep.execute.workers import available_cores
 from sweep.trial import Logs
 
 WORTH_A_PROCESS = 8  # models: as long as a process takes to load TensorFlow

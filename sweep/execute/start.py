@@ -7,16 +7,16 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
-from sweep.data import PreparedData
+from sweep.data.prepared import PreparedData
 from sweep.errors import InvalidSettingError
-from sweep.execute.cohort import CohortExecutor
 from sweep.execute.cohort_process import CohortOptions
+from sweep.execute.cohorts import CohortExecutor
 from sweep.execute.executor import Executor
-from sweep.execute.local import LocalExecutor, available_cores
 from sweep.execute.worker import WorkerOptions
+from sweep.execute.workers import LocalExecutor, available_cores
 from sweep.layout import RunsDir
-from sweep.provenance import provenance
-from sweep.study import Study
+from sweep.record.provenance import provenance
+from sweep.study.schema import Study
 
 PROBE_S = 60  # for JAX to say what it sees
 SHARE, FEWEST = 4, 4  # a cohort has at most a quarter of the searched trials, so three quarters learn from others

@@ -18,10 +18,10 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Protocol
 
-from sweep import results
-from sweep.data import PreparedData
-from sweep.failpoint import failpoint
-from sweep.study import Training
+from sweep.data.prepared import PreparedData
+from sweep.durable.failpoint import failpoint
+from sweep.record import results
+from sweep.study.schema import Training
 from sweep.trial import CannotStore, EpochReport, GoesOn, Trial, TrialResult
 
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
@@ -38,7 +38,7 @@ ONE_THREAD = {
 
 
 class Engine(Protocol):
-    """What trains in a worker; see `train.fit.Fitter`."""
+    """What trains in a worker; see `train.graph.fitter.Fitter`."""
 
     def warm_up(self) -> None:
         """Load what the first training would load."""
@@ -48,7 +48,7 @@ class Engine(Protocol):
 
 
 def tensorflow_engine(options: "WorkerOptions") -> Engine:
-    from sweep.train.fit import Fitter  # here, after the environment is set
+    from sweep.train.graph.fitter import Fitter  # here, after the environment is set
 
     return Fitter(options.data, options.training, options.provenance)
 

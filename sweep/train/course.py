@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sweep.study import Training
+from sweep.study.schema import Training
 from sweep.train.stopping import Patience
 from sweep.trial import EpochReport, Logs, State, Trial, TrialResult
 

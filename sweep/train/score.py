@@ -5,10 +5,10 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from sweep.data import PreparedData, open_test_split
-from sweep.model import load_model
-from sweep.predictions import Predictions
-from sweep.train.graph import EVALUATION_BATCH
+from sweep.data.prepared import PreparedData, open_test_split
+from sweep.record.predictions import Predictions
+from sweep.train.graph.trainer import EVALUATION_BATCH
+from sweep.train.model import load_model
 from sweep.trial import Logs
 
 EPSILON = 1e-7  # Keras clips probabilities by this before it takes the logarithm

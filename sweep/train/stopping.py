@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sweep.study import EarlyStopping, cost
+from sweep.study.schema import EarlyStopping, cost
 
 
 @dataclass(frozen=True)

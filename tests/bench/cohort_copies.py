@@ -19,7 +19,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from sweep.study import Study, load_study
+from sweep.study.schema import Study, load_study
 from sweep.trial import Trial
 from tests.bench.run import RESULTS
 
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=("float32", "tensorfloat32", "bfloat16"), default="float32")
     given = parser.parse_args()
     os.environ["KERAS_BACKEND"] = "jax"
-    from sweep.train.cohort import device_tags, use_device
+    from sweep.train.cohort.program import device_tags, use_device
 
     use_device(given.precision, RESULTS / "programs")
     study = load_study(STUDY)[0]
@@ -66,11 +66,11 @@ def main() -> None:
 
 def measure(study: Study, net: int, sizes: list[int], repeats: int, precision: Any) -> tuple[Timed, list[Timed]]:
     """`model.fit`, and cohorts of each size. After one epoch each that compiles, repeats alternate between all."""
-    from sweep.data import open_training_split, prepare
-    from sweep.data_files import read
-    from sweep.train.bucket import buckets
-    from sweep.train.cohort import Cohort, Program
-    from sweep.train.member import Blueprint, DeviceRows
+    from sweep.data.files import read
+    from sweep.data.prepared import open_training_split, prepare
+    from sweep.train.cohort.bucket import buckets
+    from sweep.train.cohort.member import Blueprint, DeviceRows
+    from sweep.train.cohort.program import Cohort, Program
 
     config = study.baselines[net].config
     data = prepare(read(study.data, STUDY.parent), study.data, study.seed, RESULTS / "notebook-data")
@@ -103,7 +103,7 @@ def fit_epoch(config: Any, facts: Any, split: Any) -> Callable[[], object]:
     """An epoch of the same net by `model.fit`, on rows as a notebook has them."""
     import keras
 
-    from sweep.model import build_model
+    from sweep.train.model import build_model
 
     model = build_model(config, facts)
     model.compile(keras.optimizers.Adam(config.learning_rate), "sparse_categorical_crossentropy", metrics=["accuracy"])

@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from sweep.compare import compare, verdict
-from sweep.conclusion import conclude, right_answers
 from sweep.layout import RunsDir
-from sweep.runs import read_runs
-from sweep.study import load_study
-from sweep.study_text import to_toml
+from sweep.report.compare import compare, verdict
+from sweep.report.conclusion import conclude, right_answers
+from sweep.study.schema import load_study
+from sweep.study.toml_text import to_toml
+from sweep.track.runs import read_runs
 from tests.bench.configs import STUDY, config_set
 from tests.bench.contender import prepare_rows
 from tests.bench.measure import measure

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from sweep.config import Config
-from sweep.space import Axis, Choice, Float, Int, Scalar, values_of
-from sweep.study import load_study
+from sweep.study.config import Config
+from sweep.study.schema import load_study
+from sweep.study.space import Axis, Choice, Float, Int, Scalar, values_of
 
 STUDY = Path(__file__).parents[2] / "studies" / "mnist.toml"
 DRAW_SEED = 2019

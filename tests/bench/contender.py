@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from sweep.data import prepare
-from sweep.data_files import read
-from sweep.study import Data
+from sweep.data.files import read
+from sweep.data.prepared import prepare
+from sweep.study.schema import Data
 from tests.bench.configs import ConfigTable
 
 DATA = Data(validation_rows=6000)
@@ -91,7 +91,7 @@ def float_rows() -> tuple[tuple[Any, Any], tuple[Any, Any]]:
 
 
 def build_model(config: ConfigTable, steps_per_execution: int = 1) -> Any:
-    """The compiled net of a config: the one that `sweep.model` builds, on rows that are scaled already."""
+    """The compiled net of a config: the one that `sweep.train.model` builds, on rows that are scaled already."""
     import keras
 
     layers = [keras.Input((N_FEATURES,))]

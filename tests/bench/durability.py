@@ -19,10 +19,10 @@ from rich.table import Table
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from sweep import results
-from sweep.config import Config
-from sweep.record import Record
-from sweep.study import load_study
+from sweep.record import results
+from sweep.record.trials import Record
+from sweep.study.config import Config
+from sweep.study.schema import load_study
 from sweep.trial import TrialResult
 from tests.bench.configs import STUDY
 from tests.bench.summary import spread

@@ -51,9 +51,9 @@ def main() -> None:
 
 def train_both(net: int, seed: int, epochs: int) -> dict[str, dict[str, float]]:
     """The last epoch's running means of one seed, by arm."""
-    from sweep.data import open_training_split
-    from sweep.study import load_study
-    from sweep.train.graph import GraphTrainer, Rows
+    from sweep.data.prepared import open_training_split
+    from sweep.study.schema import load_study
+    from sweep.train.graph.trainer import GraphTrainer, Rows
 
     study = load_study(STUDY)[0]
     config = study.baselines[net].config
@@ -65,8 +65,8 @@ def train_both(net: int, seed: int, epochs: int) -> dict[str, dict[str, float]]:
 
 
 def prepared(study: Any) -> Any:
-    from sweep.data import prepare
-    from sweep.data_files import read
+    from sweep.data.files import read
+    from sweep.data.prepared import prepare
 
     return prepare(read(study.data, STUDY.parent), study.data, study.seed, RESULTS / "notebook-data")
 
@@ -79,7 +79,7 @@ def fit(config: Any, facts: Any, split: Any, seed: int, epochs: int) -> dict[str
     """
     import keras
 
-    from sweep.model import build_model
+    from sweep.train.model import build_model
 
     keras.utils.set_random_seed(seed)
     model = build_model(config, facts)
@@ -94,7 +94,7 @@ def fit(config: Any, facts: Any, split: Any, seed: int, epochs: int) -> dict[str
 
 def print_arms(net: int, epochs: int, arms: dict[str, Finals]) -> None:
     """Mean ± standard deviation of each arm, the difference with its 95 % interval (Welch), and the notebook's figure."""
-    from sweep.study import load_study
+    from sweep.study.schema import load_study
 
     baseline = load_study(STUDY)[0].baselines[net]
     n = len(arms["fit"]["loss"])

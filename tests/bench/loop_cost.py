@@ -24,17 +24,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from sweep.data import DataFacts
+from sweep.data.prepared import DataFacts
 from sweep.execute.fake import FakeExecutor
 from sweep.layout import RunsDir
 from sweep.loop import run_trials
-from sweep.provenance import provenance
-from sweep.record import Record
-from sweep.runs import read_runs
-from sweep.sources import SearchSource
-from sweep.study import Study, parse_study
-from sweep.track import Projection, Tracked
-from sweep.tracker import Ended
+from sweep.record.provenance import provenance
+from sweep.record.trials import Record
+from sweep.search.sources import SearchSource
+from sweep.study.schema import Study, parse_study
+from sweep.track.projection import Projection, Tracked
+from sweep.track.runs import read_runs
+from sweep.track.tracker import Ended
 from sweep.trial import EpochReport, Event, Trial, TrialEvent, TrialResult, WorkerDied
 from tests.bench.configs import STUDY
 from tests.bench.measure import rss_kb

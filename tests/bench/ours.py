@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sweep import results
 from sweep.layout import RunsDir
+from sweep.record import results
 from sweep.trial import TrialResult
 from tests.bench.configs import STUDY as DEFAULT_STUDY
 from tests.bench.configs import ConfigTable

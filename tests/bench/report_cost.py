@@ -20,15 +20,15 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from sweep import results
-from sweep.announce import announce
-from sweep.conclusion import conclude
-from sweep.config import derived_seed
 from sweep.coordinator import run_study
 from sweep.layout import RunsDir
-from sweep.predictions import Predictions
-from sweep.publish import publish
-from sweep.runs import read_runs
+from sweep.record import results
+from sweep.record.predictions import Predictions
+from sweep.report.conclusion import conclude
+from sweep.report.files import publish
+from sweep.report.upload import announce
+from sweep.study.config import derived_seed
+from sweep.track.runs import read_runs
 from sweep.trial import Logs
 from tests import support
 from tests.bench.configs import STUDY

@@ -10,15 +10,15 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from sweep.data import DataFacts
+from sweep.data.prepared import DataFacts
 from sweep.execute.fake import FakeEngine
 from sweep.layout import RunsDir
-from sweep.provenance import provenance
-from sweep.record import Record
-from sweep.results import CURVES, MODEL, SUMMARY
-from sweep.study import load_study
-from sweep.track import Projection, Tracked
-from sweep.tracker import Ended
+from sweep.record.provenance import provenance
+from sweep.record.results import CURVES, MODEL, SUMMARY
+from sweep.record.trials import Record
+from sweep.study.schema import load_study
+from sweep.track.projection import Projection, Tracked
+from sweep.track.tracker import Ended
 from tests.bench.configs import STUDY, default
 from tests.bench.run import RESULTS
 

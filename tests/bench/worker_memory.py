@@ -13,12 +13,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from sweep.config import Config
-from sweep.data import prepare
-from sweep.data_files import read
-from sweep.execute.local import TRIALS_PER_WORKER, LocalExecutor
+from sweep.data.files import read
+from sweep.data.prepared import prepare
 from sweep.execute.worker import WorkerOptions
-from sweep.study import Data, Training
+from sweep.execute.workers import TRIALS_PER_WORKER, LocalExecutor
+from sweep.study.config import Config
+from sweep.study.schema import Data, Training
 from sweep.trial import Trial, TrialResult
 from tests.bench.configs import default
 from tests.bench.contender import SPLIT_SEED

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from sweep.verify import check_sums
+from sweep.champion.verify import check_sums
 from tests.faults.driver import Sweep
 
 STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}

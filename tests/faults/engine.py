@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sweep import results
-from sweep.config import Config
 from sweep.execute.cohort_process import CohortOptions
 from sweep.execute.fake import FakeCohortEngine, FakeEngine, plausible_logs
 from sweep.execute.worker import WorkerOptions
+from sweep.record import results
+from sweep.study.config import Config
 from sweep.trial import EpochReport, GoesOn, Judge, Logs, Trial, TrialResult
 
 # What a trial leaves beside its result and history, in miniature.

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import sweep.execute.cohort
-import sweep.execute.converting
-import sweep.execute.local
+import sweep.champion.convert
+import sweep.durable.failpoint
+import sweep.execute.cohorts
 import sweep.execute.scoring
 import sweep.execute.start
-import sweep.failpoint
-from sweep.cli import main
-from sweep.data import PreparedData
+import sweep.execute.workers
+from sweep.cli.commands import main
+from sweep.data.prepared import PreparedData
 from sweep.execute.cohort_process import CohortOptions
 from sweep.execute.worker import WorkerOptions
 from sweep.trial import Logs
@@ -22,14 +22,14 @@ from tests.faults.engine import PacedCohorts, start_engine
 from tests.support import fake_convert, fake_score
 
 
-class Executor(sweep.execute.local.LocalExecutor):
+class Executor(sweep.execute.workers.LocalExecutor):
     """Worker processes with the fake engine."""
 
     def __init__(self, options: WorkerOptions, n_workers: int) -> None:
         super().__init__(replace(options, start_engine=start_engine), n_workers)
 
 
-class Cohorts(sweep.execute.cohort.CohortExecutor):
+class Cohorts(sweep.execute.cohorts.CohortExecutor):
     """The process of cohorts with the fake engine."""
 
     def __init__(self, options: CohortOptions, n_searched: int) -> None:
@@ -47,7 +47,7 @@ def train_nothing() -> None:
     sweep.execute.start.LocalExecutor = Executor  # type: ignore[misc]
     sweep.execute.start.CohortExecutor = Cohorts  # type: ignore[misc]
     sweep.execute.scoring.score_in_processes = score
-    sweep.execute.converting.convert_in_process = fake_convert
+    sweep.champion.convert.convert_in_process = fake_convert
 
 
 def run_command(
@@ -58,7 +58,7 @@ def run_command(
     for stream, path in ((sys.stdout, printed), (sys.stderr, said)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), stream.fileno())
     os.environ.update(environment)
-    importlib.reload(sweep.failpoint)  # it was imported before the environment said what to do
+    importlib.reload(sweep.durable.failpoint)  # it was imported before the environment said what to do
     if not is_training:
         train_nothing()
     sys.exit(main(arguments))

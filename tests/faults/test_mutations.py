@@ -11,31 +11,31 @@ from tests.support import ROOT
 # What is taken out: file, text, what stands there instead, and what has to see it: the tests of a file, or one where that is long.
 MUTATIONS = {
     "files are not synced": (
-        "results.py", "for path in (*sorted(folder.iterdir()), folder):", "for path in ():", "tests/test_results.py",
+        "record/results.py", "for path in (*sorted(folder.iterdir()), folder):", "for path in ():", "tests/record/test_results.py",
     ),
     "a folder's name is not synced": (
-        "results.py", "    sync(folder.parent)\n    failpoint(", "    failpoint(", "tests/test_results.py",
+        "record/results.py", "    sync(folder.parent)\n    failpoint(", "    failpoint(", "tests/record/test_results.py",
     ),
     "a score is not synced": (
-        "results.py", "    sync(draft)\n", "", "tests/test_results.py",
+        "record/results.py", "    sync(draft)\n", "", "tests/record/test_results.py",
     ),
     "a score's name is not synced": (
-        "results.py", "    sync(path.parent)\n\n\ndef sha256_of", "\n\ndef sha256_of", "tests/test_results.py",
+        "record/results.py", "    sync(path.parent)\n\n\ndef sha256_of", "\n\ndef sha256_of", "tests/record/test_results.py",
     ),
     "a new folder's name is not synced": (
-        "results.py", "        sync(path.parent)\n\n\ndef save(", "        pass\n\n\ndef save(", "tests/test_results.py",
+        "record/results.py", "        sync(path.parent)\n\n\ndef save(", "        pass\n\n\ndef save(", "tests/record/test_results.py",
     ),
     "a score is written under its own name": (
-        "results.py", 'draft = path.with_name(f".{path.name}.{os.getpid()}")', "draft = path", "tests/test_results.py",
+        "record/results.py", 'draft = path.with_name(f".{path.name}.{os.getpid()}")', "draft = path", "tests/record/test_results.py",
     ),
     "a result is written under its own name": (
-        "results.py", 'draft = folder.with_name(f".{folder.name}.{os.getpid()}")', "draft = folder", "tests/test_results.py",
+        "record/results.py", 'draft = folder.with_name(f".{folder.name}.{os.getpid()}")', "draft = folder", "tests/record/test_results.py",
     ),
     "files are not checked": (
-        "results.py", "if sha256_of(folder / name) != digest:", "if False:", "tests/test_results.py",
+        "record/results.py", "if sha256_of(folder / name) != digest:", "if False:", "tests/record/test_results.py",
     ),
     "sealed files are not checked": (
-        "results.py", "if _seal(content) != text:", "if False:", "tests/test_results.py",
+        "record/results.py", "if _seal(content) != text:", "if False:", "tests/record/test_results.py",
     ),
     "a model is scored unseen": (
         "coordinator.py", "        results.load(folder / key)  # checks the model's hash\n", "        pass\n", "tests/test_coordinator.py::test_a_model_that_was_damaged_before_it_was_scored_is_not_scored",
@@ -44,67 +44,67 @@ MUTATIONS = {
         "doctor.py", "if results.sha256_of(_file_of(runs, study, row[\"run_id\"], name)) != digest:", "if False:", "tests/test_doctor.py::test_a_flipped_byte_in_a_tracked_model_is_named",
     ),
     "a finished training is not looked for": (
-        "recover.py", "result = results.find(folder / trial.key)", "result = None", "tests/test_coordinator.py::test_a_trial_that_was_trained_and_not_told_is_not_trained_again",
+        "record/recover.py", "result = results.find(folder / trial.key)", "result = None", "tests/test_coordinator.py::test_a_trial_that_was_trained_and_not_told_is_not_trained_again",
     ),
     "trials that were cut off are forgotten": (
-        "recover.py", "for trial in record.unfinished():", "for trial in []:", "tests/test_coordinator.py::test_an_interrupted_study_resumes_to_the_same_set_of_trials",
+        "record/recover.py", "for trial in record.unfinished():", "for trial in []:", "tests/test_coordinator.py::test_an_interrupted_study_resumes_to_the_same_set_of_trials",
     ),
     "told without a claim's key": (
-        "record.py", "len(self.trials), phase=phase", "0, phase=phase", "tests/test_coordinator.py",
+        "record/trials.py", "len(self.trials), phase=phase", "0, phase=phase", "tests/test_coordinator.py",
     ),
     "a run is written again": (
-        "track.py", "return trial.key not in self._whole", "return True", "tests/test_track.py",
+        "track/projection.py", "return trial.key not in self._whole", "return True", "tests/track/test_projection.py",
     ),
     "a database is made under its own name": (
-        "mlflow_store.py", 'draft = db.with_name(f".{db.name}")', "draft = db", "tests/test_track.py::test_a_database_that_was_cut_off_among_its_migrations_is_made_anew",
+        "track/client.py", 'draft = db.with_name(f".{db.name}")', "draft = db", "tests/track/test_projection.py::test_a_database_that_was_cut_off_among_its_migrations_is_made_anew",
     ),
     "a run of another config is taken": (
-        "track.py", 'if run.data.tags.get("config") != trial.config.key:', "if False:", "tests/test_track.py::test_a_run_of_another_config_under_the_same_key_is_not_taken_for_this_one",
+        "track/projection.py", 'if run.data.tags.get("config") != trial.config.key:', "if False:", "tests/track/test_projection.py::test_a_run_of_another_config_under_the_same_key_is_not_taken_for_this_one",
     ),
     "a run that was made twice stays": (
-        "track.py", "self._client.delete_run(run.info.run_id)", "pass", "tests/test_track.py::test_of_a_run_that_a_slow_server_made_twice_one_stays",
+        "track/projection.py", "self._client.delete_run(run.info.run_id)", "pass", "tests/track/test_projection.py::test_of_a_run_that_a_slow_server_made_twice_one_stays",
     ),
     "a result of another record is taken": (
         "coordinator.py", "        _refuse_strangers(folder, search, confirmation)\n", "", "tests/test_coordinator.py::test_results_of_another_record_are_refused_and_not_taken_for_those_of_this_one",
     ),
     "a result is relied on before its name is synced": (
-        "results.py", "    sync(folder.parent)  # its writer", "    # its writer", "tests/test_results.py",
+        "record/results.py", "    sync(folder.parent)  # its writer", "    # its writer", "tests/record/test_results.py",
     ),
     "prepared rows are not synced": (
-        "data.py", '    for path in (*draft.rglob("*"), draft):\n        sync(path)\n', "", "tests/test_data.py",
+        "data/prepared.py", '    for path in (*draft.rglob("*"), draft):\n        sync(path)\n', "", "tests/data/test_prepared.py",
     ),
     "the name of prepared rows is not synced": (
-        "data.py", "    sync(folder.parent)\n", "", "tests/test_data.py",
+        "data/prepared.py", "    sync(folder.parent)\n", "", "tests/data/test_prepared.py",
     ),
     "a created run is asked for twice": (
-        "mlflow_store.py", 'os.environ[_RETRIES] = "0"', "pass", "tests/test_tracking_server.py",
+        "track/client.py", 'os.environ[_RETRIES] = "0"', "pass", "tests/track/test_server.py",
     ),
     "a worker that is stopped outlives its parent": (
-        "execute/worker.py", ".prctl(PR_SET_PDEATHSIG, signal.SIGKILL)", "", "tests/test_local_executor.py::test_no_worker_outlives_a_killed_coordinator",
+        "execute/worker.py", ".prctl(PR_SET_PDEATHSIG, signal.SIGKILL)", "", "tests/execute/test_workers.py::test_no_worker_outlives_a_killed_coordinator",
     ),
     "a worker writes that settles in after its parent's death": (
-        "execute/worker.py", "    _end_with_parent(within_s=0)", "    pass", "tests/test_local_executor.py::test_a_worker_whose_coordinator_died_before_it_settled_in_writes_nothing",
+        "execute/worker.py", "    _end_with_parent(within_s=0)", "    pass", "tests/execute/test_workers.py::test_a_worker_whose_coordinator_died_before_it_settled_in_writes_nothing",
     ),
     "a run that was cut off is not found": (
-        "track.py", "for key in news if key in self._before}", "for key in news if False}", "tests/test_track.py",
+        "track/projection.py", "for key in news if key in self._before}", "for key in news if False}", "tests/track/test_projection.py",
     ),
     "a half-written run is read": (
-        "runs.py", 'if run.info.status != "RUNNING"]', "]", "tests/test_track.py::test_a_run_that_is_half_written_is_not_read",
+        "track/runs.py", 'if run.info.status != "RUNNING"]', "]", "tests/track/test_projection.py::test_a_run_that_is_half_written_is_not_read",
     ),
     "a run is not one transaction": (
-        "run_writer.py", 'with self._engine.begin() as connection:\n            for run_id', 'with self._engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:\n            for run_id', "tests/test_track.py::test_a_run_of_rows_that_cannot_all_be_written_leaves_none",
+        "track/writers.py", 'with self._engine.begin() as connection:\n            for run_id', 'with self._engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:\n            for run_id', "tests/track/test_projection.py::test_a_run_of_rows_that_cannot_all_be_written_leaves_none",
     ),
     "two coordinators": (
-        "lock.py", "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass", "tests/test_coordinator.py::test_a_second_coordinator_is_refused_with_the_name_of_the_first",
+        "durable/lock.py", "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass", "tests/test_coordinator.py::test_a_second_coordinator_is_refused_with_the_name_of_the_first",
     ),
     "what could not be tracked is dropped": (
-        "tracker.py", 'return list(islice(self._waiting, n))', 'return []', "tests/test_tracker.py",
+        "track/tracker.py", 'return list(islice(self._waiting, n))', 'return []', "tests/track/test_tracker.py",
     ),
     "a model is loaded unseen": (
-        "model.py", "strange = sorted(set(_strange_classes(", "strange = sorted(set() and set(_strange_classes(", "tests/test_model.py",
+        "train/model.py", "strange = sorted(set(_strange_classes(", "strange = sorted(set() and set(_strange_classes(", "tests/train/test_model.py",
     ),
     "a worker's death is its trial's end": (
-        "recover.py", "if n_deaths < MAX_DEATHS:", "if False:", "tests/test_loop.py",
+        "record/recover.py", "if n_deaths < MAX_DEATHS:", "if False:", "tests/test_loop.py",
     ),
 }  # fmt: skip
 

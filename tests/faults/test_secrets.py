@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.cli import main
+from sweep.cli.commands import main
 from tests.faults.driver import Sweep
 from tests.faults.loopback import refusing, serving, silent
 

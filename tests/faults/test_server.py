@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from sweep.runs import read_runs
+from sweep.track.runs import read_runs
 from tests.faults.checker import N_TRIALS
 from tests.faults.driver import Sweep
 from tests.faults.engine import EPOCH_S

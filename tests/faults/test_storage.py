@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from sweep import results
+from sweep.record import results
 from tests.faults.checker import check
 from tests.faults.driver import Sweep
 from tests.faults.engine import EPOCH_S

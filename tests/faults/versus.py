@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sweep.layout import RunsDir
-from sweep.mlflow_store import open_client
+from sweep.track.client import open_client
 from tests import support
 from tests.faults import recipe
 from tests.faults.checker import N_TRIALS

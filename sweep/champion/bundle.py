@@ -1,0 +1,93 @@
+"""Bundles: folders of a champion and its evidence, written whole or not at all, every file under a sha256."""
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from sweep.champion import verify
+from sweep.data.prepared import PreparedData
+from sweep.durable.disk import sync
+from sweep.durable.failpoint import failpoint
+from sweep.errors import DamagedResultError
+from sweep.record import results
+
+KERAS_MODEL, ONNX_MODEL, SUMMARY, CARD, CURVES = "model.keras", verify.MODEL, verify.SUMMARY, "README.md", "curves.png"
+CONFUSION, CONFUSION_PICTURE, RECORDED = "confusion.csv", "confusion.png", verify.RECORDED
+STUDY, VERIFY, SUMS = "study.toml", "verify.py", verify.SUMS
+N_ROWS = 1000  # that the .onnx form and Keras are compared on
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How near the .onnx form of a model comes to Keras."""
+
+    rows: int
+    rows_of_data: int  # of them; the others were drawn in the range of the data
+    max_difference: float  # of any probability
+
+
+Scaling = Literal["pixels", "standardize"]
+# (.keras file, .onnx file to write, scaling, prepared data if it is at hand) -> how near the two are. Raises ConversionError.
+Convert = Callable[[Path, Path, Scaling, PreparedData | None], Parity]
+
+
+def write_bundle(folder: Path, write_files: Callable[[Path], None]) -> None:
+    """Make `folder` a bundle of what `write_files` puts into the folder it is given, and of their checksums.
+
+    A reader finds the old bundle, none, or the whole new one: it is written beside, synced, and renamed after the old one was
+    renamed away. One at a time: the caller holds a lock.
+    """
+    results.open_folder(folder.parent)
+    old = folder.with_name(f".{folder.name}.old")
+    if old.exists() and not folder.exists():  # a kill between the two renames below
+        old.rename(folder)
+    for left in folder.parent.glob(f".{folder.name}.*"):
+        if re.fullmatch(
+            r"old|\d+", left.name.removeprefix(f".{folder.name}.")
+        ):  # and is not of another study, `name.v2`
+            shutil.rmtree(left)
+    draft = results.open_draft(folder)
+    failpoint("export.draft")
+    write_files(draft)
+    failpoint("export.files")
+    (draft / SUMS).write_text(_sums(draft))
+    results.sync_folder(draft)
+    failpoint("export.synced")
+    if folder.exists():
+        folder.rename(old)
+    failpoint("export.aside")
+    draft.rename(folder)
+    sync(folder.parent)
+    failpoint("export.renamed")
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def read_bundle(folder: Path) -> dict[str, Any]:
+    """The summary of a bundle, every file checked. Raises DamagedResultError."""
+    with told():
+        verify.check_sums(folder)
+        return verify.read_summary(folder)
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """The summary of a bundle, nothing else looked at. Raises DamagedResultError."""
+    with told():
+        return verify.read_summary(folder)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """What `verify` finds wrong with a bundle as an error of ours."""
+    try:
+        yield
+    except verify.BundleError as error:
+        raise DamagedResultError(f"{error}; `export` writes the bundle anew") from error
+
+
+def _sums(folder: Path) -> str:
+    """As `sha256sum` prints them, and `sha256sum --check` reads them."""
+    return "".join(f"{results.sha256_of(path)}  {path.name}\n" for path in sorted(folder.iterdir()))

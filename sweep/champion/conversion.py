@@ -1,0 +1,69 @@
+"""A model of Keras as an .onnx file, held to what Keras says."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx.external_data_helper import uses_external_data
+
+from sweep.champion import verify
+from sweep.champion.bundle import N_ROWS, Parity, Scaling
+from sweep.data.prepared import PreparedData, open_training_split
+from sweep.errors import ConversionError
+from sweep.train.model import load_model
+
+
+def convert(model: Path, into: Path, scaling: Scaling, data: PreparedData | None) -> Parity:
+    """Write the .onnx form of a saved model, and compare the two on training rows, topped up to N_ROWS with drawn ones.
+
+    Raises ConversionError if the file is not sound, or a probability differs by more than verify.TOLERANCE.
+    """
+    trained = load_model(model)
+    of_data = (
+        open_training_split(data, "train").x[:N_ROWS] if data is not None else np.empty((0, trained.input_shape[1]))
+    )
+    drawn = _drawn(trained, scaling, N_ROWS - len(of_data), np.random.default_rng(0))
+    rows = np.concatenate([np.asarray(of_data, np.float32), drawn])
+    expected = trained.predict(rows, verbose=0)  # Keras exports only what has been called
+    if scaling == "standardize":
+        # Keras 3.15 keeps the moments as tensors that are no variables, which its export takes for inputs; arrays are constants.
+        scale = trained.get_layer("scale")
+        scale.mean, scale.variance = np.asarray(scale.mean), np.asarray(scale.variance)
+    trained.export(str(into), format="onnx", verbose=False)
+    _check_file(into)
+    try:
+        said = verify.open_model(into, *rows.shape[1:], *expected.shape[1:])(rows)
+    except verify.BundleError as error:
+        raise ConversionError(str(error)) from error
+    difference = float(np.abs(said - expected).max())
+    if not difference <= verify.TOLERANCE:
+        raise ConversionError(
+            f"the .onnx form of the champion differs from its Keras model by {difference:.3g}, wanted {verify.TOLERANCE} at most on {N_ROWS} rows; "
+            "nothing is exported"
+        )
+    return Parity(len(rows), len(of_data), difference)
+
+
+def _drawn(model: keras.Model, scaling: Scaling, n: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Rows in the range of the data: any pixel, or what lies within three deviations of the means that the model holds."""
+    shape = n, model.input_shape[1]
+    if scaling == "pixels":
+        return rng.integers(0, 256, shape).astype(np.float32)
+    scale: Any = model.get_layer("scale")
+    mean, deviation = np.asarray(scale.mean).reshape(1, -1), np.sqrt(np.asarray(scale.variance)).reshape(1, -1)
+    return np.asarray(mean + deviation * rng.uniform(-3, 3, shape), np.float32)
+
+
+def _check_file(path: Path) -> None:
+    """The file is sound, and holds its weights itself."""
+    proto = onnx.load(path, load_external_data=False)
+    outside = [tensor.name for tensor in proto.graph.initializer if uses_external_data(tensor)]
+    if outside:
+        raise ConversionError(f"{path.name}: keeps weights outside itself: {', '.join(outside)[:200]}")
+    try:
+        onnx.checker.check_model(proto, full_check=True)
+    except onnx.checker.ValidationError as error:
+        raise ConversionError(f"{path.name}: not a sound .onnx file: {str(error).splitlines()[0]}") from error

@@ -1,0 +1,181 @@
+"""The champion as a bundle: a folder that one can hand on, with its model, its evidence, and the means to check both."""
+
+import csv
+import io
+import json
+import shutil
+import tomllib
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sweep.champion import bundle, verify
+from sweep.champion.bundle import Convert, Parity
+from sweep.champion.card import to_card
+from sweep.data.prepared import PreparedData, drawn_test_rows, find_prepared
+from sweep.durable.lock import in_turn
+from sweep.errors import DamagedResultError, MissingRunsError
+from sweep.layout import RunsDir
+from sweep.record import results
+from sweep.report.conclusion import Column, Conclusion
+from sweep.report.text import champion_line
+from sweep.study.schema import cost
+from sweep.study.toml_text import to_toml
+from sweep.track.runs import artifact, model_file
+from sweep.train.pictures import draw_confusion
+
+CONVERTERS = ("keras", "tensorflow", "tf2onnx", "onnx", "onnxruntime")  # whose versions an .onnx file follows from
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A champion that was exported."""
+
+    folder: Path
+    run_id: str
+    model_id: str  # of MLflow
+
+
+def export(conclusion: Conclusion, runs: RunsDir, convert: Convert, typed: str | None = None) -> Exported:
+    """Write the champion to `exports/<study>/`. Raises MissingRunsError where there is none, ConversionError.
+
+    The model is that of the replicate with the best objective on validation; the figures of all replicates stand beside.
+    typed: the study file, which is taken as it was typed if it says what was run.
+    """
+    champion = conclusion.champion
+    if champion is None:
+        raise MissingRunsError(f"nothing to export. {champion_line(conclusion)}")
+    study = conclusion.runs.study
+    row = best_replicate(conclusion, champion)
+    model_id, model = model_file(runs, study.name, row["run_id"])
+    curves = artifact(runs, study.name, row["run_id"], results.CURVES)
+    data = find_prepared(study.data, conclusion.runs.facts["sha256"], study.seed, runs.data_cache)
+    folder = runs.exports(study.name)
+
+    def write_files(draft: Path) -> None:
+        shutil.copyfile(model, draft / bundle.KERAS_MODEL)
+        shutil.copyfile(curves, draft / bundle.CURVES)
+        parity = _write_onnx(draft, folder, conclusion, convert, data)
+        test = _write_test(draft, conclusion, row["run_id"], data)
+        summary = _summary(conclusion, champion, row, model_id, results.sha256_of(draft / bundle.KERAS_MODEL))
+        summary |= {"test": test, "onnx": {**asdict(parity), "made_with": _converters()}}
+        (draft / bundle.SUMMARY).write_text(json.dumps(summary, indent=1) + "\n")
+        (draft / bundle.CARD).write_text(to_card(conclusion, champion, summary))
+        (draft / bundle.STUDY).write_text(_study_text(conclusion.runs.table, typed))
+        shutil.copyfile(verify.__file__, draft / bundle.VERIFY)
+
+    results.open_folder(runs.all_exports)
+    with in_turn(runs.all_exports / results.LOCK):
+        bundle.write_bundle(folder, write_files)
+    return Exported(folder, row["run_id"], model_id)
+
+
+def best_replicate(conclusion: Conclusion, champion: Column) -> dict[str, Any]:
+    """The run of the champion's replicate with the best objective, whose model is the one that is handed on."""
+    objective = conclusion.runs.study.objective
+    frame = conclusion.runs.replicates
+    mine = frame[frame["run_id"].isin(champion.replicate_runs)]
+    best = min(mine.to_dict("records"), key=lambda row: cost(objective, row[objective]))
+    return {str(name): value for name, value in best.items()}
+
+
+def _write_onnx(
+    draft: Path, before: Path, conclusion: Conclusion, convert: Convert, data: PreparedData | None
+) -> Parity:
+    """The model's .onnx form, converted, or copied from the bundle before where that is of the very same model.
+
+    Converting takes seconds and TensorFlow; the same command again should take neither.
+    """
+    model, onnx = draft / bundle.KERAS_MODEL, draft / bundle.ONNX_MODEL
+    try:
+        summary = bundle.read_bundle(before)
+        parity = {name: value for name, value in summary["onnx"].items() if name != "made_with"}
+        if summary["model_sha256"] == results.sha256_of(model) and summary["onnx"]["made_with"] == _converters():
+            shutil.copyfile(before / bundle.ONNX_MODEL, onnx)
+            return Parity(**parity)
+    except (DamagedResultError, KeyError, TypeError, AttributeError):  # none there, or not one of ours
+        pass
+    return convert(model, onnx, conclusion.runs.facts["scaling"], data)
+
+
+def _converters() -> dict[str, str]:
+    return {library: version(library) for library in CONVERTERS}
+
+
+def _write_test(draft: Path, conclusion: Conclusion, run_id: str, data: PreparedData | None) -> dict[str, Any] | None:
+    """What the model said of each test row, and its confusion matrix; None where there are no test rows."""
+    said = conclusion.runs.predictions.get(run_id)
+    if said is None:
+        return None
+    classes = list(conclusion.runs.facts["classes"])
+    # Without rows set aside for it, the test split is the source's own.
+    is_drawn = conclusion.runs.study.data.test_rows is not None
+    numbers = drawn_test_rows(data) if data is not None and is_drawn else None
+    recorded: dict[str, Any] = {"labels": said.labels, "predicted": said.predicted}
+    if numbers is not None:
+        recorded["row_numbers"] = numbers
+    np.savez_compressed(draft / bundle.RECORDED, **recorded)
+    counts = said.confusion(len(classes))
+    (draft / bundle.CONFUSION).write_text(_confusion_csv(counts.tolist(), classes))
+    title = f"{conclusion.runs.study.name}: {int(said.correct.sum())} of {len(said.labels)} test rows right"
+    draw_confusion(counts, classes, title, draft / bundle.CONFUSION_PICTURE)
+    return {
+        "rows": len(said.labels),
+        "right": int(said.correct.sum()),
+        "accuracy": float(said.correct.mean()),
+        "part": "train" if is_drawn else "test",  # of the data that the rows lie in
+        "rows_are_known": numbers is not None or not is_drawn,
+    }
+
+
+def _confusion_csv(counts: list[list[int]], classes: list[str]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["true \\ predicted", *classes])
+    writer.writerows([name, *row] for name, row in zip(classes, counts, strict=True))
+    return text.getvalue()
+
+
+def _study_text(table: dict[str, Any], typed: str | None) -> str:
+    """The study file that repeats the sweep: as it was typed, unless options or edits since make it say something else."""
+    if typed is not None and tomllib.loads(typed) == table:
+        return typed
+    return "# What was run, options included; written by the export, not by hand.\n\n" + to_toml(table)
+
+
+def _summary(
+    conclusion: Conclusion, champion: Column, row: dict[str, Any], model_id: str, sha256: str
+) -> dict[str, Any]:
+    study, facts = conclusion.runs.study, conclusion.runs.facts
+    return {
+        "study": study.name,
+        "champion": champion.finalist.name,
+        "config": champion.finalist.config.to_dict(),
+        "params_count": champion.params_count,
+        "input": {
+            "name": "rows",
+            "dtype": "float32",
+            "features": facts["n_features"],
+            "shape": facts["feature_shape"],
+            "scaling": facts["scaling"],
+            "rows_dtype": "uint8" if facts["scaling"] == "pixels" else "float32",  # as rows are in the data
+        },
+        "classes": facts["classes"],
+        "metrics_of_this_model": {m: row[m] for m in champion.summaries},
+        "metrics_over_replicates": {m: {"n": s.n, "mean": s.mean, "sd": s.sd if s.n > 1 else None} for m, s in champion.summaries.items()},
+        "selected_by": {"objective": study.objective, "value": champion.selected_value, "run": champion.selected_run},
+        "run": row["run_id"],
+        "replicate_runs": list(champion.replicate_runs),
+        "mlflow_model": f"models:/{model_id}",
+        "model_sha256": sha256,
+        "data": {"name": facts["name"], "sha256": facts["sha256"]},
+        "seed": int(row["seed"]),
+        "command": f"python -m sweep run {bundle.STUDY}",
+        "git_commit": row["git_commit"],
+        "trained_on": {name: row[name] for name in ("engine", "device", "processor") if isinstance(row.get(name), str)},
+        "git_dirty": row["git_dirty"],
+        "versions": {name.removeprefix("version_"): value for name, value in sorted(row.items()) if name.startswith("version_")},
+    }  # fmt: skip

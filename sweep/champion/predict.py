@@ -1,0 +1,52 @@
+"""What the model of a bundle says of rows, with onnxruntime and numpy alone."""
+
+import csv
+import io
+from pathlib import Path
+
+from sweep.champion import bundle, verify
+from sweep.data.files import check_size, read_arrays
+from sweep.errors import InvalidDataError, MissingRunsError
+
+NAMES = ("x", "x_test")  # of the array that is taken, the first there is
+
+
+def predict(folder: Path, images: Path) -> str:
+    """The class of each row of an .npz file and the probability that the model gives it, as CSV.
+
+    Raises DamagedResultError for a bundle that is not what was exported, before any of it is used; InvalidDataError for rows
+    that its model cannot be asked about.
+    """
+    if not folder.is_dir():
+        raise MissingRunsError(f"{folder}: no such folder; wanted a bundle, such as mlruns/exports/mnist")
+    summary = bundle.read_bundle(folder)
+    with bundle.told():
+        model = verify.open_model(folder / bundle.ONNX_MODEL, summary["input"]["features"], len(summary["classes"]))
+    if not images.is_file():
+        raise InvalidDataError(f"{images}: no such file; wanted an .npz file with an array of rows")
+    check_size(images)
+    [(name, rows)] = read_arrays(images, lambda names: [_chosen(images, names)]).items()
+    try:
+        flat = verify.flat_rows(rows, summary["input"], f"{images}: {name}")
+    except verify.BundleError as error:
+        raise InvalidDataError(str(error)) from error
+    with bundle.told():
+        probabilities = model(flat)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["row", "class", "certainty"])
+    predicted, certainty = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    for row, (number, probability) in enumerate(zip(predicted.tolist(), certainty.tolist(), strict=True)):
+        writer.writerow([row, summary["classes"][number], f"{probability:.6f}"])
+    return text.getvalue()
+
+
+def _chosen(path: Path, names: list[str]) -> str:
+    for name in NAMES:
+        if name in names:
+            return name
+    if len(names) != 1:
+        raise InvalidDataError(
+            f"{path}: holds {', '.join(names)[:200] or 'no array'}; wanted rows as `x`, as `x_test`, or as its only array"
+        )
+    return names[0]

@@ -1,0 +1,150 @@
+"""How a sweep looks while it runs: a live table on a terminal, one line for each finished trial everywhere."""
+
+import itertools
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from sweep.study.schema import Study, cost
+from sweep.trial import EpochReport, State, Trial, TrialEvent, TrialResult, WorkerDied
+
+if TYPE_CHECKING:
+    from sweep.record.trials import RecordedTrial
+
+logger = logging.getLogger(__name__)
+
+MAX_ROWS = 16  # running trials that are shown
+
+
+@dataclass
+class Progress:
+    """What has been heard so far."""
+
+    study: Study
+    n_planned: int
+    started_at: float
+    n_before: int = 0  # ended in earlier runs of the command
+    running: dict[str, tuple[Trial, EpochReport | None]] = field(default_factory=dict)
+    n_ended: dict[State, int] = field(default_factory=lambda: {"complete": 0, "pruned": 0, "failed": 0})
+    best: tuple[Trial, float] | None = None
+
+    def remember(self, recorded: Iterable["RecordedTrial"]) -> None:
+        for one in recorded:
+            if one.state is not None:
+                self.n_before += 1
+                self.n_ended[one.state] += 1
+                if one.state == "complete" and one.value is not None:
+                    self._keep_best(one.trial, one.value)
+
+    def hear(self, trial: Trial, event: TrialEvent | None) -> None:
+        match event:
+            case None | WorkerDied():
+                self.running[trial.key] = (trial, None)
+            case EpochReport():
+                self.running[trial.key] = (trial, event)
+            case TrialResult():
+                self.running.pop(trial.key, None)
+                self.n_ended[event.state] += 1
+                if event.state == "complete" and self.study.objective in event.metrics:
+                    self._keep_best(trial, event.metrics[self.study.objective])
+
+    def _keep_best(self, trial: Trial, value: float) -> None:
+        objective = self.study.objective
+        if trial.phase == "confirm":
+            return
+        if self.best is None or cost(objective, value) < cost(objective, self.best[1]):
+            self.best = trial, value
+
+    def remaining_s(self, now: float) -> float | None:
+        """At the pace of this run of the command; None before anything has ended in it."""
+        n_ended = sum(self.n_ended.values())
+        n_now = n_ended - self.n_before
+        return (now - self.started_at) / n_now * max(self.n_planned - n_ended, 0) if n_now else None
+
+
+class Display:
+    """Hears every event (`watch`), logs each ended trial, and shows the progress while `live` is open."""
+
+    def __init__(self, study: Study, console: Console) -> None:
+        self._console = console
+        self._progress = Progress(study, _n_planned(study), time.monotonic())
+
+    def remember(self, recorded: Iterable["RecordedTrial"]) -> None:
+        """Count what was recorded before this run of the command."""
+        self._progress.remember(recorded)
+
+    def watch(self, trial: Trial, event: TrialEvent | None) -> None:
+        """See `loop.Watch`."""
+        self._progress.hear(trial, event)
+        if isinstance(event, TrialResult):
+            logger.info(_line(trial, event))
+        elif isinstance(event, WorkerDied):
+            logger.warning("%s, attempt %d: %s", trial.label, trial.attempt, event.reason)
+
+    @contextmanager
+    def live(self) -> Iterator[None]:
+        """Draw the progress on a terminal, below the log; nothing elsewhere."""
+        if not self._console.is_terminal:
+            yield
+            return
+        with Live(console=self._console, get_renderable=self._render, refresh_per_second=4, transient=True):
+            yield
+
+    def _render(self) -> RenderableType:
+        progress = self._progress
+        table = Table(box=None, padding=(0, 2, 0, 0))
+        for heading in ("running", "epoch", "validation accuracy"):
+            table.add_column(heading, header_style="dim")
+        for trial, report in itertools.islice(progress.running.values(), MAX_ROWS):
+            accuracy = report.logs.get("val_accuracy") if report else None
+            epoch = str(report.epoch) if report else "starting"
+            table.add_row(trial.label, epoch, f"{accuracy:.4f}" if accuracy is not None else "")
+        if len(progress.running) > MAX_ROWS:
+            table.add_row(f"and {len(progress.running) - MAX_ROWS} more")
+        return Group(table, Text(self._status(time.monotonic())))
+
+    def _status(self, now: float) -> str:
+        progress = self._progress
+        done = ", ".join(f"{n} {state}" for state, n in progress.n_ended.items() if n) or "none ended yet"
+        parts = [f"{sum(progress.n_ended.values())} of about {progress.n_planned}: {done}"]
+        if progress.best is not None:
+            parts.append(f"best {progress.study.objective} {progress.best[1]:.4f} ({progress.best[0].label})")
+        parts.append(f"elapsed {_clock(now - progress.started_at)}")
+        remaining = progress.remaining_s(now)
+        if remaining is not None:
+            parts.append(f"about {_clock(remaining)} left")
+        return "  ·  ".join(parts)
+
+
+def _n_planned(study: Study) -> int:
+    """Trials and replicates, if every group of the space has a winner of its own and all of it is still to do."""
+    n_trials = study.search.trials + (len(study.baselines) if study.data.validation_rows else 0)
+    if study.confirmation is None:
+        return n_trials
+    n_groups = 0
+    if study.search.trials and study.space is not None:
+        n_groups = int(min(study.search.trials, study.space.n_values(study.confirmation.group_by)))
+    return n_trials + (n_groups + len(study.baselines)) * study.confirmation.replicates
+
+
+def _line(trial: Trial, result: TrialResult) -> str:
+    kind = "replicate" if trial.phase == "confirm" else "trial"
+    n_epochs = len(result.history)
+    if result.state == "failed":
+        return f"{kind} {trial.label}: failed ({result.reason})"
+    last = result.history[result.best_epoch - 1]
+    shown = [f"{name} {last[name]:.4f}" for name in ("val_accuracy", "val_loss", "accuracy") if name in last][:2]
+    return f"{kind} {trial.label}: {result.state}, {', '.join(shown)} at epoch {result.best_epoch} of {n_epochs}, {result.train_seconds:.1f} s"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"

@@ -1,0 +1,236 @@
+"""Data sets as their files hold them: reading and checking rows and labels."""
+
+import hashlib
+import os
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sweep.errors import InvalidDataError
+from sweep.study.schema import Data
+
+MNIST_SHA256 = {
+    "x_train": "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
+    "y_train": "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13",
+    "x_test": "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
+    "y_test": "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
+}
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Rows and labels as a source has them, checked; without a test split where it has none."""
+
+    name: str
+    x_train: Array
+    y_train: Array
+    x_test: Array | None
+    y_test: Array | None
+
+    def sha256(self) -> str:
+        """Of all rows and labels, their shapes and types."""
+        digest = hashlib.sha256()
+        for array in (self.x_train, self.y_train, self.x_test, self.y_test):
+            if array is not None:
+                digest.update(f"{array.dtype.str}{array.shape}".encode())
+                digest.update(_bytes_of(array))
+        return digest.hexdigest()
+
+
+def read(spec: Data, base: Path) -> DataSet:
+    """The rows that `spec` names, checked; a relative path starts at `base`. Raises InvalidDataError."""
+    if spec.source == "mnist":
+        return _read_mnist()
+    path = base / spec.source
+    if not path.is_file():
+        raise InvalidDataError(f"{path}: no such file; data.source is 'mnist' or a path relative to the study file")
+    check_size(path)
+    match path.suffix:
+        case ".npz":
+            return _checked(_read_npz(path), path)
+        case ".csv" | ".parquet":
+            return _checked(_read_table(path, spec.label), path)
+        case other:
+            raise InvalidDataError(
+                f"{path}: cannot read {other or 'a file without a suffix'}; wanted .npz, .csv or .parquet"
+            )
+
+
+def check_rows(data: DataSet, spec: Data) -> None:
+    """Raises InvalidDataError if `data` does not hold the rows that `spec` asks for."""
+    available = len(data.x_train)
+    if spec.test_rows and data.x_test is not None:
+        raise InvalidDataError(
+            f"data.test_rows = {spec.test_rows}: {data.name} has a test split of its own; leave it out"
+        )
+    asked = spec.validation_rows + (spec.test_rows or 0) + (spec.train_rows or 2)
+    if asked > available:
+        raise InvalidDataError(
+            f"{data.name} has {available} rows to train on, but validation_rows, test_rows and train_rows take {asked}"
+        )
+    classes, sizes = np.unique(data.y_train, return_counts=True)
+    n_classes = len(classes)
+    if sizes.min() < 2:
+        raise InvalidDataError(
+            f"{data.name}: class {classes[sizes.argmin()]} has a single row, which cannot be split; wanted two"
+        )
+    for key in ("validation_rows", "test_rows", "train_rows"):
+        if 0 < (getattr(spec, key) or 0) < n_classes:
+            raise InvalidDataError(
+                f"data.{key} = {getattr(spec, key)}: fewer than the {n_classes} classes of {data.name}"
+            )
+    if available - (spec.validation_rows + (spec.test_rows or 0)) < n_classes:
+        raise InvalidDataError(f"{data.name}: fewer rows are left to train on than it has classes ({n_classes})")
+
+
+def _read_mnist() -> DataSet:
+    with resources.as_file(resources.files("sweep") / "datasets" / "mnist.npz") as path, np.load(path) as arrays:
+        found = {name: arrays[name] for name in MNIST_SHA256}
+    for name, digest in MNIST_SHA256.items():
+        if hashlib.sha256(_bytes_of(found[name])).hexdigest() != digest:
+            raise InvalidDataError(f"the embedded mnist.npz is damaged: {name} has another sha256; restore it from git")
+    return DataSet("mnist", **found)
+
+
+def check_size(path: Path) -> None:
+    """Raises InvalidDataError where a file unpacks to more than half of the memory: a few bytes can stand for terabytes."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    unpacked = _unpacked_bytes(path)
+    if unpacked > memory / 2:
+        raise InvalidDataError(
+            f"{path}: unpacks to {unpacked / 2**30:,.1f} GiB, more than half of this machine's memory of "
+            f"{memory / 2**30:,.1f} GiB; keep fewer rows, or smaller numbers such as uint8"
+        )
+
+
+def _unpacked_bytes(path: Path) -> int:
+    """What a file's own directory says it holds; 0 where that cannot be read, which reading it then reports."""
+    try:
+        if path.suffix == ".npz":
+            with zipfile.ZipFile(path) as archive:
+                return sum(member.file_size for member in archive.infolist())
+        if path.suffix == ".parquet":
+            from pyarrow import parquet
+
+            metadata = parquet.read_metadata(path)
+            return int(metadata.num_rows * metadata.num_columns * 8)  # as float64
+        return path.stat().st_size
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return 0
+
+
+def read_arrays(path: Path, choose: Callable[[list[str]], list[str]]) -> dict[str, Array]:
+    """The arrays of an .npz file that `choose` picks from their names. Raises InvalidDataError; unpickles nothing."""
+    try:
+        with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in choose(arrays.files)}
+    except InvalidDataError:  # what `choose` says
+        raise
+    # RuntimeError: encrypted, or a compression that zipfile does not know
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, MemoryError) as error:
+        raise InvalidDataError(f"{path}: not a readable .npz of plain arrays: {_first_line(error)}") from error
+    for name, array in found.items():
+        if not isinstance(array, np.ndarray):
+            raise InvalidDataError(f"{path}: {name} is not an array")
+    return found
+
+
+def _read_npz(path: Path) -> DataSet:
+    found = read_arrays(path, lambda names: [name for name in MNIST_SHA256 if name in names])
+    for name in ("x_train", "y_train"):
+        if name not in found:
+            raise InvalidDataError(f"{path}: has no array {name}; wanted x_train, y_train and, if any, x_test, y_test")
+    if ("x_test" in found) != ("y_test" in found):
+        raise InvalidDataError(f"{path}: has one of x_test and y_test; wanted both or neither")
+    return DataSet(path.name, found["x_train"], found["y_train"], found.get("x_test"), found.get("y_test"))
+
+
+def _read_table(path: Path, label: str | None) -> DataSet:
+    import pandas as pd
+
+    if label is None:
+        raise InvalidDataError(f"{path}: name its label column with data.label")
+    try:
+        frame = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+    except (OSError, ValueError) as error:  # parser, decoder and arrow errors are ValueErrors
+        raise InvalidDataError(f"{path}: not a readable {path.suffix} table: {_first_line(error)}") from error
+    if label not in frame:
+        raise InvalidDataError(
+            f"{path}: data.label = {label!r} is not one of its columns: {', '.join(map(str, frame))[:200]}"
+        )
+    features = frame.drop(columns=label)
+    if features.empty:
+        raise InvalidDataError(f"{path}: wanted rows and at least one column beside {label!r}")
+    for column, kind in features.dtypes.items():
+        if not pd.api.types.is_numeric_dtype(kind):
+            raise InvalidDataError(f"{path}: column {column!r} holds {kind}, wanted numbers; encode or drop it")
+    if frame[label].isna().any():
+        raise InvalidDataError(f"{path}: column {label!r} has {frame[label].isna().sum()} rows without a label")
+    labels = frame[label].to_numpy()
+    if labels.dtype.kind == "O" and not all(isinstance(value, str | int | bool) for value in labels):
+        raise InvalidDataError(
+            f"{path}: column {label!r} holds {type(labels[0]).__name__}, wanted text or whole numbers"
+        )
+    return DataSet(
+        path.name, features.to_numpy(np.float64), labels.astype(str) if labels.dtype.kind == "O" else labels, None, None
+    )
+
+
+def _checked(data: DataSet, path: Path) -> DataSet:
+    """`data` with uint8 or float32 rows, every array of a kind and shape that can be trained on."""
+    x_train = _checked_rows(data.x_train, "x_train", path)
+    y_train = _checked_labels(data.y_train, "y_train", len(x_train), path)
+    if len(np.unique(y_train)) < 2:
+        raise InvalidDataError(f"{path}: y_train has one class only, wanted two or more")
+    if data.x_test is None or data.y_test is None:
+        return DataSet(data.name, x_train, y_train, None, None)
+    x_test = _checked_rows(data.x_test, "x_test", path)
+    y_test = _checked_labels(data.y_test, "y_test", len(x_test), path)
+    if x_test.shape[1:] != x_train.shape[1:] or x_test.dtype != x_train.dtype:
+        raise InvalidDataError(
+            f"{path}: x_test has rows of {x_test.dtype} {x_test.shape[1:]}, x_train of {x_train.dtype} {x_train.shape[1:]}"
+        )
+    if unknown := sorted(set(y_test.tolist()) - set(y_train.tolist())):
+        raise InvalidDataError(f"{path}: y_test holds a class that y_train does not: {unknown[0]!r}")
+    return DataSet(data.name, x_train, y_train, x_test, y_test)
+
+
+def _checked_rows(x: Array, name: str, path: Path) -> Array:
+    if x.dtype.kind not in "biuf" or x.ndim < 2 or x.size == 0:
+        raise InvalidDataError(f"{path}: {name} is {x.dtype} {x.shape}, wanted rows of numbers, shape (n, ...)")
+    if x.dtype == np.uint8:
+        return np.ascontiguousarray(x)
+    if not np.isfinite(x).all():
+        raise InvalidDataError(f"{path}: {name} holds {int((~np.isfinite(x)).sum())} values that are NaN or infinite")
+    with np.errstate(over="ignore"):  # checked right below
+        x = np.ascontiguousarray(x, dtype=np.float32)
+    if not np.isfinite(x).all():
+        raise InvalidDataError(f"{path}: {name} holds values too large for float32; rescale it")
+    return x
+
+
+def _checked_labels(y: Array, name: str, n_rows: int, path: Path) -> Array:
+    if y.ndim != 1 or y.dtype.kind not in "biuUS":
+        raise InvalidDataError(
+            f"{path}: {name} is {y.dtype} {y.shape}, wanted one whole number or text label a row, shape (n,)"
+        )
+    if len(y) != n_rows:
+        raise InvalidDataError(f"{path}: {name} has {len(y)} labels for {n_rows} rows")
+    return y
+
+
+def _bytes_of(array: Array) -> memoryview | bytes:
+    return np.ascontiguousarray(array).data if array.dtype.kind not in "US" else array.tobytes()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

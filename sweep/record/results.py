@@ -1,0 +1,173 @@
+"""Result folders: what a worker leaves of a trial, whole or not at all, every byte of it under a sha256."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Container
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from sweep.durable.disk import sync
+from sweep.durable.failpoint import failpoint
+from sweep.errors import DamagedResultError
+from sweep.trial import Logs, Score, TrialResult
+
+MODEL = "model.keras"
+HISTORY = "history.json"
+SUMMARY = "summary.txt"
+CURVES = "curves.png"
+PREDICTIONS = "predictions.npz"  # of a scored replicate, see `predictions.py`
+TRACKED = (HISTORY, SUMMARY, CURVES, PREDICTIONS)  # files that become artifacts of the trial's run, beside its model
+LOCK = ".lock"  # of the coordinator, in the folder of results
+RESULT = "result.json"
+SCORE = "score.json"
+_TAIL = "}\n"
+WAY_OUT = "restore the folder from a copy; if its trial is not recorded yet, remove it and it is trained again"
+
+
+def open_folder(folder: Path) -> None:
+    """Make the folder that result folders go into, on the disk with every folder above it that had to be made."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        sync(path.parent)
+
+
+def save(folder: Path, result: TrialResult, write_files: Callable[[Path], None]) -> TrialResult:
+    """Make `result` durable as `folder`, with the files that `write_files` puts beside it; returns it with their hashes.
+
+    Written under another name, synced, then renamed: a reader finds the whole folder or none.
+    """
+    draft = open_draft(folder)
+    failpoint("result.draft")
+    write_files(draft)
+    failpoint("result.files")
+    result = replace(result, files={path.name: sha256_of(path) for path in sorted(draft.iterdir())})
+    (draft / RESULT).write_text(_sealed(result.to_dict()))
+    failpoint("result.written")
+    sync_folder(draft)
+    failpoint("result.synced")
+    draft.rename(folder)
+    failpoint("result.renamed")
+    sync(folder.parent)
+    failpoint("result.saved")
+    return result
+
+
+def open_draft(folder: Path) -> Path:
+    """An empty folder beside `folder`, to write what then becomes `folder`."""
+    draft = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    return draft
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the files of a folder, and the folder, on the disk."""
+    for path in (*sorted(folder.iterdir()), folder):
+        sync(path)
+
+
+def sweep_drafts(folder: Path) -> None:
+    """Remove what killed processes were writing; only while no trial is in training."""
+    for path in drafts(folder):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def drafts(folder: Path) -> list[Path]:
+    """What lies below a folder of results under the name that things have before they are whole."""
+    return sorted(path for pattern in (".*", "*/.*") for path in folder.glob(pattern) if path.name != LOCK)
+
+
+def strangers(folder: Path, known: Container[str]) -> list[Path]:
+    """Result folders of trials that are not among `known`, by key."""
+    return [path for path in sorted(folder.glob("[!.]*")) if path.is_dir() and path.name not in known]
+
+
+def find(folder: Path) -> TrialResult | None:
+    """The result in `folder`, checked as `load` does; None where there is no folder."""
+    if not folder.exists():
+        return None
+    sync(folder.parent)  # its writer may have died between the name and the sync: it is about to be relied on
+    return load(folder)
+
+
+def load(folder: Path) -> TrialResult:
+    """The result in `folder`, every file checked against its hash.
+
+    Raises DamagedResultError, naming the file, if one is missing or not what was written.
+    """
+    try:
+        result = TrialResult(**_opened(folder / RESULT))
+        _check_files(folder, result.files, WAY_OUT)
+    except (OSError, ValueError, TypeError) as error:
+        raise DamagedResultError(f"{folder}: cannot be read ({error}); {WAY_OUT}") from error
+    return result
+
+
+def load_score(folder: Path) -> Score | None:
+    """The score of a confirmed replicate, checked as `load` does; None before it is scored."""
+    path = folder / SCORE
+    if not path.exists():
+        return None
+    way_out = f"remove {SCORE} to score it again"
+    try:
+        score = Score(**_opened(path))
+        _check_files(folder, score.files, way_out)
+    except (OSError, ValueError, TypeError) as error:
+        raise DamagedResultError(f"{path}: cannot be read ({error}); {way_out}") from error
+    return score
+
+
+def _check_files(folder: Path, files: dict[str, str], way_out: str) -> None:
+    for name, digest in files.items():
+        if sha256_of(folder / name) != digest:
+            raise DamagedResultError(f"{folder / name}: not what was written (sha256); {way_out}")
+
+
+def save_score(folder: Path, metrics: Logs, predictions: bytes) -> Score:
+    """Make the test metrics of a replicate durable, and its packed predictions with them."""
+    write_durably(folder / PREDICTIONS, predictions)
+    failpoint("score.predictions")
+    score = Score(metrics, {PREDICTIONS: sha256_of(folder / PREDICTIONS)})
+    write_durably(folder / SCORE, _sealed(asdict(score)).encode())
+    failpoint("score.saved")
+    return score
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Replace `path` by `content`, whole or not at all."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_bytes(content)
+    sync(draft)
+    failpoint("durable.draft")
+    draft.replace(path)
+    sync(path.parent)
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sealed(content: Any) -> str:
+    """JSON with the sha256 of its content in front, so that a byte that changes anywhere in the file shows."""
+    return _seal(json.dumps(content, indent=1))
+
+
+def _opened(path: Path) -> Any:
+    """The content of a sealed file. Raises OSError or ValueError."""
+    text = path.read_bytes().decode()
+    content = text[len(_seal("")) - len(_TAIL) : -len(_TAIL)]
+    if _seal(content) != text:
+        raise ValueError(f"{path.name} is not what was written (sha256)")
+    return json.loads(content)
+
+
+def _seal(content: str) -> str:
+    return f'{{"sha256": "{hashlib.sha256(content.encode()).hexdigest()}",\n"content": {content}{_TAIL}'

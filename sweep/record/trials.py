@@ -1,0 +1,237 @@
+"""The record of trials in Optuna's storage: what was claimed, and how it ended. It decides what has happened."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from sweep.durable.failpoint import failpoint
+from sweep.durable.lock import in_turn
+from sweep.errors import ChangedStudyError, RecordError
+from sweep.study.config import Config
+from sweep.study.schema import Objective, Study, cost, differences
+from sweep.trial import Phase, State, Trial, TrialResult
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+Part = Literal["search", "confirm"]
+_BUSY_S = 60  # to wait for another's transaction
+_STATES: dict[TrialState, State | None] = {
+    TrialState.RUNNING: None,
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+}
+OPTUNA_STATES = {ours: theirs for theirs, ours in _STATES.items()}
+
+
+@dataclass(frozen=True)
+class RecordedTrial:
+    """A trial as the record has it."""
+
+    trial: Trial
+    state: State | None  # None while it is claimed and not told
+    value: float | None  # of the objective
+
+
+class Record:
+    """The trials of one part of a study in Optuna's storage, which decides what has happened.
+
+    A trial is claimed (RUNNING, with its config) before it is trained and told after its result is durable. Claimed
+    trials that were never told belong to a coordinator that is gone: `unfinished` gives them back.
+    """
+
+    def __init__(self, db: Path, study: Study, part: Part, data_sha256: str) -> None:
+        name = study.name if part == "search" else f"{study.name}/confirm"
+        self._objective: Objective = study.objective
+        self._rungs = study.rungs()
+        self.identity = {**study.canonical(), "data": {**study.canonical()["data"], "sha256": data_sha256}}
+        self._db = db
+        db.parent.mkdir(parents=True, exist_ok=True)
+        # In turn, for two that create Optuna's tables at once are one too many.
+        with _translated(db, "open"), in_turn(db.with_name(f".{db.name}.lock")):
+            self._storage = _storage(db)
+            self._study = optuna.create_study(
+                storage=self._storage,
+                study_name=name,
+                direction=direction(study.objective),
+                sampler=optuna.samplers.RandomSampler(seed=0),  # draws nothing here, see Suggester
+                load_if_exists=True,
+            )
+            failpoint("record.created")
+            self._check_identity(study.name)
+            failpoint("record.identified")
+            frozen = self.frozen()
+        self._study_id = self._storage.get_study_id_from_name(name)
+        self.trials: dict[str, RecordedTrial] = {}
+        self._ids: dict[str, int] = {}  # Optuna's, by key, of those that were written to
+        self._rung_values: dict[int, dict[str, float]] = {}
+        for trial in frozen:
+            recorded = _recorded(trial, self._rungs)
+            self.trials[recorded.trial.key] = recorded
+            for rung, value in trial.intermediate_values.items():
+                self._rung_values.setdefault(rung, {})[recorded.trial.key] = value
+
+    def _check_identity(self, name: str) -> None:
+        stored = self._study.user_attrs.get("study")
+        if stored is None:
+            self._study.set_user_attr("study", self.identity)
+        elif changes := differences(stored, self.identity):
+            raise ChangedStudyError(
+                f"study {name!r} has changed since its trials were recorded ({'; '.join(changes)}): "
+                "its old and new results cannot stand in one table; undo the change, or give the study a new name and "
+                f"take over the trials that still hold with --fork {name}"
+            )
+
+    def frozen(self) -> list[FrozenTrial]:
+        """The trials as Optuna has them now, by number."""
+        with _translated(self._db, "read"):
+            return self._study.get_trials(deepcopy=False)
+
+    def claim(
+        self,
+        phase: Phase,
+        config: Config,
+        seed: int,
+        *,
+        name: str = "",
+        replicate: int | None = None,
+        params: dict[str, Any] | None = None,
+        distributions: dict[str, BaseDistribution] | None = None,
+    ) -> Trial:
+        """Write a trial that is about to be trained, in one transaction."""
+        trial = Trial(
+            number=len(self.trials), phase=phase, config=config, seed=seed, name=name, replicate=replicate,
+            rungs=self._rungs if phase == "search" else (),  # a baseline is confirmed anyway, and trained in full
+        )  # fmt: skip
+        # One attribute for all that stays, and none for a first attempt: Optuna writes each with two statements of its own.
+        lasting = {"config": config.to_dict(), "phase": phase, "seed": seed, "name": name, "replicate": replicate}
+        claimed = optuna.trial.create_trial(
+            state=TrialState.RUNNING,
+            params=params or {},
+            distributions=distributions or {},
+            user_attrs={"trial": lasting},
+        )
+        with _translated(self._db, "write"):
+            self._ids[trial.key] = self._storage.create_new_trial(self._study_id, claimed)
+        failpoint("record.claimed")
+        self.trials[trial.key] = RecordedTrial(trial, None, None)
+        return trial
+
+    def restart(self, trial: Trial) -> Trial:
+        """The same trial as its next attempt, after the last one died."""
+        again = replace(trial, attempt=trial.attempt + 1)
+        with _translated(self._db, "write"):
+            self._storage.set_trial_user_attr(self._id(trial), "attempt", again.attempt)
+        failpoint("record.restarted")
+        self.trials[trial.key] = RecordedTrial(again, None, None)
+        return again
+
+    def report(self, key: str, rung: int, value: float) -> None:
+        """The objective of a trial when it reached a rung."""
+        values = self._rung_values.setdefault(rung, {})
+        if key not in values:  # a restarted trial reaches it again
+            with _translated(self._db, "write"):
+                self._storage.set_trial_intermediate_value(self._id(self.trials[key].trial), rung, value)
+            values[key] = value
+        failpoint("record.rung")
+
+    def rung_values(self, rung: int) -> dict[str, float]:
+        """The objective of every trial when it first reached `rung`, by key."""
+        return dict(self._rung_values.get(rung, {}))
+
+    def tell(self, result: TrialResult) -> None:
+        """Write how a trial ended: the point after which it is done. Its result must be durable already."""
+        trial, value = self.trials[result.key].trial, self._value_of(result)
+        failpoint("record.tell")
+        with _translated(self._db, "write"):
+            if result.state == "failed":
+                self._storage.set_trial_user_attr(self._id(trial), "reason", result.reason)
+            # As `Study.tell` does, which reads the trial twice more.
+            self._storage.set_trial_state_values(
+                self._id(trial), OPTUNA_STATES[result.state], None if value is None else [value]
+            )
+        failpoint("record.told")
+        self.trials[result.key] = RecordedTrial(trial, result.state, value)
+
+    def _value_of(self, result: TrialResult) -> float | None:
+        """The value that the record keeps: of a pruned trial the objective at its last rung, which Optuna's samplers read."""
+        if result.state == "complete":
+            value = self.objective_of(result)
+            assert value is not None, result.key
+            return value
+        rungs = [rung for rung, values in self._rung_values.items() if result.key in values]
+        return self._rung_values[max(rungs)][result.key] if result.state == "pruned" and rungs else None
+
+    def objective_of(self, result: TrialResult) -> float | None:
+        """The value of a complete result."""
+        # Without validation rows nothing is selected; the record still wants a value, and takes the train metric.
+        train_metric = self._objective.replace("val_", "train_")
+        return result.metrics.get(self._objective, result.metrics.get(train_metric))
+
+    def complete(self) -> list[tuple[Config, float]]:
+        """Config and objective of every complete trial, by number."""
+        done = (r for r in self.trials.values() if r.state == "complete")
+        return [(r.trial.config, r.value) for r in done if r.value is not None]
+
+    def unfinished(self) -> list[Trial]:
+        """Trials that were claimed and never told, oldest first."""
+        return [recorded.trial for recorded in self.trials.values() if recorded.state is None]
+
+    def _id(self, trial: Trial) -> int:
+        if trial.key not in self._ids:
+            self._ids[trial.key] = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
+        return self._ids[trial.key]
+
+
+def is_recorded(db: Path, study: str) -> bool:
+    """Whether the record holds a study of that name. Creates nothing. Raises RecordError."""
+    if not db.exists():
+        return False
+    with _translated(db, "read"):
+        return study in optuna.study.get_all_study_names(_storage(db))
+
+
+def stored_search(db: Path, study: str) -> tuple[dict[str, Any], list[RecordedTrial]]:
+    """The identity and the trials of a study's search as they are stored, whatever its file says now. Raises RecordError."""
+    with _translated(db, "read"):
+        stored = optuna.load_study(storage=_storage(db), study_name=study)
+        return stored.user_attrs["study"], [_recorded(trial, ()) for trial in stored.get_trials(deepcopy=False)]
+
+
+def _storage(db: Path) -> optuna.storages.RDBStorage:
+    return optuna.storages.RDBStorage(f"sqlite:///{db}", engine_kwargs={"connect_args": {"timeout": _BUSY_S}})
+
+
+@contextmanager
+def _translated(db: Path, verb: str) -> Iterator[None]:
+    try:
+        yield
+    except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
+        first_line = str(error).splitlines()[0]
+        raise RecordError(
+            f"cannot {verb} the record of trials {db}: {first_line}; see that the disk has room and the file is "
+            "readable and writable; if it is damaged, restore it from a copy, or choose another --runs-dir"
+        ) from error
+
+
+def _recorded(frozen: FrozenTrial, rungs: tuple[int, ...]) -> RecordedTrial:
+    lasting = dict(frozen.user_attrs["trial"])
+    trial = Trial(
+        number=frozen.number,
+        config=Config.from_dict(lasting.pop("config")),
+        rungs=rungs if lasting["phase"] == "search" else (),
+        attempt=frozen.user_attrs.get("attempt", 1),
+        **lasting,
+    )
+    return RecordedTrial(trial, _STATES[frozen.state], frozen.value)
+
+
+def direction(objective: Objective) -> Literal["maximize", "minimize"]:
+    return "maximize" if cost(objective, 1.0) < 0 else "minimize"

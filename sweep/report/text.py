@@ -1,0 +1,249 @@
+"""The conclusion as text: Markdown for people, CSV and JSON for programs. The same runs give the same bytes."""
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from sweep.report.compare import Summary
+from sweep.report.conclusion import ROWS, Column, Conclusion, Verdict
+
+NO_VALIDATION = "no validation rows"
+MISSING = "-"
+VERDICTS_NOTE = (
+    "Test accuracy on the same images, over replicates and images together; p-values are corrected for their number (Holm). "
+    "The difference is the first's mean less the second's."
+)
+
+
+def tables(conclusion: Conclusion) -> list[tuple[str, list[list[str]]]]:
+    """Each table as a title and rows of cells, the first row its head."""
+    selected = {capital(column.finalist.name): column for column in conclusion.selected}
+    baselines = {capital(column.finalist.baseline or ""): column for column in conclusion.baselines}
+    titled = {
+        "Selected by validation": _table(conclusion, selected, with_references=False),
+        "Baselines": _table(conclusion, baselines, with_references=True),
+    }
+    return [(title, rows) for title, rows in titled.items() if len(rows[0]) > 1]
+
+
+def to_markdown(conclusion: Conclusion) -> str:
+    """The whole conclusion as a page."""
+    made_from = "\n".join(
+        f"- {what}: " + (", ".join(f"`{run}`" for run in ids) or "none") for what, ids in sources(conclusion).items()
+    )
+    sections = {**markdown_sections(conclusion), "Made from these runs": made_from}
+    parts = [f"# {conclusion.runs.study.name}", subject(conclusion)]
+    parts += [f"## {title}\n\n{text}" for title, text in sections.items()]
+    return "\n\n".join(parts) + "\n"
+
+
+def markdown_sections(conclusion: Conclusion) -> dict[str, str]:
+    """What the study found, by title."""
+    sections = {title: _markdown_table(rows) for title, rows in tables(conclusion)}
+    sections["Champion"] = champion_line(conclusion)
+    if conclusion.verdicts:
+        lines = "\n".join(f"- {line}" for line in verdict_lines(conclusion))
+        sections["What can be told apart"] = f"{VERDICTS_NOTE}\n\n{lines}"
+    return sections
+
+
+def _markdown_table(rows: list[list[str]]) -> str:
+    head, *body = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([head, "|---" * len(rows[0]) + "|", *body])
+
+
+def champion_line(conclusion: Conclusion) -> str:
+    """Who won, by what rule, in a sentence."""
+    champion = conclusion.champion
+    objective = conclusion.runs.study.objective
+    if champion is None:
+        if not conclusion.runs.facts["n_validation"]:
+            return (
+                "None: the study holds no validation rows to choose by, and choosing by the test split would spoil it."
+            )
+        if conclusion.runs.study.confirmation is None:
+            return "None: the study asks for no confirmation."
+        return "None yet: no finalist is confirmed."
+    summary = champion.summaries[objective]
+    baseline = f" (the baseline {champion.finalist.baseline!r})" if champion.finalist.baseline else ""
+    line = f"{capital(champion.finalist.name)}{baseline}, {champion.finalist.config.units_label}: best mean {objective} over replicates, {summary.text} (n = {summary.n})"
+    test = champion.summaries.get("test_accuracy")
+    return line + (f"; test accuracy {test.text}." if test else ".")
+
+
+def verdict_lines(conclusion: Conclusion) -> list[str]:
+    """One sentence for each pair that was compared."""
+    return [verdict_line(verdict) for verdict in conclusion.verdicts]
+
+
+def verdict_line(verdict: Verdict) -> str:
+    return f"{capital(verdict.first)} and {verdict.second}: {verdict.comparison.difference:+.4f}, {verdict.text}"
+
+
+def champions_table(conclusions: Sequence[Conclusion]) -> list[list[str]]:
+    """A row for each study's champion, below a head."""
+    head = ["Study", "Champion", "Hidden units", "Objective", "Test accuracy", "95 % interval", "n", "Parameters"]
+    rows = [head]
+    for conclusion in conclusions:
+        name, champion = conclusion.runs.study.name, conclusion.champion
+        if champion is None:
+            rows.append([name, "none"] + [MISSING] * (len(head) - 2))
+            continue
+        objective = champion.summaries[conclusion.runs.study.objective]
+        test = champion.summaries.get("test_accuracy")
+        rows.append(
+            [
+                name,
+                champion.finalist.name,
+                champion.finalist.config.units_label,
+                f"{conclusion.runs.study.objective} {objective.text}",
+                test.text if test else MISSING,
+                _interval(test),
+                str(objective.n),
+                f"{champion.params_count:,}",
+            ]
+        )
+    return rows
+
+
+def to_csv(conclusion: Conclusion) -> str:
+    """One line for each finalist and metric."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        ["finalist", "selected", "units", "metric", "n", "mean", "sd", "low", "high", "reference", "run_ids"]
+    )
+    for column in conclusion.columns:
+        for metric in ROWS:
+            summary = column.summaries.get(metric)
+            numbers = (
+                [summary.n, *map(repr, (summary.mean, summary.sd, *summary.interval))] if summary else [0] + [""] * 4
+            )
+            who = [column.finalist.name, column.finalist.is_selected, column.finalist.config.units_label]
+            reference, run_ids = column.reference.get(metric, ""), " ".join(column.replicate_runs)
+            writer.writerow([*who, metric, *numbers, reference, run_ids])
+    return text.getvalue()
+
+
+def to_dict(conclusion: Conclusion) -> dict[str, Any]:
+    """The conclusion for programs."""
+    runs = conclusion.runs
+    return {
+        "study": runs.study.name,
+        "objective": runs.study.objective,
+        "seed": runs.study.seed,
+        "data": runs.facts,
+        "parent_run": runs.parent_run_id,
+        "trials": _counts(conclusion),
+        "champion": conclusion.champion.finalist.name if conclusion.champion else None,
+        "finalists": [_column_dict(column) for column in conclusion.columns],
+        "verdicts": [
+            {
+                "first": v.first,
+                "second": v.second,
+                "metric": "test_accuracy",
+                "difference": v.comparison.difference,
+                "p": _number(v.comparison.p),
+                "p_holm": _number(v.p),
+                "replicates": v.comparison.n,
+                "replicates_needed": v.comparison.n_needed,
+                "verdict": v.text,
+            }
+            for v in conclusion.verdicts
+        ],
+    }
+
+
+def _column_dict(column: Column) -> dict[str, Any]:
+    return {
+        "name": column.finalist.name,
+        "is_selected": column.finalist.is_selected,
+        "baseline": column.finalist.baseline,
+        "config": column.finalist.config.to_dict(),
+        "params_count": column.params_count,
+        "trials": column.n_trials,
+        "selected_by": {"run": column.selected_run, "value": column.selected_value},
+        "metrics": {
+            metric: {"n": s.n, "mean": s.mean, "sd": _number(s.sd), "interval": list(s.interval) if s.n > 1 else None}
+            for metric, s in column.summaries.items()
+        },
+        "reference": column.reference,
+        "replicate_runs": list(column.replicate_runs),
+    }
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def subject(conclusion: Conclusion) -> str:
+    facts = conclusion.runs.facts
+    rows = f"{facts['n_train']} training, {facts['n_validation']} validation and {facts['n_test']} test rows"
+    counts = ", ".join(f"{n} {state}" for state, n in _counts(conclusion).items())
+    return (
+        f"Data: {facts['name']}, {rows} (sha256 {facts['sha256'][:12]}...). Trials: {counts or 'none'}. Every figure is the mean "
+        "± standard deviation over replicates, the config retrained with fresh seeds; intervals hold the mean with 95 % confidence "
+        "(Student's t); test rows were opened after selection."
+    )
+
+
+def _counts(conclusion: Conclusion) -> dict[str, int]:
+    states = conclusion.runs.searched["state"]
+    return {
+        state: int((states == state).sum()) for state in ("complete", "pruned", "failed") if (states == state).any()
+    }
+
+
+def _table(conclusion: Conclusion, titled: dict[str, Column], with_references: bool) -> list[list[str]]:
+    columns = titled.values()
+    rows = [["Metric", *titled]]
+    rows.append(["Hidden units", *(column.finalist.config.units_label for column in columns)])
+    rows.append(["Dropout, batch size, learning rate", *(_rest(column) for column in columns)])
+    if not with_references and any(column.n_trials for column in columns):
+        rows.append(["Trials seen", *(MISSING if c.n_trials is None else str(c.n_trials) for c in columns)])
+    rows.append(["Replicates", *(str(len(column.replicate_runs)) for column in columns)])
+    for metric, title in ROWS.items():
+        if metric == conclusion.runs.study.objective:
+            rows.append([f"{title}, when selected", *(_fixed(column.selected_value) for column in columns)])
+        rows.append([title, *(_cell(conclusion, column, metric) for column in columns)])
+        if metric == "test_accuracy":
+            rows.append([f"{title}, 95 % interval", *(_interval(column.summaries.get(metric)) for column in columns)])
+        if with_references and any(metric in column.reference for column in columns):
+            rows.append([f"{title}, published", *(str(column.reference.get(metric, MISSING)) for column in columns)])
+    return rows
+
+
+def _fixed(value: float | None) -> str:
+    return MISSING if value is None else f"{value:.4f}"
+
+
+def _interval(summary: Summary | None) -> str:
+    return MISSING if summary is None or summary.n < 2 else "{:.4f} to {:.4f}".format(*summary.interval)
+
+
+def capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _rest(column: Column) -> str:
+    config = column.finalist.config
+    return f"{config.dropout:.3g}, {config.batch_size}, {config.learning_rate:.3g}"
+
+
+def _cell(conclusion: Conclusion, column: Column, metric: str) -> str:
+    summary = column.summaries.get(metric)
+    if summary is not None:
+        return summary.text
+    return NO_VALIDATION if metric.startswith("val_") and not conclusion.runs.facts["n_validation"] else MISSING
+
+
+def sources(conclusion: Conclusion) -> dict[str, list[str]]:
+    """The ids of the runs that it was made from, by what they are."""
+    found = {"parent run": [conclusion.runs.parent_run_id]}
+    for column in conclusion.columns:
+        if column.selected_run:
+            found[f"{column.finalist.name}, as selected"] = [column.selected_run]
+        found[f"{column.finalist.name}, replicates"] = list(column.replicate_runs)
+    return found

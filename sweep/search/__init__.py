@@ -1,0 +1,1 @@
+"""Who is tried, who goes on, who is confirmed."""

@@ -1,0 +1,66 @@
+"""Which configs are confirmed, and with which replicates. Pure: the coordinator and the report ask the same rules."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from sweep.study.config import Config
+from sweep.study.schema import Study, cost
+
+NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A config to retrain with fresh seeds."""
+
+    name: str  # "best with three hidden layers", or the baseline's
+    config: Config
+    is_selected: bool  # by validation, as the best of its group
+    baseline: str | None  # the name of the baseline it is, if it is one
+
+
+def finalists(study: Study, candidates: Iterable[tuple[Config, float]]) -> list[Finalist]:
+    """The best config of each group by validation, groups in rising order, then every baseline that is not among them.
+
+    candidates: configs of complete trials, in the order of their numbers, with their objective; a tie goes to the
+    first. Without validation rows there are none, and the baselines alone are finalists.
+    """
+    if study.confirmation is None:
+        return []
+    group_by = study.confirmation.group_by
+    best: dict[int, tuple[Config, float]] = {}
+    for config, value in candidates:
+        group = getattr(config, group_by)
+        if group not in best or cost(study.objective, value) < cost(study.objective, best[group][1]):
+            best[group] = config, value
+    baselines = {baseline.config: baseline.name for baseline in study.baselines}
+    winners = [
+        Finalist(_group_name(group_by, group), config, True, baselines.pop(config, None))
+        for group, (config, _) in sorted(best.items())
+    ]
+    return winners + [Finalist(name, config, False, name) for config, name in baselines.items()]
+
+
+def replicates(study: Study, confirmed: Iterable[Finalist]) -> Iterator[tuple[Finalist, int]]:
+    """Every training that confirmation asks for, replicates counted from 1; large nets first, so that the last to end are small."""
+    if study.confirmation is None:
+        return
+    for finalist in sorted(confirmed, key=lambda f: -_n_products(f.config)):
+        for replicate in range(1, study.confirmation.replicates + 1):
+            yield finalist, replicate
+
+
+def _group_name(group_by: str, group: int | bool) -> str:
+    match group_by:
+        case "hidden_layers":
+            number = NUMBER_WORDS[group] if group < len(NUMBER_WORDS) else str(group)
+            return f"best with {number} hidden layer{'' if group == 1 else 's'}"
+        case "batch_norm":
+            return f"best {'with' if group else 'without'} batch norm"
+        case _:
+            return f"best with {group_by.replace('_', ' ')} {group}"
+
+
+def _n_products(config: Config) -> int:
+    """About how many products one row takes, to order nets by size; 1000 stands for the features."""
+    return sum(a * b for a, b in zip((1000, *config.units), config.units, strict=False))

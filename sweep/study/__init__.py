@@ -1,0 +1,1 @@
+"""What is asked for: configs, the space, the study file."""

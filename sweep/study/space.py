@@ -1,0 +1,166 @@
+"""What varies in a study: each axis of the space is a fixed value, an `Int`, a `Float` or a `Choice`."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sweep.study.config import Config
+
+Scalar = bool | int | float
+
+
+@dataclass(frozen=True)
+class Int:
+    """Whole numbers low, low + step, ... up to high (inclusive); `log` draws evenly in the logarithm."""
+
+    low: int
+    high: int
+    step: int = 1
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Float:
+    """Numbers from low to high (inclusive); with `step` only low, low + step, ...; `log` draws evenly in the logarithm."""
+
+    low: float
+    high: float
+    step: float | None = None
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of `options`, without an order."""
+
+    options: tuple[Scalar, ...]
+
+
+Axis = Scalar | Int | Float | Choice
+Draw = Callable[[str, Int | Float | Choice], Scalar]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """Everything a study may try. `units` holds one axis for every hidden layer, or one per layer."""
+
+    hidden_layers: Axis
+    units: Axis | tuple[Axis, ...]
+    dropout: Axis = 0.0
+    batch_size: Axis = 128
+    learning_rate: Axis = 0.001
+    batch_norm: Axis = True
+
+    def units_at(self, layer: int) -> Axis:
+        """The axis of the units of a hidden layer, counted from 1."""
+        return self.units[layer - 1] if isinstance(self.units, tuple) else self.units
+
+    def config(self, draw: Draw) -> Config:
+        """One point: `draw(name, axis)` answers for each axis that varies, widths after the depth they hang on."""
+
+        def value(name: str, axis: Axis) -> Any:
+            drawn = draw(name, axis) if isinstance(axis, Int | Float | Choice) else axis
+            return _typed(drawn) if isinstance(axis, Float) and axis.step is not None else drawn
+
+        hidden_layers = int(value("hidden_layers", self.hidden_layers))
+        return Config(
+            units=tuple(int(value(f"units_{i}", self.units_at(i))) for i in range(1, hidden_layers + 1)),
+            dropout=float(value("dropout", self.dropout)),
+            batch_size=int(value("batch_size", self.batch_size)),
+            learning_rate=float(value("learning_rate", self.learning_rate)),
+            batch_norm=bool(value("batch_norm", self.batch_norm)),
+        )
+
+    def axes_of(self, config: Config) -> dict[str, tuple[Axis, Scalar]]:
+        """Every axis that decides `config`, by parameter name, with the value it takes there."""
+        axes: dict[str, tuple[Axis, Scalar]] = {"hidden_layers": (self.hidden_layers, config.hidden_layers)}
+        if not isinstance(self.units, tuple) or len(self.units) >= config.hidden_layers:
+            for layer, units in enumerate(config.units, start=1):
+                axes[f"units_{layer}"] = (self.units_at(layer), units)
+        for name in ("dropout", "batch_size", "learning_rate", "batch_norm"):
+            axes[name] = (getattr(self, name), getattr(config, name))
+        return axes
+
+    def n_configs(self) -> float:
+        """How many different configs the space holds; infinity where an axis is continuous."""
+        shared = math.prod(count(a) for a in (self.dropout, self.batch_size, self.learning_rate, self.batch_norm))
+        if math.isinf(shared):
+            return math.inf
+        return shared * sum(
+            math.prod(count(self.units_at(i)) for i in range(1, int(hidden_layers) + 1))
+            for hidden_layers in values_of(self.hidden_layers)
+        )
+
+    def n_values(self, name: str) -> float:
+        """How many values the axis called `name` takes; infinity where it is continuous."""
+        return count(getattr(self, name))
+
+    def grid(self) -> Iterator[Config]:
+        """Every config once, for a space without continuous axes."""
+        shared = [values_of(a) for a in (self.dropout, self.batch_size, self.learning_rate, self.batch_norm)]
+        for hidden_layers in values_of(self.hidden_layers):
+            layers = [values_of(self.units_at(i)) for i in range(1, int(hidden_layers) + 1)]
+            for units in itertools.product(*layers):
+                for dropout, batch_size, learning_rate, batch_norm in itertools.product(*shared):
+                    yield Config(
+                        units=tuple(int(u) for u in units),
+                        dropout=float(dropout),
+                        batch_size=int(batch_size),
+                        learning_rate=float(learning_rate),
+                        batch_norm=bool(batch_norm),
+                    )
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def count(axis: Axis) -> float:
+    """How many values an axis takes; infinity where it is continuous."""
+    match axis:
+        case Int(low, high, step):
+            return (high - low) // step + 1
+        case Float(low, high, step):
+            return math.inf if step is None else math.floor((high - low) / step + 1e-9) + 1
+        case Choice(options):
+            return len(options)
+        case _:
+            return 1
+
+
+def values_of(axis: Axis) -> tuple[Scalar, ...]:
+    """Every value of an axis, in order. Raises ValueError for a continuous one."""
+    match axis:
+        case Int(low, high, step):
+            return tuple(range(low, high + 1, step))
+        case Float(_, _, None):
+            raise ValueError(f"{axis} is continuous and has no list of values")
+        case Float(low, _, float(step)):
+            return tuple(_typed(low + i * step) for i in range(int(count(axis))))
+        case Choice(options):
+            return options
+        case bool() | int() | float():
+            return (axis,)
+        case _:
+            raise TypeError(f"not an axis: {axis!r}")
+
+
+def _typed(value: float) -> float:
+    """A value of a stepped axis as a person would type it: 0.3 for 0.1 + 2 * 0.1."""
+    return float(f"{value:.14g}")
+
+
+def contains(axis: Axis, value: Scalar) -> bool:
+    """Whether `value` is one the axis can take."""
+    match axis:
+        case Int(low, high, step):
+            return low <= value <= high and (value - low) % step == 0
+        case Float(low, high, None):
+            return low <= value <= high
+        case Float():
+            return any(math.isclose(value, v) for v in values_of(axis))
+        case Choice(options):
+            return value in options
+        case _:
+            return value == axis

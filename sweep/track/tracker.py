@@ -1,0 +1,141 @@
+"""The writer thread: tracking off the critical path."""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Protocol
+
+from sweep.errors import DamagedResultError, SweepError, TrackingError
+from sweep.trial import Score, Trial, TrialResult
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 0.2  # how long an interruption can go unnoticed
+RETRY_S = 10.0  # between attempts while MLflow cannot be written
+
+Load = Callable[[], tuple[TrialResult, Score | None]]  # a trial's result and, for a scored replicate, its score
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A trial that ended, with all that is tracked of it."""
+
+    trial: Trial
+    result: TrialResult
+    score: Score | None
+
+
+class Projection(Protocol):
+    """Where runs are written; see `projection.Projection`."""
+
+    @property
+    def at_once(self) -> int:
+        """How many runs are best written together."""
+
+    def lacks(self, trial: Trial) -> bool:
+        """Whether the run of a trial is not there. Raises TrackingError where one of another config is in its place."""
+
+    def write(self, ended: Sequence[Ended]) -> None:
+        """Write the runs of trials, which it lacks. Raises TrackingError."""
+
+    def close(self, status: str) -> None:
+        """End the parent run as `status`."""
+
+
+class Tracker:
+    """Projects what it is given, in order, on a thread of its own. Its trouble is told once, and never to training.
+
+    While MLflow cannot be written, trials wait here; it is tried again every `retry_s` seconds, and once more at the end.
+    """
+
+    def __init__(self, open_projection: Callable[[], Projection], retry_s: float = RETRY_S) -> None:
+        self._open_projection = open_projection
+        self._retry_s = retry_s
+        self._waiting: deque[tuple[Trial, Load]] = deque()
+        self._changed = threading.Condition()
+        self._closing_status: str | None = None
+        self._trouble: TrackingError | None = None  # with MLflow, since the last write that succeeded
+        self._damage: DamagedResultError | None = None  # the first result that could not be read
+        self._mistake: Exception | None = None  # our own
+        self._thread = threading.Thread(target=self._run, name="sweep-tracker", daemon=True)
+        self._thread.start()
+
+    def track(self, trial: Trial, load: Load) -> None:
+        """Project a trial that has ended, soon; nothing if that was done before. `load` is called if it was not."""
+        with self._changed:
+            self._waiting.append((trial, load))
+            self._changed.notify()
+
+    def close(self, status: str, gives_up: Callable[[], bool] = lambda: False) -> SweepError | None:
+        """Write what is waiting, until `gives_up` says so, and end the parent run as `status`; what is wrong, if anything.
+
+        status: FINISHED, KILLED or FAILED.
+        """
+        with self._changed:
+            self._closing_status = status
+            self._changed.notify()
+        while self._thread.is_alive() and not gives_up():
+            self._thread.join(POLL_S)
+        if self._mistake is not None:  # to be seen in full
+            raise self._mistake
+        if self._trouble is not None:
+            return TrackingError(
+                f"{len(self._waiting)} runs are not tracked yet: {self._trouble}; nothing is lost: "
+                "`python -m sweep sync`, or the same command, tracks them"
+            )
+        return self._damage
+
+    def _run(self) -> None:
+        while True:
+            is_last = self._closing_status is not None
+            try:
+                self._project()
+                return
+            except TrackingError as error:
+                if self._trouble is None:
+                    logger.warning("MLflow cannot be written, training goes on: %s", error)
+                self._trouble = error
+            except Exception as error:  # whatever it is, it must not end unseen with this thread
+                self._mistake = error
+                logger.warning("tracking stopped, training goes on: %s", error)
+                return
+            if is_last:
+                return
+            with self._changed:
+                self._changed.wait_for(lambda: self._closing_status is not None, self._retry_s)
+
+    def _project(self) -> None:
+        """Write what is waiting and what still comes, until this is closed."""
+        projection = self._open_projection()  # takes seconds: MLflow is loaded, its database created
+        while waiting := self._next(projection.at_once):
+            projection.write([ended for item in waiting if (ended := self._load(projection, *item)) is not None])
+            for _ in waiting:
+                self._waiting.popleft()
+            self._recovered()
+        projection.close(self._closing_status or "FINISHED")
+        self._recovered()
+
+    def _load(self, projection: Projection, trial: Trial, load: Load) -> Ended | None:
+        """What is to be written of a trial; None where that was done before, or cannot be read."""
+        if not projection.lacks(trial):
+            return None
+        try:
+            return Ended(trial, *load())
+        except DamagedResultError as error:
+            logger.warning("not tracked: %s", error)
+            self._damage = self._damage or error
+            return None
+
+    def _next(self, n: int) -> list[tuple[Trial, Load]]:
+        """The next trials to write, `n` at most; none when this is closed and all are written."""
+        with self._changed:
+            self._changed.wait_for(lambda: bool(self._waiting) or self._closing_status is not None)
+            return list(islice(self._waiting, n))
+
+    def _recovered(self) -> None:
+        if self._trouble is not None:
+            logger.info("MLflow can be written again")
+            self._trouble = None

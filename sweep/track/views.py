@@ -1,0 +1,77 @@
+"""Views that MLflow's UI offers of a study's experiment, and the way to them.
+
+MLflow keeps them as tags of the experiment, in the form in which its UI saves what a person arranges there (3.17).
+"""
+
+import json
+from dataclasses import dataclass
+
+from sweep.study.schema import Objective, cost
+
+MODE = "workflowType=machine_learning"  # else MLflow's UI shows what it has for chat traces
+VIEW = "mlflow.sharedViewState."  # what the tag of a view begins with
+RUN_NAME = "attributes.`Run Name`"
+PARAMS = tuple(f"params.`{name}`" for name in ("units", "dropout", "batch_size", "learning_rate"))
+WIDTHS = {RUN_NAME: 290}  # pixels
+WIDTH = 110  # of any other column
+
+
+@dataclass(frozen=True)
+class View:
+    """Runs that are shown, in which order, and what of them."""
+
+    name: str
+    only: str  # a filter
+    columns: tuple[str, ...]
+    order: Objective  # the best first
+
+
+def views(objective: Objective) -> dict[str, View]:
+    """By the key that stands in the view's address."""
+    other = "val_loss" if objective == "val_accuracy" else "val_accuracy"
+    validation = _metric(objective), _metric(other)
+    searched = ("tags.`state`", *validation, _metric("epochs"), _metric("train_seconds"), *PARAMS)
+    confirmed = (*validation, _metric("test_accuracy"), _metric("test_loss"), *PARAMS)
+    return {
+        "trials": View("trials, best first", "tags.phase != 'confirm' and tags.phase != 'study'", searched, objective),
+        "replicates": View("replicates, best first", "tags.phase = 'confirm'", confirmed, objective),
+    }
+
+
+def view_tags(objective: Objective) -> dict[str, str]:
+    """The tags that make the views, as the UI itself saves them."""
+    return {f"{VIEW}{key}": _saved(view) for key, view in views(objective).items()}
+
+
+def view_address(experiment: str, key: str, *, with_curves: bool = False) -> str:
+    """Of a view, from the root of the UI."""
+    charts = "&compareRunsMode=CHART" if with_curves else ""
+    return f"#/experiments/{experiment}/runs?{MODE}&viewStateShareKey={key}{charts}"
+
+
+def models_address(experiment: str) -> str:
+    """Of the list of models."""
+    return f"#/experiments/{experiment}/models?{MODE}"
+
+
+def run_address(experiment: str, run: str, artifact: str | None = None) -> str:
+    """Of a run's page, or of a file among its artifacts."""
+    path = f"#/experiments/{experiment}/runs/{run}" + (f"/artifacts/{artifact}" if artifact else "")
+    return f"{path}?{MODE}"
+
+
+def _metric(name: str) -> str:
+    return f"metrics.`{name}`"
+
+
+def _saved(view: View) -> str:
+    columns = [RUN_NAME, *view.columns]
+    state = {
+        "searchFilter": view.only,
+        "orderByKey": _metric(view.order),
+        "orderByAsc": cost(view.order, 1.0) > 0,
+        "selectedColumns": list(view.columns),
+        "columnOrder": columns,
+        "columnWidths": {column: WIDTHS.get(column, WIDTH) for column in columns},
+    }
+    return json.dumps({"name": view.name, "createdAt": 0, "updatedAt": 0, "state": json.dumps(state)})

@@ -1,0 +1,1 @@
+"""The JAX engine: many trials in one program."""

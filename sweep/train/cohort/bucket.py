@@ -1,0 +1,62 @@
+"""Which configs can train in one program, and at which widths. Pure rules."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sweep.study.config import Config
+from sweep.trial import Trial
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """What is fixed when a program is compiled; everything else of a config is data to it.
+
+    `units` are the widths that members are padded to with zeros. A padded unit gives 0 and gets no gradient, so it stays
+    0 and changes nothing (tests/train/cohort/test_program.py).
+    """
+
+    units: tuple[int, ...]
+    batch_size: int
+    batch_norm: bool
+    has_dropout: bool
+
+
+def buckets(trials: Iterable[Trial]) -> dict[Bucket, list[Trial]]:
+    """The trials that can train together, the buckets with most work first."""
+    alike: dict[tuple[int, int, bool], list[Trial]] = defaultdict(list)
+    for trial in trials:
+        config = trial.config
+        alike[config.hidden_layers, config.batch_size, config.batch_norm].append(trial)
+    found = {_bucket([trial.config for trial in members]): members for members in alike.values()}
+    return dict(sorted(found.items(), key=lambda item: -_work(*item)))
+
+
+def rounded_up(n: int) -> int:
+    """The next power of two: few sizes, so few programs to compile, which takes longer than what the padding costs."""
+    return 1 << (n - 1).bit_length()
+
+
+def _bucket(configs: list[Config]) -> Bucket:
+    layers = zip(*(config.units for config in configs), strict=True)
+    return Bucket(
+        # Where all are alike, as replicates are, nothing is padded.
+        units=tuple(max(widths) if len(set(widths)) == 1 else rounded_up(max(widths)) for widths in layers),
+        batch_size=configs[0].batch_size,
+        batch_norm=configs[0].batch_norm,
+        has_dropout=any(config.dropout > 0 for config in configs),
+    )
+
+
+def _work(bucket: Bucket, members: list[Trial]) -> float:
+    """About how long an epoch takes: steps, each over all members' weights; 1000 stands for the features."""
+    n_products = sum(a * b for a, b in zip((1000, *bucket.units), bucket.units, strict=False))
+    return n_products * len(members) / bucket.batch_size
+
+
+def compaction_pays(n_fewer: int, n_members: int, seconds_left: float, compile_s: float) -> bool:
+    """Whether the rest of a cohort should go on in a program of `n_fewer` places instead of `n_members`.
+
+    seconds_left: what the larger one would still take, were nobody to stop; compile_s: what the smaller one takes to be ready.
+    """
+    return n_fewer <= n_members // 2 and seconds_left * (1 - n_fewer / n_members) > compile_s

@@ -1,0 +1,179 @@
+"""Trials from their first epoch to their results, in cohorts."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from sweep.data.prepared import DataFacts, PreparedData, open_training_split
+from sweep.study.schema import Training
+from sweep.train.cohort.bucket import Bucket, buckets, compaction_pays, rounded_up
+from sweep.train.cohort.member import Blueprint, DeviceRows
+from sweep.train.cohort.program import Cohort, Program, device_bytes, is_of_device
+from sweep.train.course import Clock, Course, is_finite
+from sweep.train.model import Moments, Weights
+from sweep.trial import Judge, Logs, Trial, TrialResult
+
+Ended = Callable[[Trial, TrialResult, Weights | None], None]  # hears each result; the weights of one that did not fail
+
+
+class CohortFitter:
+    """Trains trials on one data set, which lies on the device for as long as this lives."""
+
+    def __init__(
+        self,
+        data: PreparedData,
+        training: Training,
+        provenance: dict[str, str],
+        clock: Clock = time.time,
+        max_bytes: int | None = None,
+    ) -> None:
+        """max_bytes: device memory for one cohort; None takes what the device has."""
+        has_validation = data.facts.n_validation > 0
+        validation = open_training_split(data, "validation") if has_validation else None
+        self._facts = data.facts
+        self.rows = DeviceRows.of(data.facts, open_training_split(data, "train"), validation)
+        self._training = training
+        self._provenance = provenance
+        self._clock = clock
+        self._max_bytes = device_bytes() if max_bytes is None else max_bytes
+        self._blueprints: dict[Bucket, Blueprint] = {}
+        self._programs: dict[tuple[Bucket, int], Program] = {}
+
+    def fit(self, trials: Sequence[Trial], judge: Judge, ended: Ended) -> None:
+        """Train `trials`, each bucket as soon as its program is compiled. A trial that diverges is a failed result."""
+        found = buckets(trials)
+        for bucket in found.keys() - self._blueprints.keys():
+            self._blueprints[bucket] = Blueprint(bucket, self.rows, self._training.precision)
+        with ThreadPoolExecutor(os.cpu_count()) as threads:  # XLA compiles without Python's lock
+            compiled = [threads.submit(self._cohorts, bucket, members) for bucket, members in found.items()]
+            for done in as_completed(compiled):
+                for members, program in done.result():
+                    self._train_or_split(members, program, judge, ended)
+
+    def saving(self, trial: Trial, result: TrialResult, weights: Weights | None) -> Callable[[Path], TrialResult]:
+        """What leaves a result and its model as a folder; to be called anywhere."""
+        return partial(_save, trial, result, weights, self._facts, self.rows.moments)
+
+    def _cohorts(self, bucket: Bucket, members: list[Trial]) -> list[tuple[list[Trial], Program]]:
+        """The members in cohorts that the device has memory for, as their compiled programs say."""
+        program = self._program(bucket, rounded_up(len(members)))
+        if len(members) == 1 or program.n_bytes <= self._max_bytes:
+            return [(members, program)]
+        half = (len(members) + 1) // 2
+        return self._cohorts(bucket, members[:half]) + self._cohorts(bucket, members[half:])
+
+    def _program(self, bucket: Bucket, n_members: int) -> Program:
+        if (bucket, n_members) not in self._programs:
+            self._programs[bucket, n_members] = Program(self._blueprints[bucket], n_members)
+        return self._programs[bucket, n_members]
+
+    def _train_or_split(self, members: list[Trial], program: Program, judge: Judge, ended: Ended) -> None:
+        """Train a cohort; where that fails as a whole, its members in ever smaller ones, until the one to blame is alone."""
+        left, began = {trial.key: trial for trial in members}, self._clock()
+
+        def end(trial: Trial, result: TrialResult, weights: Weights | None) -> None:
+            ended(trial, result, weights)
+            del left[trial.key]
+
+        try:
+            self._train(members, program, judge, end)
+            return
+        except (OSError, EOFError, BrokenExecutor):  # whoever listens or writes is gone
+            raise
+        except Exception as error:  # not kept: its traceback would hold on to the device's memory
+            if is_of_device(error):
+                raise
+            reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+        rest = list(left.values())
+        if len(rest) == 1:
+            failed = TrialResult(
+                key=rest[0].key, state="failed", reason=reason, provenance=self._provenance, started_at=began, ended_at=self._clock(),
+            )  # fmt: skip
+            ended(rest[0], failed, None)
+            return
+        half = (len(rest) + 1) // 2
+        for part in filter(None, (rest[:half], rest[half:])):
+            self._train_or_split(part, self._program(program.blueprint.bucket, rounded_up(len(part))), judge, ended)
+
+    def _train(self, members: list[Trial], program: Program, judge: Judge, ended: Ended) -> None:
+        cohort = Cohort(program, members)
+        courses = [_CohortCourse(trial, self._training, self._clock()) for trial in members]
+        while any(not course.is_over for course in courses):
+            began = self._clock()
+            logs = cohort.train_epoch()
+            now = self._clock()
+            _hear(courses, logs, now, (now - began) / len(courses), judge)
+            cohort.keep([course.is_to_keep(cohort.n_epochs) for course in courses])
+            cohort, courses = self._compacted(cohort, courses, now - began, ended)
+        self._end(cohort, courses, ended)
+
+    def _compacted(
+        self, cohort: Cohort, courses: list["_CohortCourse"], epoch_s: float, ended: Ended
+    ) -> tuple[Cohort, list["_CohortCourse"]]:
+        """Those that go on, alone in a smaller program, where that pays."""
+        going_on = [member for member, course in enumerate(courses) if not course.is_over]
+        program = cohort.program
+        bucket, n_fewer = program.blueprint.bucket, rounded_up(max(1, len(going_on)))
+        # The longest, for what an earlier command has compiled took next to nothing. Of a copy: others compile meanwhile.
+        longest_s = max(one.compile_s for one in list(self._programs.values()))
+        compile_s = 0.0 if (bucket, n_fewer) in self._programs else longest_s
+        epochs_left = self._training.max_epochs - cohort.n_epochs
+        if not going_on or not compaction_pays(n_fewer, program.n_members, epochs_left * epoch_s, compile_s):
+            return cohort, courses
+        self._end(cohort, courses, ended)
+        fewer = cohort.compacted(going_on, self._program(bucket, n_fewer))
+        return fewer, [courses[member] for member in going_on]
+
+    def _end(self, cohort: Cohort, courses: list["_CohortCourse"], ended: Ended) -> None:
+        """Give the results of the trials that are over."""
+        is_any_complete = any(course.is_over and course.state == "complete" for course in courses)
+        on_train: list[Logs] = cohort.kept_on_train() if is_any_complete else [{}] * len(courses)
+        for course, logs, weights in zip(courses, on_train, cohort.kept_weights(), strict=True):
+            if course.is_over:
+                result = course.result(
+                    logs if course.state == "complete" else {},
+                    params_count=sum(array.size for array in weights.values()),
+                    train_seconds=course.train_seconds,
+                    ended_at=self._clock(),
+                    provenance=self._provenance,
+                )
+                ended(course.trial, result, None if result.state == "failed" else weights)
+
+
+@dataclass
+class _CohortCourse(Course):
+    """The course of a member, with its share of the seconds that its cohort took."""
+
+    train_seconds: float = 0.0
+
+    def is_to_keep(self, n_epochs: int) -> bool:
+        """Whether its weights after this epoch of its cohort are those that it ends with, for all that is known."""
+        if self.n_epochs != n_epochs or self.state == "failed":  # it is over
+            return False
+        return self.is_best and (self.is_over or self.training.early_stopping is not None)
+
+
+def _save(
+    trial: Trial, result: TrialResult, weights: Weights | None, facts: DataFacts, moments: Moments | None, folder: Path
+) -> TrialResult:
+    from sweep.train.artifacts import save_weights  # here: where cohorts train nothing is drawn
+
+    return save_weights(folder, trial, result, weights, facts, moments)
+
+
+def _hear(courses: list[_CohortCourse], logs: list[Logs], now: float, share_s: float, judge: Judge) -> None:
+    """One more epoch of every course that is not over, and the verdicts on those at a rung."""
+    reports = []
+    for course, of_epoch in zip(courses, logs, strict=True):
+        if not course.is_over:
+            course.train_seconds += share_s
+            on_train = {name: value for name, value in of_epoch.items() if not name.startswith("val_")}
+            reports.append(course.add(of_epoch if is_finite(on_train) else on_train, now))
+    verdicts = judge(reports)
+    for course in courses:
+        if not verdicts.get(course.trial.key, True):
+            course.prune()

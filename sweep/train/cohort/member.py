@@ -1,0 +1,166 @@
+"""One Keras model that stands for every member of a cohort: how a member goes into its stack of weights, and comes out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from sweep.data.prepared import DataFacts, Split
+from sweep.study.config import Config, derived_seed
+from sweep.study.schema import Precision
+from sweep.train.cohort.bucket import Bucket
+from sweep.train.model import Moments, Weights, build_model, moments_of, weight_name, weight_shapes
+from sweep.trial import Trial
+
+
+class MemberDropout(keras.layers.Layer):
+    """`keras.layers.Dropout` whose rate is data. The mask of a unit does not depend on how many units there are.
+
+    Inverted dropout (Srivastava et al. 2014, JMLR 15, section 10). JAX numbers the bits of an array by position
+    (`jax_threefry_partitionable`), so with units leading, padding appends draws and changes none.
+    """
+
+    supports_masking = True  # and passes a mask on
+
+    def build(self, input_shape: Any) -> None:
+        self.rate = self.add_weight(shape=(), initializer="zeros", trainable=False, name="rate")
+        # A seed, and how many draws it has given.
+        self.key = self.add_weight(shape=(2,), initializer="zeros", trainable=False, dtype="uint32", name="key")
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        if not training:
+            return inputs
+        drawn = jax.random.uniform(jax.random.wrap_key_data(self.key.value), inputs.shape[::-1]).T
+        self.key.assign(self.key.value + jnp.array([0, 1], jnp.uint32))
+        return jnp.where(drawn >= self.rate.value, inputs / (1 - self.rate.value).astype(inputs.dtype), 0)
+
+
+class State(NamedTuple):
+    """A stack of members: each array with the member's axis in front."""
+
+    trainable: list[Any]
+    other: list[Any]  # batch norm's moving statistics, dropout's rates and keys
+    optimizer: list[Any]
+
+
+@dataclass(frozen=True)
+class DeviceRows:
+    """What cohorts train on, on the device: rows as they are in the data, and class numbers."""
+
+    facts: DataFacts
+    moments: Moments | None
+    train: tuple[Any, Any]
+    validation: tuple[Any, Any] | None
+
+    @classmethod
+    def of(cls, facts: DataFacts, train: Split, validation: Split | None) -> "DeviceRows":
+        def put(split: Split) -> tuple[Any, Any]:
+            return jax.device_put(np.asarray(split.x)), jax.device_put(np.asarray(split.y))
+
+        return cls(facts, moments_of(train.x, facts), put(train), None if validation is None else put(validation))
+
+
+class Blueprint:
+    """The model that stands for every member of a bucket, and how members' weights go in and come out of its stack."""
+
+    def __init__(self, bucket: Bucket, rows: DeviceRows, precision: Precision) -> None:
+        self.bucket = bucket
+        self.rows = rows
+        padded = Config(
+            units=bucket.units,
+            dropout=0.5 if bucket.has_dropout else 0.0,
+            batch_size=bucket.batch_size,
+            learning_rate=0.001,
+            batch_norm=bucket.batch_norm,
+        )
+        # Zeros, for they are all replaced, and JAX compiles a draw for every shape.
+        plain = build_model(padded, rows.facts, rows.moments, initializer="zeros")
+        is_ragged = len(rows.train[1]) % bucket.batch_size > 0  # the last batch is filled up with padding
+        self.model = _for_members(plain, precision, is_ragged)
+        self.optimizer = keras.optimizers.Adam()
+        self.optimizer.build(self.model.trainable_variables)
+
+    def stacked(self, trials: Sequence[Trial]) -> State:
+        """The members as they are before their first epoch; what starts at zero is made on the device."""
+        weights = [self._started(trial) for trial in trials]
+        rates = np.array([trial.config.learning_rate for trial in trials])
+
+        def padded(variable: keras.Variable) -> NDArray[Any]:
+            stack = np.zeros((len(trials), *variable.shape), variable.dtype)
+            for member, its in enumerate(weights):
+                value = its[weight_name(variable)]
+                stack[member, ...][tuple(map(slice, value.shape))] = value
+            return stack
+
+        def of_optimizer(variable: keras.Variable) -> Any:
+            if variable.path.endswith("/learning_rate"):
+                return rates.astype(variable.dtype)
+            return jnp.zeros((len(trials), *variable.shape), variable.dtype)
+
+        return State(
+            [padded(v) for v in self.model.trainable_variables],
+            [padded(v) for v in self.model.non_trainable_variables],
+            [of_optimizer(v) for v in self.optimizer.variables],
+        )
+
+    def shapes(self, n_members: int) -> State:
+        """Shapes and types of a stack."""
+
+        def of(variables: list[Any]) -> list[Any]:
+            return [jax.ShapeDtypeStruct((n_members, *v.shape), v.dtype) for v in variables]
+
+        model = self.model
+        return State(of(model.trainable_variables), of(model.non_trainable_variables), of(self.optimizer.variables))
+
+    def cut(self, weights: tuple[list[Any], list[Any]], member: int, config: Config) -> Weights:
+        """The weights of a member at its true widths, from stacks of trainable and other variables."""
+        variables = [*self.model.trainable_variables, *self.model.non_trainable_variables]
+        stacks = {weight_name(v): stack for v, stack in zip(variables, [*weights[0], *weights[1]], strict=True)}
+        return {
+            name: np.asarray(stacks[name][member][tuple(map(slice, shape))])
+            for name, shape in weight_shapes(config, self.rows.facts).items()
+        }
+
+    def _started(self, trial: Trial) -> Weights:
+        """What a member has before its first epoch, at its true widths."""
+        weights = initial_weights(trial, weight_shapes(trial.config, self.rows.facts))
+        for i in range(1, trial.config.hidden_layers + 1):
+            weights[f"dropout_{i}/rate"] = np.array(trial.config.dropout)
+            weights[f"dropout_{i}/key"] = np.array([derived_seed(trial.seed, "dropout", i), 0])
+        return weights
+
+
+def _for_members(plain: keras.Sequential, precision: Precision, is_ragged: bool) -> keras.Model:
+    """The layers of `plain`, with dropout by the member; batch norm passes over rows that are padding (not `is_row`)."""
+    rows = keras.Input(plain.input_shape[1:], name="rows")
+    is_row = keras.Input((), dtype="bool", name="is_row")
+    x = rows
+    for layer in plain.layers:
+        if isinstance(layer, keras.layers.Dropout):
+            layer = MemberDropout(name=layer.name)
+        if precision == "bfloat16" and layer.name not in ("scale", "classes"):  # rows and probabilities stay exact
+            layer.dtype_policy = keras.DTypePolicy("mixed_bfloat16")
+        x = layer(x, mask=is_row) if is_ragged and isinstance(layer, keras.layers.BatchNormalization) else layer(x)
+    return keras.Model([rows, is_row], x)
+
+
+def initial_weights(trial: Trial, shapes: dict[str, tuple[int, ...]]) -> Weights:
+    """Glorot uniform kernels (Glorot & Bengio 2010, AISTATS, equation 16) at their true fans; the rest as Keras starts it."""
+    rng = np.random.default_rng(trial.seed)
+
+    def value(name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        match name.split("/")[1]:
+            case "kernel":
+                limit = np.sqrt(6 / sum(shape))
+                return rng.uniform(-limit, limit, shape).astype(np.float32)
+            case "gamma" | "moving_variance":
+                return np.ones(shape, np.float32)
+            case _:
+                return np.zeros(shape, np.float32)
+
+    return {name: value(name, shape) for name, shape in shapes.items()}

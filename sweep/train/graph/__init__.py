@@ -1,0 +1,1 @@
+"""The TensorFlow engine: one trial, an epoch in one graph call."""

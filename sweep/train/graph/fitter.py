@@ -1,0 +1,72 @@
+"""One trial from its first epoch to its result, on the TensorFlow engine."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from sweep.data.prepared import PreparedData, open_training_split
+from sweep.study.config import Config
+from sweep.study.schema import Training
+from sweep.train.artifacts import save_result
+from sweep.train.course import Clock, Course, is_finite
+from sweep.train.graph.trainer import GraphTrainer, Rows
+from sweep.train.model import moments_of
+from sweep.trial import GoesOn, Logs, Trial, TrialResult
+
+
+class Fitter:
+    """Trains trials on one data set, which it holds for as long as it lives."""
+
+    def __init__(
+        self, data: PreparedData, training: Training, provenance: dict[str, str], clock: Clock = time.time
+    ) -> None:
+        self._facts = data.facts
+        self._training = training
+        self._provenance = provenance
+        self._clock = clock
+        self._train = Rows.of(open_training_split(data, "train"))
+        has_validation = data.facts.n_validation > 0
+        self._validation = Rows.of(open_training_split(data, "validation")) if has_validation else None
+        self._moments = moments_of(np.asarray(self._train.x), data.facts)
+
+    def fit(self, trial: Trial, goes_on: GoesOn, folder: Path) -> TrialResult:
+        """Train `trial` and leave its result, model and curves as `folder`. A trial that diverges is a failed result."""
+        course = Course(trial, self._training, started_at=self._clock())
+        trainer = GraphTrainer(trial.config, self._facts, self._train, trial.seed, self._moments)
+        best_weights = None
+        while not course.is_over:
+            report = course.add(self._epoch(trainer), self._clock())
+            if course.is_best and self._training.early_stopping is not None:
+                best_weights = trainer.model.get_weights()
+            if not goes_on(report):
+                course.prune()
+        train_seconds = self._clock() - course.started_at
+        if best_weights is not None and not course.is_best:
+            trainer.model.set_weights(best_weights)
+        result = course.result(
+            self._on_train(trainer) if course.state == "complete" else {},  # costs a pass over all rows
+            params_count=trainer.model.count_params(),
+            train_seconds=train_seconds,
+            ended_at=self._clock(),
+            provenance=self._provenance,
+        )
+        return save_result(folder, trial, result, trainer.model)
+
+    def warm_up(self) -> None:
+        """Load what a process loads at its first training, by training a tiny net on a few of the rows."""
+        config = Config(units=(8,), dropout=0.5, batch_size=128, learning_rate=0.001)
+        few = self._train.head(256)
+        trainer = GraphTrainer(config, self._facts, few, seed=0, moments=self._moments)
+        trainer.train_epoch()
+        trainer.evaluate(few)
+
+    def _epoch(self, trainer: GraphTrainer) -> Logs:
+        logs = trainer.train_epoch()
+        if self._validation is not None and is_finite(logs):
+            logs["val_loss"], logs["val_accuracy"] = trainer.evaluate(self._validation)
+        return logs
+
+    def _on_train(self, trainer: GraphTrainer) -> Logs:
+        loss, accuracy = trainer.evaluate(self._train)
+        return {"train_loss": loss, "train_accuracy": accuracy}

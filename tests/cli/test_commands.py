@@ -1,0 +1,83 @@
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sweep.cli.commands import main
+from tests.support import http_status, mlflow_server
+
+ROOT = Path(__file__).parents[2]
+HEAVY = ("tensorflow", "keras", "mlflow", "optuna", "pandas", "numpy", "pydantic", "rich")
+
+
+def test_help_answers_within_half_a_second_and_loads_nothing_heavy():
+    code = f"import sys; from sweep.cli.commands import main\ntry: main(['--help'])\nfinally: print([m for m in {HEAVY} if m in sys.modules])"
+    seconds = []
+    for _ in range(3):  # the machine may be busy: the fastest counts
+        started = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+        seconds.append(time.perf_counter() - started)
+    assert done.stdout.endswith("[]\n")
+    assert min(seconds) < 0.5
+
+
+@pytest.mark.parametrize("command", ["run", "report", "export", "sync", "doctor", "ui"])
+def test_every_command_has_help_and_a_runs_dir(command, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([command, "--help"])
+    assert end.value.code == 0
+    assert "--runs-dir" in capsys.readouterr().out
+
+
+def test_usage_errors_end_with_2():
+    with pytest.raises(SystemExit) as end:
+        main(["sweep-everything"])
+    assert end.value.code == 2
+
+
+@pytest.mark.parametrize("command", ["report", "export"])
+def test_asking_for_what_was_never_run_is_one_line(command, tmp_path, capsys):
+    assert main([command, str(ROOT / "studies" / "quick.toml"), "--runs-dir", str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {tmp_path}/mlflow.db: no such file; run the study first")
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["sync", "doctor"])
+def test_looking_after_what_was_never_run_is_one_line(command, tmp_path, capsys):
+    assert main([command, str(ROOT / "studies" / "quick.toml"), "--runs-dir", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"error: {tmp_path}/optuna.db: holds no study 'quick'; run it first: make sweep\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_reported_to_the_makers_of_mlflow():
+    code = "import sweep.track.client; from mlflow.environment_variables import MLFLOW_DISABLE_TELEMETRY as off; print(off.get())"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "True\n"
+
+
+def test_the_ui_is_for_this_machine_alone(runs, unused_port):
+    with mlflow_server(runs, unused_port):
+        assert http_status(unused_port, "localhost") == 200
+        assert http_status(unused_port, "10.evil.com") == 403
+        assert _listening_addresses(unused_port) == {"0100007F"}  # 127.0.0.1, as /proc/net/tcp writes it
+
+
+def test_the_ui_of_runs_that_are_on_a_server_is_that_server(runs, monkeypatch, capsys):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    assert main(["ui", "--runs-dir", str(runs.root)]) == 1
+    assert "runs are kept on http://127.0.0.1:1: open that" in capsys.readouterr().err
+
+
+def _listening_addresses(port):
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {
+        local.split(":")[0] for _, local, _, state, *_ in rows if state == "0A" and int(local.split(":")[1], 16) == port
+    }

@@ -1,0 +1,193 @@
+"""MLflow's UI and optuna-dashboard on a finished study, as a browser shows them."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+
+import pytest
+from selenium.common.exceptions import StaleElementReferenceException
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+from sweep.cli.commands import main
+from sweep.cli.dashboard import guarded
+from sweep.layout import RunsDir
+from sweep.report.conclusion import conclude
+from sweep.report.files import publish
+from sweep.report.upload import announce
+from sweep.track.client import open_client
+from sweep.track.runs import read_runs
+from sweep.track.views import models_address, run_address, view_address
+from tests.browser import open_browser
+from tests.support import FILES, ROOT, fake_sweep, free_port, http_status, mlflow_server, tiny_table
+
+pytestmark = pytest.mark.slow
+
+# What MLflow's own pages say on every visit: it asks for a user that it knows only behind a log-in, and Chromium notes a late resize.
+MLFLOWS_OWN = re.compile(r"/ajax-api/2\.0/mlflow/users/current|ResizeObserver loop")
+
+
+@pytest.fixture(scope="module")
+def finished(migrated, tmp_path_factory):
+    """The tiny study, run, reported and announced."""
+    runs = RunsDir(tmp_path_factory.mktemp("finished") / "mlruns")
+    shutil.copytree(migrated.root, runs.root)
+    fake_sweep(runs, tiny_table(search={"trials": 12}), files=FILES)
+    conclusion = conclude(read_runs(runs, "tiny"))
+    publish(conclusion, runs)
+    announce(conclusion, runs)
+    return runs, conclusion
+
+
+@pytest.fixture(scope="module")
+def mlflow(finished):
+    """A browser, the address of MLflow's UI, and the study's experiment."""
+    runs, _ = finished
+    with open_browser(1600, 1000) as browser, mlflow_server(runs, free_port()) as address:
+        yield browser, address, open_client(runs).get_experiment_by_name("tiny").experiment_id
+        errors = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+        requests = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+        asked = {r["params"]["request"]["url"] for r in requests if r["method"] == "Network.requestWillBeSent"}
+    assert [message for message in errors if not MLFLOWS_OWN.search(message)] == []
+    assert [url for url in asked if url.startswith(("http", "ws")) and not url.startswith(address)] == []
+
+
+def texts(browser, selector):
+    return [element.text for element in browser.find_elements(By.CSS_SELECTOR, selector)]
+
+
+def wait_for(browser, condition):
+    return WebDriverWait(browser, 30, 0.1, [StaleElementReferenceException]).until(lambda b: condition(b))
+
+
+def text_of(browser):
+    return browser.find_element(By.TAG_NAME, "body").text
+
+
+def test_the_trials_are_listed_best_first_with_what_matters_of_each(finished, mlflow):
+    (_, conclusion), (browser, address, experiment) = finished, mlflow
+    browser.get(f"{address}/{view_address(experiment, 'trials')}")
+    found = conclusion.runs.searched
+    best = found[found["state"] == "complete"].nlargest(3, "val_accuracy")["trial"]
+    names = wait_for(browser, lambda b: [t for t in texts(b, ".ag-row a") if " · drop " in t])
+    assert [int(name.split(" · ")[0]) for name in names[:3]] == best.tolist()
+    heads = texts(browser, ".ag-header-cell-text, .ag-header-cell")
+    assert any(head.startswith("val_accuracy") for head in heads)
+    assert f"{len(found)} matching runs" in text_of(browser)
+    assert conclusion.champion.finalist.config.units_label in text_of(browser), "the description names the champion"
+
+
+def test_curves_of_trials_are_drawn_over_one_another(mlflow):
+    browser, address, experiment = mlflow
+    browser.get(f"{address}/{view_address(experiment, 'trials', with_curves=True)}")
+    lines = "return document.querySelector('.js-plotly-plot')?.data?.length"
+    assert wait_for(browser, lambda b: b.execute_script(lines) or 0) >= 10
+    assert "epoch/val_accuracy" in text_of(browser)
+
+
+def test_trials_and_replicates_lie_below_the_parent_run(mlflow):
+    browser, address, experiment = mlflow
+    browser.get(
+        f"{address}/#/experiments/{experiment}/runs?workflowType=machine_learning&searchFilter=&orderByKey=attributes.start_time"
+    )
+    wait_for(browser, lambda b: "tiny" in texts(b, ".ag-row a"))
+    assert not [name for name in texts(browser, ".ag-row a") if " · " in name]
+    browser.find_element(By.CSS_SELECTOR, ".ag-row .ag-cell button").click()
+    names = wait_for(browser, lambda b: [t for t in texts(b, ".ag-row a") if " · " in t])
+    assert any(" · drop " in name for name in names) or any("replicate" in name for name in names)
+
+
+def test_the_parent_run_says_the_conclusion_and_holds_the_report(finished, mlflow):
+    (_, conclusion), (browser, address, experiment) = finished, mlflow
+    parent = conclusion.runs.parent_run_id
+    browser.get(f"{address}/{run_address(experiment, parent)}")
+    wait_for(browser, lambda b: "Show more" in text_of(b))
+    browser.find_element(By.XPATH, "//*[text()='Show more']").click()
+    heads = wait_for(browser, lambda b: [t for t in texts(b, "th") if t == "Best with two hidden layers"])
+    assert len(heads) == 1
+    assert conclusion.verdicts[0].text in text_of(browser)
+    browser.get(f"{address}/{run_address(experiment, parent, 'report/report.html')}")
+    frame = wait_for(browser, lambda b: b.find_elements(By.TAG_NAME, "iframe"))
+    browser.switch_to.frame(frame[0])
+    assert wait_for(browser, lambda b: texts(b, "h1")) == ["tiny"]
+    drawn = "return document.querySelectorAll('.plotly-graph-div .main-svg').length"
+    assert wait_for(browser, lambda b: b.execute_script(drawn) >= 7)
+    browser.switch_to.default_content()
+
+
+def test_models_are_listed_with_their_metrics(finished, mlflow):
+    (runs, conclusion), (browser, address, experiment) = finished, mlflow
+    browser.get(f"{address}/{models_address(experiment)}")
+    wait_for(browser, lambda b: [t for t in texts(b, ".ag-row a") if t.startswith("mlp-")])
+    models = open_client(runs).search_logged_models([experiment])
+    complete = conclusion.runs.frame[conclusion.runs.frame["state"] != "failed"]
+    assert len(models) == len(complete)
+    assert all("val_accuracy" in {metric.key for metric in model.metrics} for model in models)
+
+
+@contextmanager
+def dashboard(runs, port):
+    """`python -m sweep dashboard` on `runs`, once it answers."""
+    command = [sys.executable, "-m", "sweep", "dashboard", "--runs-dir", str(runs.root), "--port", str(port)]
+    server = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    try:
+        assert "Ctrl-C ends it" in server.stderr.readline()
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.communicate()
+
+
+def test_the_dashboard_shows_a_search_and_cannot_change_it(finished, unused_port):
+    runs, conclusion = finished
+    before = runs.optuna_db.read_bytes()
+    with dashboard(runs, unused_port) as address, open_browser() as browser:
+        assert http_status(unused_port, "10.evil.com") == 403
+        for method, path in (("DELETE", "/api/studies/1"), ("POST", "/api/studies"), ("PUT", "/api/studies/1/note")):
+            request = urllib.request.Request(address + path, b"{}", {"Content-Type": "application/json"}, method=method)
+            with pytest.raises(urllib.error.HTTPError, match="403"):
+                urllib.request.urlopen(request, timeout=10)
+        browser.get(f"{address}/dashboard/studies/1")
+        drawn = "return document.querySelectorAll('.main-svg').length"
+        assert wait_for(browser, lambda b: b.execute_script(drawn) >= 3)
+        browser.get(f"{address}/dashboard/studies/1/trials")
+        wait_for(browser, lambda b: f"{len(conclusion.runs.searched)} Trials" in text_of(b))
+        assert '"phase": "baseline"' in text_of(browser)
+        assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+    assert runs.optuna_db.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("method", "host", "passes"),
+    [
+        ("GET", "localhost:8080", True), ("HEAD", "127.0.0.1:8080", True), ("GET", "localhost:8081", False),
+        ("GET", "10.evil.com:8080", False), ("GET", None, False), ("POST", "localhost:8080", False), ("DELETE", "127.0.0.1:8080", False),
+    ],
+)  # fmt: skip
+def test_only_reading_from_this_machine_gets_through(method, host, passes):
+    answered = []
+    application = guarded(lambda environ, start_response: [b"through"], 8080)
+    environ = {"REQUEST_METHOD": method} | ({} if host is None else {"HTTP_HOST": host})
+    body = application(environ, lambda status, headers: answered.append(status))
+    assert (body == [b"through"], answered) == ((True, []) if passes else (False, ["403 Forbidden"]))
+
+
+def test_a_dashboard_of_nothing_is_one_line(tmp_path, capsys):
+    assert main(["dashboard", "--runs-dir", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"error: {tmp_path}/optuna.db: no such file; run a study first: make sweep\n"
+    (tmp_path / "optuna.db").write_bytes(b"not a database" * 1000)
+    assert main(["dashboard", "--runs-dir", str(tmp_path)]) == 4
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: cannot read the record of trials {tmp_path}/optuna.db: ")
+    assert said.count("\n") == 1
+
+
+def test_a_dashboard_that_is_not_installed_is_one_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert main(["dashboard", "--runs-dir", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith("error: optuna-dashboard is not installed; ")

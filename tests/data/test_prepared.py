@@ -1,0 +1,223 @@
+import hashlib
+import json
+import os
+from contextlib import suppress
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sweep.data import files as data_files
+from sweep.data.files import check_rows, read
+from sweep.data.prepared import open_test_split, open_training_split, prepare
+from sweep.errors import InvalidDataError, StorageError
+from sweep.study.schema import Data
+
+N_OF_CLASS = {"ant": 61, "bee": 30, "cat": 9}  # rows; row i has the features (i, i / 2), so that a row can be told
+N = sum(N_OF_CLASS.values())
+LABELS = np.random.default_rng(0).permutation(np.repeat(list(N_OF_CLASS), list(N_OF_CLASS.values())))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The same rows as .csv, .parquet and .npz, without a test split."""
+    x = np.stack([np.arange(N), np.arange(N) / 2], axis=1)
+    frame = pd.DataFrame({"id": x[:, 0], "animal": LABELS, "half": x[:, 1]})
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    frame.to_parquet(tmp_path / "rows.parquet")
+    np.savez(tmp_path / "rows.npz", x_train=x, y_train=LABELS)
+    return tmp_path
+
+
+def prepared(folder, *, seed=0, source="rows.csv", cache="cache", **entries):
+    spec = Data(source=source, label="animal", **{"validation_rows": 20, **entries})
+    rows = read(spec, folder)
+    check_rows(rows, spec)
+    return prepare(rows, spec, seed, folder / cache)
+
+
+def ids(split):
+    return split.x[:, 0].astype(int).tolist()
+
+
+def parts(of):
+    """Row numbers of the three parts."""
+    return [ids(open_training_split(of, "train")), ids(open_training_split(of, "validation")), ids(open_test_split(of))]
+
+
+def test_mnist_has_the_rows_everyone_knows():
+    mnist = read(Data(validation_rows=6000), None)
+    assert (mnist.x_train.shape, mnist.x_train.dtype) == ((60_000, 28, 28), np.uint8)
+    assert (mnist.x_test.shape, mnist.y_test.shape) == ((10_000, 28, 28), (10_000,))
+    assert mnist.y_train[:5].tolist() == [5, 0, 4, 1, 9]  # as on yann.lecun.com/exdb/mnist
+    assert np.bincount(mnist.y_test).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+
+
+@pytest.mark.parametrize("name", ["x_train", "y_train", "x_test", "y_test"])
+def test_a_damaged_mnist_is_refused(name, monkeypatch):
+    monkeypatch.setitem(data_files.MNIST_SHA256, name, hashlib.sha256(b"other").hexdigest())
+    with pytest.raises(InvalidDataError, match=f"damaged: {name} has another sha256"):
+        read(Data(validation_rows=6000), None)
+
+
+@pytest.mark.parametrize("source", ["rows.csv", "rows.parquet", "rows.npz"])
+def test_every_format_gives_the_same_rows_classes_and_split(folder, source):
+    found = prepared(folder, source=source, test_rows=10)
+    facts = found.facts
+    assert (facts.name, facts.classes, facts.n_features) == (source, ("ant", "bee", "cat"), 2)
+    assert (facts.n_train, facts.n_validation, facts.n_test, facts.n_classes) == (70, 20, 10, 3)
+    train = open_training_split(found, "train")
+    assert (train.x.dtype, train.y.dtype) == (np.float32, np.int32)
+    assert np.array_equal(train.x[:, 1], train.x[:, 0] / 2)
+    assert [facts.classes[y] for y in train.y] == LABELS[ids(train)].tolist()
+    assert parts(found) == parts(prepared(folder, test_rows=10))
+
+
+@pytest.mark.parametrize("source", ["rows.csv", "rows.parquet", "rows.npz"])
+def test_a_file_that_unpacks_to_more_than_half_of_memory_is_refused(folder, monkeypatch, source):
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 1, "SC_PAGE_SIZE": 2048}.get)
+    with pytest.raises(InvalidDataError, match=rf"{source}: unpacks to .*, more than half of this machine's memory"):
+        prepared(folder, source=source)
+
+
+@pytest.mark.parametrize("entries", [{}, {"test_rows": 17}, {"train_rows": 33}, {"train_rows": 33, "test_rows": 17}])
+def test_a_split_is_disjoint_and_has_the_rows_asked_for(folder, entries):
+    train, validation, test = parts(prepared(folder, **entries))
+    n_test = entries.get("test_rows", 0)
+    assert [len(train), len(validation), len(test)] == [entries.get("train_rows", N - 20 - n_test), 20, n_test]
+    assert len({*train, *validation, *test}) == len(train) + len(validation) + len(test)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_split_has_every_class_in_its_share_to_within_a_row(folder, seed):
+    for part in parts(prepared(folder, seed=seed, test_rows=17, train_rows=33)):
+        for name, n in N_OF_CLASS.items():
+            assert abs((LABELS[part] == name).sum() - len(part) * n / N) <= 1
+
+
+def test_a_split_follows_from_the_seed(folder):
+    entries = {"test_rows": 17, "train_rows": 33}
+    one, other = prepared(folder, seed=1, **entries), prepared(folder, seed=2, **entries)
+    assert one.folder != other.folder
+    assert all(a != b for a, b in zip(parts(one), parts(other), strict=True))
+    again = prepared(folder, seed=1, cache="another cache", **entries)
+    assert again.folder != one.folder
+    assert parts(again) == parts(one)
+
+
+def test_fewer_train_rows_are_a_subset_and_leave_the_other_parts_alone(folder):
+    whole, fewer = parts(prepared(folder, test_rows=10)), parts(prepared(folder, test_rows=10, train_rows=40))
+    assert set(fewer[0]) < set(whole[0])
+    assert fewer[1:] == whole[1:]
+
+
+@pytest.mark.parametrize("train_rows", [78, 79, 80])  # 80 are left
+def test_train_rows_may_take_all_but_a_few_of_what_is_left(folder, train_rows):
+    assert prepared(folder, train_rows=train_rows).facts.n_train == train_rows
+
+
+def test_other_validation_rows_leave_the_sealed_rows_alone(folder):
+    one, other = (parts(prepared(folder, test_rows=10, validation_rows=n)) for n in (20, 30))
+    assert one[2] == other[2]
+
+
+def test_no_validation_rows_leave_an_empty_part(folder):
+    train, validation, test = parts(prepared(folder, validation_rows=0))
+    assert (len(train), validation, test) == (N, [], [])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scaling"), [(np.uint8, "pixels"), (np.int64, "standardize"), (float, "standardize")]
+)
+def test_bytes_are_pixels_and_other_numbers_are_standardized(tmp_path, dtype, scaling):
+    x = np.arange(40 * 6).reshape(40, 2, 3).astype(dtype)
+    np.savez(tmp_path / "rows.npz", x_train=x, y_train=np.arange(40) % 2, x_test=x[:4], y_test=np.arange(4) % 2)
+    found = prepared(tmp_path, source="rows.npz")
+    assert found.facts.scaling == scaling
+    assert (found.facts.n_features, found.facts.feature_shape, found.facts.n_test) == (6, (2, 3), 4)
+    assert open_test_split(found).x.dtype == (np.uint8 if dtype is np.uint8 else np.float32)
+    assert np.array_equal(open_test_split(found).x, x[:4].reshape(4, 6))
+
+
+def test_classes_keep_their_numbers_in_a_test_split_that_lacks_some(tmp_path):
+    x = np.arange(40.0).reshape(20, 2)
+    np.savez(tmp_path / "rows.npz", x_train=x, y_train=np.arange(20) % 2 * 5 + 2, x_test=x[:2], y_test=np.array([7, 7]))
+    found = prepared(tmp_path, source="rows.npz", validation_rows=4)
+    assert found.facts.classes == ("2", "7")
+    assert open_test_split(found).y.tolist() == [1, 1]
+
+
+def test_preparing_twice_uses_what_is_there(folder):
+    first = prepared(folder)
+    written = {path: path.stat().st_mtime_ns for path in (folder / "cache").rglob("*")}
+    assert prepared(folder) == first
+    assert {path: path.stat().st_mtime_ns for path in (folder / "cache").rglob("*")} == written
+    assert [path.name for path in (folder / "cache").iterdir()] == [first.folder.name]
+
+
+def test_prepared_rows_are_on_the_disk_before_they_have_their_name(folder, disk_calls):
+    rows = prepared(folder).folder
+    [at] = [i for i, (call, _) in enumerate(disk_calls) if call == "rename"]
+    draft = disk_calls[at][1]
+    written = {draft / path.relative_to(rows) for path in (rows, *rows.rglob("*"))}
+    assert {path for _, path in disk_calls[:at]} == written
+    assert disk_calls[at + 1 :] == [("sync", rows.parent)]
+
+
+def test_what_a_killed_process_of_the_same_id_has_left_is_no_obstacle(folder):
+    rows = prepared(folder).folder
+    rows.rename(rows.with_name(f".{rows.name}.{os.getpid()}"))
+    assert prepared(folder).folder == rows
+    assert [path.name for path in rows.parent.iterdir()] == [rows.name]
+
+
+def test_a_folder_that_cannot_be_written_is_no_fault_of_the_data(folder):
+    (folder / "cache").write_text("in the way")
+    with pytest.raises(StorageError, match=r"cannot be written or read .* choose another --runs-dir"):
+        prepared(folder)
+
+
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+@pytest.mark.parametrize("name", ["x.npy", "y.npy"])
+@pytest.mark.parametrize("change", [lambda rows: rows[:-1], lambda rows: rows[..., None]])
+def test_prepared_rows_of_another_shape_are_refused_before_anything_is_trained_on_them(folder, part, name, change):
+    path = prepared(folder, test_rows=10).folder / part / name
+    np.save(path, change(np.load(path)))
+    with pytest.raises(
+        StorageError, match=rf"{path.parent.parent}: cannot be written or read \({part} is .* remove it"
+    ):
+        prepared(folder, test_rows=10)
+
+
+def test_changed_rows_are_prepared_anew(folder):
+    before = prepared(folder)
+    text = (folder / "rows.csv").read_text().replace("ant", "elk", 1)
+    (folder / "rows.csv").write_text(text)
+    with pytest.raises(InvalidDataError, match="elk has a single row"):
+        prepared(folder)
+    (folder / "rows.csv").write_text(text.replace("ant", "elk", 1))
+    after = prepared(folder)
+    assert (after.folder, after.facts.sha256) != (before.folder, before.facts.sha256)
+
+
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+def test_prepared_arrays_are_mapped_and_no_write_to_them_reaches_the_files(folder, part):
+    found = prepared(folder, test_rows=10)
+
+    def opened():
+        return open_test_split(found) if part == "test" else open_training_split(found, part)
+
+    for name in ("x", "y"):
+        before = np.array(getattr(opened(), name))
+        array = getattr(opened(), name)
+        assert isinstance(array, np.memmap)
+        with suppress(ValueError):  # it may as well be refused
+            array[:] = 99
+        assert np.array_equal(getattr(opened(), name), before)
+
+
+def test_facts_survive_being_stored(folder):
+    found = prepared(folder)
+    stored = json.loads((found.folder / "facts.json").read_text())
+    assert tuple(stored["classes"]) == found.facts.classes
+    assert prepared(folder).facts == found.facts

@@ -1,0 +1,89 @@
+"""Taking over from a study whose file was changed."""
+
+from dataclasses import replace
+
+import pytest
+
+from sweep.coordinator import run_study
+from sweep.errors import ChangedStudyError, MissingRunsError
+from sweep.record import results
+from sweep.track.runs import read_runs
+from tests.support import fake_sweep, job, tiny_table
+
+WIDER = {**tiny_table()["space"], "units": {"int": [4, 64]}}
+BUDGET = {**tiny_table()["search"], "trials": 9}
+
+
+def fork(runs, table, name="tiny"):
+    started = []
+    asked = job(runs, table, watch=lambda trial, event: started.append(trial) if event is None else None)
+    run_study(replace(asked, fork=name))
+    return [trial for trial in started if trial.phase != "confirm"]
+
+
+def test_finished_trials_of_a_narrower_space_are_taken_over_and_the_rest_is_searched(runs):
+    fake_sweep(runs)
+    old = read_runs(runs, "tiny").searched
+    n_old = (old["state"] == "complete").sum()
+    started = fork(runs, tiny_table(name="wider", space=WIDER, search=BUDGET))
+    new = read_runs(runs, "wider").searched
+    assert len(new) == 1 + 9
+    assert len(started) == 1 + 9 - n_old
+    taken = new[new["taken_over_from"].notna()]
+    assert len(taken) == n_old
+    assert set(taken["config"]) <= set(old["config"])
+    by_config = old.set_index("config")["val_accuracy"]
+    assert (taken.set_index("config")["val_accuracy"] == by_config[taken["config"]]).all()
+
+
+def test_a_trial_outside_the_new_space_is_left_where_it_is(runs):
+    fake_sweep(runs)
+    narrow = {**tiny_table()["space"], "hidden_layers": 1}
+    fork(runs, tiny_table(name="narrow", space=narrow, search=BUDGET))
+    searched = read_runs(runs, "narrow").searched
+    assert set(searched[searched["phase"] == "search"]["hidden_layers"]) == {"1"}
+
+
+def test_no_more_is_taken_over_than_the_budget_asks_for(runs):
+    fake_sweep(runs)
+    fork(runs, tiny_table(name="smaller", search={**BUDGET, "trials": 1}))
+    assert (read_runs(runs, "smaller").searched["phase"] == "search").sum() == 1
+
+
+def test_what_was_trained_otherwise_is_refused_with_the_reason(runs):
+    fake_sweep(runs)
+    with pytest.raises(
+        ChangedStudyError, match=r"nothing of study 'tiny' can be taken over.*training\.max_epochs: 5 -> 6"
+    ):
+        fork(runs, tiny_table(name="longer", training={"max_epochs": 6}))
+
+
+def test_a_study_that_is_not_there_or_is_this_one_is_refused(runs):
+    with pytest.raises(MissingRunsError, match="holds no study 'gone'"):
+        fork(runs, tiny_table(name="new"), "gone")
+    with pytest.raises(ChangedStudyError, match="give the study file another name"):
+        fork(runs, tiny_table(), "tiny")
+
+
+def test_a_fork_that_was_cut_is_completed_by_the_same_command(runs, monkeypatch):
+    fake_sweep(runs)
+    table = tiny_table(name="wider", space=WIDER, search=BUDGET)
+    save, left = results.save, iter([True])
+
+    class Crash(Exception):
+        """Stands for a SIGKILL."""
+
+    def cut(folder, result, write_files):
+        if next(left, None) is None:
+            raise Crash
+        return save(folder, result, write_files)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(results, "save", cut)
+        with pytest.raises(Crash):
+            fork(runs, table)
+    fork(runs, table)
+    new = read_runs(runs, "wider").searched
+    assert len(new) == 1 + 9
+    assert new["key"].is_unique
+    assert new["config"].is_unique

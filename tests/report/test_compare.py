@@ -1,0 +1,99 @@
+"""Statistics against published figures, and against what they promise over many simulated pairs."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from sweep.report.compare import LEVEL, compare, holm, summarise, verdict
+
+
+def test_the_interval_is_that_of_student():
+    # Student (1908), Biometrika 6:1, the additional sleep by drug 1 in hours.
+    sleep = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
+    found = summarise(sleep)
+    assert (found.n, found.mean) == (10, pytest.approx(0.75))
+    assert found.sd == pytest.approx(1.78901, abs=1e-5)
+    assert found.interval == (pytest.approx(-0.5297804, abs=1e-6), pytest.approx(2.0297804, abs=1e-6))
+
+
+def test_one_value_has_no_deviation_and_none_has_no_summary():
+    one = summarise([0.5, math.nan])
+    assert (one.n, one.mean, one.text) == (1, 0.5, "0.5000")
+    assert math.isnan(one.sd)
+    assert summarise([math.nan]) is None
+
+
+def test_holm_gives_the_published_correction():
+    # R's p.adjust documentation computes the same for these by method = "holm".
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    corrected = holm([math.nan, 0.04])
+    assert math.isnan(corrected[0])
+    assert corrected[1] == 0.04
+
+
+def test_where_images_add_nothing_it_is_welch_s_test():
+    rng = np.random.default_rng(3)
+    accuracies = (0.6, 0.7, 0.65, 0.72), (0.8, 0.7, 0.9)
+    # Right on an independent draw of images each time: which images they are does not matter, only how many.
+    first, second = (np.array([rng.permutation(np.arange(20000) < a * 20000) for a in side]) for side in accuracies)
+    found = compare(first, second)
+    welch = stats.ttest_ind(*accuracies, equal_var=False)
+    assert found.difference == pytest.approx(np.mean(accuracies[0]) - np.mean(accuracies[1]))
+    assert found.p == pytest.approx(welch.pvalue, rel=0.02)
+
+
+def simulated(rng, n_pairs, n, n_images, gap=0.0, of_seeds=0.1):
+    """Pairs of configs over the same images: hard and easy ones, each config with a bent of its own, each seed too.
+
+    Shapes (n, n_images); gap: how much better the first is, in log odds.
+    """
+    for _ in range(n_pairs):
+        images = rng.normal(6, 2, n_images)
+        yield tuple(
+            rng.random((n, n_images)) < 1 / (1 + np.exp(-(images + rng.normal(0, 1, n_images) + rng.normal(of, of_seeds, (n, 1)))))
+            for of in (gap, 0.0)
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(("n", "of_seeds"), [(5, 0.0), (5, 0.15), (3, 0.3)])
+def test_equal_configs_are_said_to_differ_in_five_of_a_hundred_pairs(n, of_seeds):
+    rng = np.random.default_rng(2019)
+    alarms = [compare(*pair).p < LEVEL for pair in simulated(rng, 1000, n, 1000, of_seeds=of_seeds)]
+    assert 0.035 <= np.mean(alarms) <= 0.065
+
+
+def test_the_number_of_replicates_that_it_asks_for_tells_the_difference():
+    rng = np.random.default_rng(7)
+    [pair] = simulated(rng, 1, 200, 4000, gap=0.6, of_seeds=0.6)
+    found = compare(*pair)
+    few = compare(pair[0][:4], pair[1][:4])
+    assert found.p < LEVEL
+    assert 4 < found.n_needed < 200
+    n = found.n_needed
+    told = [compare(*(side[rng.choice(200, n, replace=False)] for side in pair)).p < LEVEL for _ in range(100)]
+    assert np.mean(told) > 0.7
+    assert few.n == 4
+
+
+def test_verdicts_in_words():
+    rng = np.random.default_rng(1)
+    [better] = simulated(rng, 1, 5, 2000, gap=3.0)
+    [alike] = simulated(rng, 1, 5, 2000)
+    assert verdict(compare(*better), 0.0004, 2000) == "differs (p < 0.001)"
+    assert "cannot be told apart with n = 5 (p = 0.412)" in verdict(compare(*alike), 0.412, 2000)
+    one = compare(better[0][:1], better[1])
+    assert math.isnan(one.p)
+    assert verdict(one, one.p, 2000) == "cannot be compared: it takes two replicates of each"
+    same = compare(better[0][:2] | True, better[0][:2] | True)
+    assert same.p == 1.0
+
+
+def test_what_no_number_of_replicates_would_tell_is_said():
+    rng = np.random.default_rng(5)
+    [alike] = simulated(rng, 1, 5, 500, gap=0.05)
+    found = compare(*alike)
+    assert found.n_needed is None
+    assert "on 500 test images no number of replicates would tell" in verdict(found, found.p, 500)

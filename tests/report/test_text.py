@@ -1,0 +1,176 @@
+import csv
+import io
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sweep.cli.commands import main
+from sweep.errors import MissingRunsError
+from sweep.layout import RunsDir
+from sweep.report.conclusion import compare_champions, conclude
+from sweep.report.files import publish
+from sweep.report.text import champion_line, tables, to_csv, to_dict, to_markdown
+from sweep.track.runs import config_of, read_runs
+from tests.support import FACTS, FILES, STUDY, fake_sweep, tiny_table
+
+
+@pytest.fixture(scope="module")
+def swept(new_runs):
+    """A finished study on the fake executor."""
+    runs = new_runs()
+    fake_sweep(runs, tiny_table(search={"trials": 12}), files=FILES)  # enough to beat the baseline
+    return runs
+
+
+@pytest.fixture(scope="module")
+def conclusion(swept):
+    return conclude(read_runs(swept, "tiny"))
+
+
+def cells(rows, title):
+    return next(row[1:] for row in rows if row[0] == title)
+
+
+def test_a_column_for_each_depth_and_each_baseline(conclusion):
+    (_, selected), (_, baselines) = tables(conclusion)
+    assert selected[0] == ["Metric", "Best with one hidden layer", "Best with two hidden layers"]
+    assert baselines[0] == ["Metric", "By hand"]
+    assert cells(baselines, "Hidden units") == ["16-8"]
+    assert cells(selected, "Replicates") == ["2", "2"]
+
+
+def test_figures_are_mean_and_deviation_of_the_replicates(conclusion):
+    frame = conclusion.runs.replicates
+    column = conclusion.columns[0]
+    mine = frame[frame["config"] == column.finalist.config.key]["test_accuracy"]
+    assert column.summaries["test_accuracy"].mean == pytest.approx(mine.mean(), abs=1e-12)
+    assert column.summaries["test_accuracy"].sd == pytest.approx(mine.std(), abs=1e-12)
+
+
+def test_what_was_selected_is_shown_as_it_was_selected_and_as_it_was_confirmed(conclusion):
+    (_, selected), _ = tables(conclusion)
+    searched = conclusion.runs.searched
+    best = searched[searched["state"] == "complete"].groupby("hidden_layers")["val_accuracy"].max()
+    assert cells(selected, "Validation accuracy, when selected") == [f"{value:.4f}" for value in best]
+    confirmed = [column.summaries["val_accuracy"].text for column in conclusion.selected]
+    assert cells(selected, "Validation accuracy") == confirmed
+    assert cells(selected, "Trials seen") == [str(n) for n in searched.groupby("hidden_layers").size()]
+
+
+def test_an_interval_stands_below_the_test_accuracy(conclusion):
+    (_, selected), _ = tables(conclusion)
+    low, high = conclusion.selected[0].summaries["test_accuracy"].interval
+    assert cells(selected, "Test accuracy, 95 % interval")[0] == f"{low:.4f} to {high:.4f}"
+
+
+def test_groups_are_compared_with_one_another_and_the_champion_with_every_baseline(conclusion):
+    pairs = {(v.first, v.second) for v in conclusion.verdicts}
+    one, two = (column.finalist.name for column in conclusion.selected)
+    champion = conclusion.champion.finalist.name
+    others = {c.finalist.name for c in conclusion.columns if not c.finalist.is_selected} - {champion}
+    assert pairs == {(one, two)} | {(champion, f"baseline {other}") for other in others}
+    for v in conclusion.verdicts:
+        assert v.p >= v.comparison.p
+        assert v.text in to_markdown(conclusion)
+
+
+def test_published_figures_stand_below_ours(conclusion):
+    _, (_, baselines) = tables(conclusion)
+    assert cells(baselines, "Test accuracy, published") == ["0.5"]
+    assert cells(baselines, "Train accuracy (running), published") == ["0.5"]
+    assert [row for row in baselines if row[0] == "Train accuracy, published"] == []
+
+
+def test_the_champion_is_the_best_by_validation_never_by_test(conclusion):
+    best = max(conclusion.columns, key=lambda column: column.summaries["val_accuracy"].mean)
+    assert conclusion.champion is best
+    assert champion_line(conclusion).startswith(best.finalist.name.capitalize())
+
+
+def test_finalists_of_the_report_are_those_that_were_confirmed(conclusion):
+    confirmed = {config_of(row) for _, row in conclusion.runs.replicates.iterrows()}
+    assert {column.finalist.config for column in conclusion.columns} == confirmed
+
+
+def test_the_same_runs_give_the_same_bytes_also_after_a_move(swept, tmp_path):
+    first = [path.read_bytes() for path in publish(conclude(read_runs(swept, "tiny")), swept)]
+    moved = RunsDir(tmp_path / "moved")
+    shutil.copytree(swept.root, moved.root)
+    assert [path.read_bytes() for path in publish(conclude(read_runs(moved, "tiny")), moved)] == first
+
+
+def test_every_file_names_the_runs_it_was_made_from(conclusion):
+    run_ids = set(conclusion.runs.replicates["run_id"]) | {conclusion.runs.parent_run_id}
+    markdown, table = to_markdown(conclusion), to_csv(conclusion)
+    assert all(run_id in markdown for run_id in run_ids)
+    rows = list(csv.DictReader(io.StringIO(table)))
+    assert {run_id for row in rows for run_id in row["run_ids"].split()} == run_ids - {conclusion.runs.parent_run_id}
+
+
+def test_json_holds_what_the_table_shows(conclusion):
+    found = json.loads(json.dumps(to_dict(conclusion)))
+    assert found["champion"] == conclusion.champion.finalist.name
+    assert found["trials"] == conclusion.runs.searched["state"].value_counts().to_dict()
+    assert [finalist["metrics"]["test_loss"]["n"] for finalist in found["finalists"]] == [2, 2, 2]
+
+
+def test_a_study_without_validation_rows_says_so_and_has_no_champion(runs):
+    facts = FACTS.__class__(**{**FACTS.__dict__, "n_validation": 0})
+    table = tiny_table(
+        data={"source": "tiny.npz", "validation_rows": 0}, space=None, search=None, training={"max_epochs": 2}
+    )
+    fake_sweep(runs, table, facts=facts, curve=lambda config, seed, epoch: {"loss": 0.1, "accuracy": 0.9})
+    found = conclude(read_runs(runs, "tiny"))
+    ((_, rows),) = tables(found)
+    assert cells(rows, "Validation accuracy") == ["no validation rows"]
+    assert found.champion is None
+    assert "no validation rows to choose by" in champion_line(found)
+
+
+def test_a_study_that_was_never_run_is_a_named_error(runs):
+    with pytest.raises(MissingRunsError, match="holds no runs of study 'other'"):
+        read_runs(runs, "other")
+    with pytest.raises(MissingRunsError, match=r"no such file; run the study first"):
+        read_runs(RunsDir(runs.root / "nowhere"), "tiny")
+
+
+def test_runs_whose_files_are_gone_are_a_named_error(swept, tmp_path):
+    shutil.copytree(swept.root, tmp_path / "cut")
+    shutil.rmtree(tmp_path / "cut" / "artifacts")
+    with pytest.raises(MissingRunsError, match="was the runs directory copied whole"):
+        read_runs(RunsDir(tmp_path / "cut"), "tiny")
+
+
+def test_a_baseline_that_wins_its_group_stands_in_both_tables(runs):
+    def baseline_wins(config, seed, epoch):
+        accuracy = 0.9 if config.units == (16, 8) else 0.5
+        return {"loss": 0.1, "accuracy": accuracy, "val_loss": 0.1, "val_accuracy": accuracy}
+
+    fake_sweep(runs, curve=baseline_wins)
+    found = conclude(read_runs(runs, "tiny"))
+    (_, selected), (_, baselines) = tables(found)
+    assert cells(selected, "Hidden units")[-1] == "16-8"
+    assert cells(baselines, "Hidden units") == ["16-8"]
+    assert "(the baseline 'by hand')" in champion_line(found)
+
+
+def test_champions_of_two_studies_are_compared_where_they_saw_the_same_test_rows(swept, tmp_path, capsys):
+    runs = RunsDir(tmp_path / "mlruns")
+    shutil.copytree(swept.root, runs.root)
+    fake_sweep(runs, tiny_table(name="other", seed=8), files=FILES)
+    paths = []
+    for name, seed in (("tiny", 7), ("other", 8)):
+        paths.append(str(tmp_path / f"{name}.toml"))
+        Path(paths[-1]).write_text(
+            STUDY.replace('name = "tiny"', f'name = "{name}"').replace("seed = 7", f"seed = {seed}")
+        )
+    assert main(["compare", *paths, "--runs-dir", str(runs.root)]) == 0
+    said = capsys.readouterr().out
+    assert len(re.findall(r"^- Tiny and other: [+-]0\.\d{4}, ", said, re.M)) == 1
+    assert "not compared" not in said
+    conclusions = [conclude(read_runs(runs, name)) for name in ("tiny", "other")]
+    conclusions[0].runs.facts["sha256"] = "1" * 64
+    assert compare_champions(conclusions) == []

@@ -1,0 +1,80 @@
+"""Tracking on an MLflow server: there, away, killed, back."""
+
+from dataclasses import replace
+
+import pytest
+from mlflow import MlflowClient
+
+from sweep.coordinator import sync_study
+from sweep.doctor import diagnose
+from sweep.errors import TrackingError
+from sweep.report.files import publish
+from sweep.report.upload import announce, is_announced
+from sweep.track.runs import has_artifact, read_runs
+from tests.faults.loopback import losing_answers, serving
+from tests.support import FILES, champion_handed_on, fake_sweep, job, mlflow_server, tiny_table
+
+N_TRIALS = 5
+
+
+def test_a_sweep_is_tracked_on_a_server_reported_exported_registered_and_found_sound(runs, new_runs, unused_port):
+    with mlflow_server(new_runs(), unused_port) as uri:
+        there = replace(runs, mlflow_server=uri)
+        done = fake_sweep(there, files=FILES)
+        found = read_runs(there, "tiny")
+        assert len(found.searched) == N_TRIALS
+        conclusion, exported = champion_handed_on(there)
+        assert (exported.folder / "model.keras").read_bytes() == FILES["model.keras"]
+        registered = MlflowClient(uri).get_model_version_by_alias("tiny", "champion")
+        assert (registered.run_id, exported.model_id in registered.source) == (exported.run_id, True)
+        publish(conclusion, there)
+        assert not is_announced(conclusion, there)
+        announce(conclusion, there)
+        assert is_announced(conclusion, there)
+        assert has_artifact(there, "tiny", exported.run_id, "history.json")
+        assert diagnose(done).findings == []
+        check_lost_answers(runs, uri)
+
+
+def check_lost_answers(runs, uri):
+    """Of a second study, on the same server: one start is enough for both."""
+    lost = set()
+
+    def is_lost(created):
+        is_first = created not in lost
+        lost.add(created)
+        return is_first
+
+    table = tiny_table(name="lost", confirmation=None)
+    with serving(losing_answers(int(uri.rsplit(":", 1)[1]), is_lost)) as address:
+        away = replace(runs, mlflow_server=address)
+        with pytest.raises(TrackingError):
+            fake_sweep(away, table, files=FILES)
+        while True:
+            try:
+                sync_study(job(away, table))
+                break
+            except TrackingError:
+                continue
+    assert lost == {"runs", "logged-models"}
+    found = read_runs(replace(runs, mlflow_server=uri), "lost")
+    assert len(found.searched) == N_TRIALS
+    assert found.frame["key"].is_unique
+
+
+@pytest.mark.slow
+def test_a_server_that_is_away_costs_no_training_and_is_brought_up_to_date(runs, new_runs, unused_port):
+    away = replace(runs, mlflow_server=f"http://127.0.0.1:{unused_port}")
+    trained = []
+    with pytest.raises(
+        TrackingError, match=rf"runs are not tracked yet: MLflow at http://127.0.0.1:{unused_port}"
+    ) as told:
+        fake_sweep(away, watch=lambda trial, event: trained.append(trial) if event is None else None)
+    assert told.value.exit_code == 3
+    assert len([trial for trial in trained if trial.phase != "confirm"]) == N_TRIALS
+    with mlflow_server(new_runs(), unused_port):
+        sync_study(job(away))
+        found = read_runs(away, "tiny")
+        assert len(found.frame) == len(trained)
+        assert found.frame["key"].is_unique
+        assert found.parent_status == "FINISHED"
