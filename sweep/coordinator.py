@@ -11,20 +11,21 @@ from typing import Any
 
 from sweep.data.prepared import PreparedData
 from sweep.durable.disk import check_keeps_locks
-from sweep.durable.lock import held
+from sweep.durable.files import make_folder
+from sweep.durable.lock import hold
 from sweep.errors import ChangedStudyError, Interrupted, MissingRunsError, RecordError
 from sweep.execute.executor import Executor
 from sweep.layout import RunsDir
 from sweep.loop import Source, Watch, run_trials
 from sweep.record import results
-from sweep.record.provenance import provenance
+from sweep.record.provenance import read_provenance
 from sweep.record.takeover import check_alike, found
 from sweep.record.trials import Record, RecordedTrial, is_recorded, stored_search
-from sweep.search.finalists import finalists
+from sweep.search.finalists import select_finalists
 from sweep.search.sources import ConfirmSource, SearchSource
 from sweep.study.schema import Study
 from sweep.track.tracker import Projection, Tracker
-from sweep.trial import Logs, Score, Trial, TrialResult
+from sweep.trial import Logs, Phase, Score, State, Trial, TrialResult
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +58,8 @@ def run_study(job: Job) -> None:
     Safe to repeat and to kill: what is recorded is not done again. Raises Interrupted when asked to stop.
     """
     folder = job.runs.results(job.study.name)
-    results.open_folder(folder)
-    with held(folder / results.LOCK):
+    make_folder(folder)
+    with hold(folder / results.LOCK):
         search, confirmation = open_records(job)
         _refuse_strangers(folder, search, confirmation)
         tracker = Tracker(partial(_open_projection, job))
@@ -81,7 +82,7 @@ def run_study(job: Job) -> None:
 def sync_study(job: Job) -> None:
     """Track what was recorded and is not in MLflow; trains and scores nothing. Raises TrackingError."""
     folder = job.runs.results(job.study.name)
-    with held(folder / results.LOCK):
+    with hold(folder / results.LOCK):
         search, confirmation = open_records(job)
         waiting = _unscored(job, confirmation, folder)
         is_whole = not (waiting or search.unfinished() or confirmation.unfinished())
@@ -102,7 +103,7 @@ def open_records(job: Job) -> tuple[Record, Record]:
     """Of the search and of the confirmation. Raises ChangedStudyError, RecordError, StorageError."""
     check_keeps_locks(job.runs.root)
     db, sha256 = job.runs.optuna_db, job.data.facts.sha256
-    return Record(db, job.study, "search", sha256), Record(db, job.study, "confirm", sha256)
+    return Record(db, job.study, Phase.SEARCH, sha256), Record(db, job.study, Phase.CONFIRM, sha256)
 
 
 def _refuse_strangers(folder: Path, *records: Record) -> None:
@@ -110,7 +111,7 @@ def _refuse_strangers(folder: Path, *records: Record) -> None:
 
     Its next trial would take the key of a result of another config.
     """
-    if strangers := results.strangers(folder, {key for record in records for key in record.trials}):
+    if strangers := results.list_strangers(folder, {key for record in records for key in record.trials}):
         raise RecordError(
             f"{strangers[0]}: a result of no recorded trial, {len(strangers)} in all: optuna.db is not the record that they "
             "belong to; restore it from a copy, or choose another --runs-dir"
@@ -133,7 +134,7 @@ def _open_projection(job: Job) -> Projection:
     from sweep.track.projection import Projection as MlflowProjection
     from sweep.track.projection import Tracked
 
-    return MlflowProjection(job.runs, Tracked(job.study, job.table, job.data.facts, provenance()))
+    return MlflowProjection(job.runs, Tracked(job.study, job.table, job.data.facts, read_provenance()))
 
 
 def _train(job: Job, search: Record, confirmation: Record, tracker: Tracker, folder: Path) -> None:
@@ -153,10 +154,10 @@ def _train(job: Job, search: Record, confirmation: Record, tracker: Tracker, fol
             _take_over(job, job.fork, search, source)
         _track_all(tracker, search, folder)
         run(source, lambda trial, result: tracker.track(trial, lambda: (result, None)))
-        chosen = finalists(job.study, search.complete())
+        chosen = select_finalists(job.study, search.complete())
         # A replicate is tracked when it is scored, which is when all are trained: only then is the test split opened.
         run(ConfirmSource(job.study, confirmation, chosen, folder), lambda trial, result: None)
-    results.sweep_drafts(folder)  # of workers that died
+    results.remove_drafts(folder)  # of workers that died
 
 
 def _take_over(job: Job, name: str, search: Record, source: SearchSource) -> None:
@@ -186,7 +187,7 @@ def _unscored(job: Job, confirmation: Record, folder: Path) -> list[str]:
     """Complete replicates that wait for their score."""
     if not job.data.facts.n_test:
         return []
-    complete = (key for key, recorded in confirmation.trials.items() if recorded.state == "complete")
+    complete = (key for key, recorded in confirmation.trials.items() if recorded.state == State.COMPLETE)
     return [key for key in complete if (folder / key).exists() and results.load_score(folder / key) is None]
 
 

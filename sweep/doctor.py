@@ -12,7 +12,8 @@ from sweep.champion import bundle
 from sweep.champion.export import best_replicate
 from sweep.champion.registry import registered_runs
 from sweep.coordinator import Job, open_records, sync_study
-from sweep.durable.lock import held
+from sweep.durable.files import sha256_of
+from sweep.durable.lock import hold
 from sweep.errors import DamagedResultError, MissingRunsError, TrackingError
 from sweep.layout import RunsDir
 from sweep.record import results
@@ -20,10 +21,10 @@ from sweep.record.trials import Record
 from sweep.report.conclusion import Conclusion, conclude
 from sweep.report.files import publish, stale
 from sweep.report.upload import announce, is_announced
-from sweep.search.finalists import finalists, replicates
+from sweep.search.finalists import plan_replicates, select_finalists
 from sweep.study.schema import Study
 from sweep.track.runs import StudyRuns, artifact, read_runs, saved_model
-from sweep.trial import Score, TrialResult
+from sweep.trial import Phase, Score, State, TrialResult
 
 Remedy = Literal["drafts", "sync", "report"]
 Ended = tuple[TrialResult, Score | None]  # a result, and the score of a replicate that has one
@@ -53,7 +54,7 @@ def diagnose(job: Job) -> Diagnosis:
     if damaged := list(_databases(job.runs)):
         return Diagnosis(0, 0, damaged)
     folder = job.runs.results(job.study.name)
-    with held(folder / results.LOCK):
+    with hold(folder / results.LOCK):
         records = open_records(job)
         search, confirmation = records
         findings = [*_budget(job.study, search, confirmation), *_strangers(records, folder)]
@@ -88,8 +89,8 @@ def mend(job: Job, findings: list[Finding], hand_on: Callable[[Conclusion], obje
     remedies = {finding.remedy for finding in findings}
     if "drafts" in remedies:
         folder = job.runs.results(job.study.name)
-        with held(folder / results.LOCK):
-            results.sweep_drafts(folder)
+        with hold(folder / results.LOCK):
+            results.remove_drafts(folder)
     if "sync" in remedies:
         sync_study(job)
     if remedies & {"sync", "report"}:
@@ -123,7 +124,7 @@ def _budget(study: Study, search: Record, confirmation: Record) -> Iterator[Find
     for record in (search, confirmation):
         for trial in record.unfinished():
             yield Finding(f"{trial.key} is claimed and has not ended", CONTINUE)
-    n_searched = sum(recorded.trial.phase == "search" for recorded in search.trials.values())
+    n_searched = sum(recorded.trial.phase == Phase.SEARCH for recorded in search.trials.values())
     n_wanted = study.search.trials
     if study.space is not None:
         n_in_space = sum(study.in_space(recorded.trial.config) for recorded in search.trials.values())
@@ -143,7 +144,7 @@ def _budget(study: Study, search: Record, confirmation: Record) -> Iterator[Find
         if baseline.config not in known:
             yield Finding(f"baseline {baseline.name!r} is not recorded", CONTINUE)
     confirmed = {(r.trial.config, r.trial.replicate) for r in confirmation.trials.values()}
-    for finalist, replicate in replicates(study, finalists(study, search.complete())):
+    for finalist, replicate in plan_replicates(study, select_finalists(study, search.complete())):
         if (finalist.config, replicate) not in confirmed:
             yield Finding(f"replicate {replicate} of {finalist.name} is not recorded", CONTINUE)
 
@@ -151,9 +152,9 @@ def _budget(study: Study, search: Record, confirmation: Record) -> Iterator[Find
 def _strangers(records: tuple[Record, ...], folder: Path) -> Iterator[Finding]:
     """Result folders that no trial answers for."""
     known = {key for record in records for key in record.trials}
-    for path in results.drafts(folder):
+    for path in results.list_drafts(folder):
         yield Finding(f"{path}: a draft that its writer left", "`doctor --fix` removes it", "drafts")
-    for path in results.strangers(folder, known):
+    for path in results.list_strangers(folder, known):
         yield Finding(f"{path}: a result of no recorded trial", "remove it, or restore optuna.db from a copy")
 
 
@@ -181,9 +182,14 @@ def _results(job: Job, record: Record, ended: dict[str, Ended]) -> Iterator[Find
             yield Finding(
                 f"{key} is {recorded.state} in the record, its result is {result.state} ({result.key})", restore
             )
-        elif recorded.state == "complete" and recorded.value != value:
+        elif recorded.state == State.COMPLETE and recorded.value != value:
             yield Finding(f"{key} has the value {recorded.value} in the record, {value} in its result", restore)
-        if recorded.trial.phase == "confirm" and result.state == "complete" and job.data.facts.n_test and score is None:
+        if (
+            recorded.trial.phase == Phase.CONFIRM
+            and result.state == State.COMPLETE
+            and job.data.facts.n_test
+            and score is None
+        ):
             yield Finding(f"{key} is not scored on the test split", CONTINUE)
 
 
@@ -216,7 +222,7 @@ def _run(runs: RunsDir, study: str, row: dict[Any, Any], ended: Ended) -> Iterat
         yield Finding(f"{who} differs from its result in {', '.join(wrong)}", way_out)
     for name, digest in {**result.files, **test.files}.items():
         try:
-            if results.sha256_of(_file_of(runs, study, row["run_id"], name)) != digest:
+            if sha256_of(_file_of(runs, study, row["run_id"], name)) != digest:
                 yield Finding(f"{who}: {name} is not what was logged (sha256)", way_out)
         except (MissingRunsError, TrackingError) as error:
             yield Finding(f"{who}: {name}: {error}", way_out)

@@ -1,5 +1,8 @@
 """The tree of errors a person can meet: one line each, saying what was given, what was wanted and the way out."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 
 class SweepError(Exception):
     """Ends the command with one line on stderr and `exit_code`; what was acknowledged before it is kept."""
@@ -85,3 +88,14 @@ class Interrupted(SweepError):
 
     def __init__(self) -> None:
         super().__init__("interrupted; the same command continues")
+
+
+@contextmanager
+def translate(*kinds: type[Exception], into: Callable[[Exception], SweepError]) -> Iterator[None]:
+    """Raise errors of a library, of these `kinds`, as the error of ours that `into` makes of them. Ours pass through."""
+    try:
+        yield
+    except SweepError:
+        raise
+    except kinds as error:
+        raise into(error) from error

@@ -2,12 +2,28 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from enum import StrEnum
+from typing import Any
 
 from sweep.study.config import Config
 
-Phase = Literal["baseline", "search", "confirm"]
-State = Literal["complete", "pruned", "failed"]
+
+class Phase(StrEnum):
+    """Why a trial is trained."""
+
+    BASELINE = "baseline"  # given by hand
+    SEARCH = "search"  # proposed by the sampler
+    CONFIRM = "confirm"  # a replicate of a finalist
+
+
+class State(StrEnum):
+    """How a trial ended."""
+
+    COMPLETE = "complete"
+    PRUNED = "pruned"  # stopped at a rung
+    FAILED = "failed"
+
+
 Logs = dict[
     str, float
 ]  # metric name -> value at one epoch: loss, accuracy, and val_ ones where there are validation rows
@@ -93,6 +109,25 @@ class TrialResult:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "TrialResult":
+        """Rebuild a result from `to_dict`. Raises KeyError, TypeError or ValueError where it is none."""
+        return cls(**{**values, "state": State(values["state"])})
+
+    @classmethod
+    def failed(
+        cls, key: str, reason: str, *, started_at: float, ended_at: float, provenance: dict[str, str] | None = None
+    ) -> "TrialResult":
+        """Make the result of a trial that could not be trained."""
+        return cls(
+            key=key,
+            state=State.FAILED,
+            reason=reason,
+            started_at=started_at,
+            ended_at=ended_at,
+            provenance=provenance or {},
+        )
 
 
 @dataclass(frozen=True)

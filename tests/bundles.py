@@ -14,12 +14,12 @@ from sweep.champion.bundle import SUMS, Parity, Scaling
 from sweep.coordinator import run_study
 from sweep.data.files import read
 from sweep.data.prepared import PreparedData, open_test_split, prepare
+from sweep.durable.files import sha256_of
 from sweep.layout import RunsDir
-from sweep.record import results
 from sweep.record.predictions import Predictions
-from sweep.study.schema import parse_study
+from sweep.study.file import parse_study
 from sweep.trial import Logs
-from tests.support import FILES, job
+from tests.studies import FILES, job
 
 WEIGHTS = np.random.default_rng(3).normal(0, 0.002, (64, 3)).astype(np.float32)
 
@@ -63,4 +63,4 @@ def _score(models: dict[str, Path], data: PreparedData) -> dict[str, tuple[Logs,
 def seal(folder: Path) -> None:
     """Checksums that hold again, as whoever changes a bundle on purpose would write them."""
     names = sorted(path.name for path in folder.iterdir() if path.name != SUMS)
-    (folder / SUMS).write_text("".join(f"{results.sha256_of(folder / name)}  {name}\n" for name in names))
+    (folder / SUMS).write_text("".join(f"{sha256_of(folder / name)}  {name}\n" for name in names))

@@ -18,7 +18,8 @@ os.environ.pop("MLFLOW_TRACKING_URI", None)  # a developer's own server is not w
 import pytest
 
 from sweep.layout import RunsDir
-from tests.support import STUDY, free_port, write_tiny_data
+from tests.servers import free_port
+from tests.studies import STUDY, write_tiny_data
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,8 @@ from sweep.layout import RunsDir
 from sweep.track.client import open_client
 from sweep.track.views import view_address
 from tests.browser import open_browser
-from tests.support import ROOT, free_port, mlflow_server
+from tests.servers import free_port, mlflow_server
+from tests.studies import ROOT
 
 STUDY = ROOT / "studies" / "quick.toml"
 N_TRIALS = 24  # the study's own few give no picture of a search

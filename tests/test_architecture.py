@@ -38,7 +38,7 @@ LIBRARIES = {
     "jinja2": {"report.page", "champion.card"},
     "PIL": {"report.page"},
     "rich": {"cli.commands", "cli.display"},
-    "pydantic": {"study.schema", "study.axes"},
+    "pydantic": {"study.schema", "study.axes", "study.file"},
     "scipy": {"report.compare", "search.sampler"},
     "h5py": {"train.weights"},
     "fcntl": {"durable.lock"},

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from sweep.cli.commands import main
-from tests.support import STUDY
+from tests.studies import STUDY
 
 X, Y = np.arange(120.0).reshape(40, 3), np.arange(40) % 2
 

@@ -12,7 +12,7 @@ import pytest
 
 from sweep.layout import RunsDir
 from sweep.track.runs import read_runs
-from tests.support import write_tiny_data
+from tests.studies import write_tiny_data
 
 pytestmark = pytest.mark.slow
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from sweep.coordinator import run_study
-from sweep.durable.lock import held
+from sweep.durable.lock import hold
 from sweep.errors import (
     ChangedStudyError,
     DamagedResultError,
@@ -20,7 +20,7 @@ from sweep.record import results
 from sweep.report.conclusion import conclude
 from sweep.track.runs import read_runs
 from sweep.trial import TrialResult
-from tests.support import FILES, fake_sweep, job, tiny_table
+from tests.studies import FILES, fake_sweep, job, tiny_table
 
 N_TRIALS, N_REPLICATES = 5, 4  # one baseline and four searched; the best of two depths, or of one and the baseline
 
@@ -124,7 +124,7 @@ def test_mlflow_out_of_order_costs_no_training_and_the_next_start_catches_up(run
 
 def test_a_second_coordinator_is_refused_with_the_name_of_the_first(runs):
     with (
-        held(runs.results("tiny") / ".lock"),
+        hold(runs.results("tiny") / ".lock"),
         pytest.raises(StudyInUseError, match=r"host .*, pid \d+, since"),
     ):
         fake_sweep(runs)

@@ -10,7 +10,7 @@ import pytest
 
 from sweep.coordinator import sync_study
 from sweep.doctor import diagnose, mend
-from sweep.durable.lock import held
+from sweep.durable.lock import hold
 from sweep.errors import Interrupted, StudyInUseError
 from sweep.record import results
 from sweep.report.files import publish
@@ -18,8 +18,9 @@ from sweep.report.upload import announce
 from sweep.track.client import FACTS_FILE, STUDY_FILE, open_client
 from sweep.track.runs import artifact, model_file, read_runs
 from tests.bundles import seal
-from tests.support import FILES, champion_handed_on, copied, fake_sweep, hand_on, tiny_table
-from tests.support import job as study_job
+from tests.champions import champion_handed_on, hand_on
+from tests.studies import FILES, copied, fake_sweep, tiny_table
+from tests.studies import job as study_job
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def test_a_study_that_ran_to_its_end_is_sound(job):
 
 
 def test_a_study_at_work_is_left_alone(job):
-    with held(job.runs.results("tiny") / ".lock"), pytest.raises(StudyInUseError):
+    with hold(job.runs.results("tiny") / ".lock"), pytest.raises(StudyInUseError):
         diagnose(job)
 
 

@@ -15,12 +15,12 @@ import pytest
 
 from sweep.data.files import read
 from sweep.data.prepared import open_training_split, prepare
+from sweep.durable.files import sha256_of
 from sweep.layout import RunsDir
-from sweep.record.results import sha256_of
 from sweep.study.schema import Data
 from sweep.track.runs import read_runs
 from tests.faults.engine import EPOCH_S
-from tests.support import STUDY, write_tiny_data
+from tests.studies import STUDY, write_tiny_data
 
 ROOT = Path(__file__).parents[1]
 N_TRIALS = 5

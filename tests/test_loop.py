@@ -9,9 +9,9 @@ from sweep.record.recover import MAX_DEATHS
 from sweep.record.trials import Record
 from sweep.search.sources import SearchSource
 from sweep.study.config import Config
-from sweep.study.schema import parse_study
+from sweep.study.file import parse_study
 from sweep.trial import EpochReport, Trial, TrialResult, WorkerDied
-from tests.support import tiny_table
+from tests.studies import tiny_table
 
 
 class ListSource:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from sweep.cli.commands import main
-from sweep.study.schema import parse_study
-from tests.support import tiny_table
+from sweep.study.file import parse_study
+from tests.studies import tiny_table
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -12,7 +12,7 @@ from sweep.execute.fake import FakeExecutor, plausible_logs
 from sweep.record import results
 from sweep.replay import replay
 from sweep.track.runs import read_runs, study_of
-from tests.support import FACTS, FILES, fake_sweep
+from tests.studies import FACTS, FILES, fake_sweep
 
 
 def model_file(weight):

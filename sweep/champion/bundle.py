@@ -2,8 +2,8 @@
 
 import re
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,8 +12,8 @@ from sweep.champion import verify
 from sweep.data.prepared import PreparedData
 from sweep.durable.disk import sync
 from sweep.durable.failpoint import failpoint
-from sweep.errors import DamagedResultError
-from sweep.record import results
+from sweep.durable.files import make_draft, make_folder, sha256_of, sync_folder
+from sweep.errors import DamagedResultError, translate
 
 KERAS_MODEL, ONNX_MODEL, SUMMARY, CARD, CURVES = "model.keras", verify.MODEL, verify.SUMMARY, "README.md", "curves.png"
 CONFUSION, CONFUSION_PICTURE, RECORDED = "confusion.csv", "confusion.png", verify.RECORDED
@@ -41,7 +41,7 @@ def write_bundle(folder: Path, write_files: Callable[[Path], None]) -> None:
     A reader finds the old bundle, none, or the whole new one: it is written beside, synced, and renamed after the old one was
     renamed away. One at a time: the caller holds a lock.
     """
-    results.open_folder(folder.parent)
+    make_folder(folder.parent)
     old = folder.with_name(f".{folder.name}.old")
     if old.exists() and not folder.exists():  # a kill between the two renames below
         old.rename(folder)
@@ -50,12 +50,12 @@ def write_bundle(folder: Path, write_files: Callable[[Path], None]) -> None:
             r"old|\d+", left.name.removeprefix(f".{folder.name}.")
         ):  # and is not of another study, `name.v2`
             shutil.rmtree(left)
-    draft = results.open_draft(folder)
+    draft = make_draft(folder)
     failpoint("export.draft")
     write_files(draft)
     failpoint("export.files")
     (draft / SUMS).write_text(_sums(draft))
-    results.sync_folder(draft)
+    sync_folder(draft)
     failpoint("export.synced")
     if folder.exists():
         folder.rename(old)
@@ -68,26 +68,24 @@ def write_bundle(folder: Path, write_files: Callable[[Path], None]) -> None:
 
 def read_bundle(folder: Path) -> dict[str, Any]:
     """The summary of a bundle, every file checked. Raises DamagedResultError."""
-    with told():
+    with translate_errors():
         verify.check_sums(folder)
         return verify.read_summary(folder)
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
     """The summary of a bundle, nothing else looked at. Raises DamagedResultError."""
-    with told():
+    with translate_errors():
         return verify.read_summary(folder)
 
 
-@contextmanager
-def told() -> Iterator[None]:
-    """What `verify` finds wrong with a bundle as an error of ours."""
-    try:
-        yield
-    except verify.BundleError as error:
-        raise DamagedResultError(f"{error}; `export` writes the bundle anew") from error
+def translate_errors() -> AbstractContextManager[None]:
+    """Raise what `verify` finds wrong with a bundle as an error of ours."""
+    return translate(
+        verify.BundleError, into=lambda error: DamagedResultError(f"{error}; `export` writes the bundle anew")
+    )
 
 
 def _sums(folder: Path) -> str:
     """As `sha256sum` prints them, and `sha256sum --check` reads them."""
-    return "".join(f"{results.sha256_of(path)}  {path.name}\n" for path in sorted(folder.iterdir()))
+    return "".join(f"{sha256_of(path)}  {path.name}\n" for path in sorted(folder.iterdir()))

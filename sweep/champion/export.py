@@ -15,14 +15,15 @@ import numpy as np
 from sweep.champion import bundle, verify
 from sweep.champion.bundle import Convert, Parity
 from sweep.champion.card import to_card
-from sweep.data.prepared import PreparedData, drawn_test_rows, find_prepared
-from sweep.durable.lock import in_turn
+from sweep.data.prepared import PreparedData, find_prepared, read_drawn_test_rows
+from sweep.durable.files import make_folder, sha256_of
+from sweep.durable.lock import hold_in_turn
 from sweep.errors import DamagedResultError, MissingRunsError
 from sweep.layout import RunsDir
 from sweep.record import results
 from sweep.report.conclusion import Column, Conclusion
 from sweep.report.text import champion_line
-from sweep.study.schema import cost
+from sweep.study.objective import cost
 from sweep.study.toml_text import to_toml
 from sweep.track.runs import artifact, model_file
 from sweep.train.pictures import draw_confusion
@@ -60,15 +61,15 @@ def export(conclusion: Conclusion, runs: RunsDir, convert: Convert, typed: str |
         shutil.copyfile(curves, draft / bundle.CURVES)
         parity = _write_onnx(draft, folder, conclusion, convert, data)
         test = _write_test(draft, conclusion, row["run_id"], data)
-        summary = _summary(conclusion, champion, row, model_id, results.sha256_of(draft / bundle.KERAS_MODEL))
+        summary = _summary(conclusion, champion, row, model_id, sha256_of(draft / bundle.KERAS_MODEL))
         summary |= {"test": test, "onnx": {**asdict(parity), "made_with": _converters()}}
         (draft / bundle.SUMMARY).write_text(json.dumps(summary, indent=1) + "\n")
         (draft / bundle.CARD).write_text(to_card(conclusion, champion, summary))
         (draft / bundle.STUDY).write_text(_study_text(conclusion.runs.table, typed))
         shutil.copyfile(verify.__file__, draft / bundle.VERIFY)
 
-    results.open_folder(runs.all_exports)
-    with in_turn(runs.all_exports / results.LOCK):
+    make_folder(runs.all_exports)
+    with hold_in_turn(runs.all_exports / results.LOCK):
         bundle.write_bundle(folder, write_files)
     return Exported(folder, row["run_id"], model_id)
 
@@ -93,7 +94,7 @@ def _write_onnx(
     try:
         summary = bundle.read_bundle(before)
         parity = {name: value for name, value in summary["onnx"].items() if name != "made_with"}
-        if summary["model_sha256"] == results.sha256_of(model) and summary["onnx"]["made_with"] == _converters():
+        if summary["model_sha256"] == sha256_of(model) and summary["onnx"]["made_with"] == _converters():
             shutil.copyfile(before / bundle.ONNX_MODEL, onnx)
             return Parity(**parity)
     except (DamagedResultError, KeyError, TypeError, AttributeError):  # none there, or not one of ours
@@ -113,7 +114,7 @@ def _write_test(draft: Path, conclusion: Conclusion, run_id: str, data: Prepared
     classes = list(conclusion.runs.facts["classes"])
     # Without rows set aside for it, the test split is the source's own.
     is_drawn = conclusion.runs.study.data.test_rows is not None
-    numbers = drawn_test_rows(data) if data is not None and is_drawn else None
+    numbers = read_drawn_test_rows(data) if data is not None and is_drawn else None
     recorded: dict[str, Any] = {"labels": said.labels, "predicted": said.predicted}
     if numbers is not None:
         recorded["row_numbers"] = numbers

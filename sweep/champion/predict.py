@@ -20,7 +20,7 @@ def predict(folder: Path, images: Path) -> str:
     if not folder.is_dir():
         raise MissingRunsError(f"{folder}: no such folder; wanted a bundle, such as mlruns/exports/mnist")
     summary = bundle.read_bundle(folder)
-    with bundle.told():
+    with bundle.translate_errors():
         model = verify.open_model(folder / bundle.ONNX_MODEL, summary["input"]["features"], len(summary["classes"]))
     if not images.is_file():
         raise InvalidDataError(f"{images}: no such file; wanted an .npz file with an array of rows")
@@ -30,7 +30,7 @@ def predict(folder: Path, images: Path) -> str:
         flat = verify.flat_rows(rows, summary["input"], f"{images}: {name}")
     except verify.BundleError as error:
         raise InvalidDataError(str(error)) from error
-    with bundle.told():
+    with bundle.translate_errors():
         probabilities = model(flat)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -9,13 +9,13 @@ from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from sweep.champion.export import Exported
 from sweep.durable.failpoint import failpoint
-from sweep.durable.lock import in_turn
+from sweep.durable.lock import hold_in_turn
 from sweep.layout import RunsDir
 from sweep.record.results import LOCK
 from sweep.report.compare import LEVEL, Comparison, verdict
 from sweep.report.conclusion import Conclusion, against
 from sweep.report.text import champion_line
-from sweep.track.client import follow_move, open_client, sent_once, translated
+from sweep.track.client import follow_move, open_client, sent_once, translate_errors
 
 ALIAS = "champion"
 VERDICT = (
@@ -46,11 +46,11 @@ def register(conclusion: Conclusion, exported: Exported, runs: RunsDir) -> str:
 
     Again for the same run, it writes nothing. Raises TrackingError; the export is not touched.
     """
-    with in_turn(runs.all_exports / LOCK):
+    with hold_in_turn(runs.all_exports / LOCK):
         client = open_client(runs)
         if runs.mlflow_server is None:
             follow_move(runs)
-        with translated(runs):
+        with translate_errors(runs):
             version = _registered(client, conclusion, exported)
             bearer = _bearer(client, conclusion.runs.study.name)
             if bearer is not None and bearer.version == version.version:
@@ -61,7 +61,7 @@ def register(conclusion: Conclusion, exported: Exported, runs: RunsDir) -> str:
 def registered_runs(runs: RunsDir, study: str) -> set[str]:
     """Ids of the runs whose models are versions under a study's name."""
     client = open_client(runs)
-    with translated(runs):
+    with translate_errors(runs):
         return {str(version.run_id) for version in client.search_model_versions(f"name = '{study}'")}
 
 

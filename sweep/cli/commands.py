@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from sweep.study.schema import check_is_installed, load_study
+    from sweep.study.file import check_is_installed, load_study
 
     study, table = _with_options(*load_study(arguments.study), arguments)
     check_is_installed(study, str(arguments.study))
@@ -73,7 +73,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> None:
-    from sweep.study.schema import load_study
+    from sweep.study.file import load_study
 
     runs = _runs_dir(arguments)
     conclusion = _conclusion(runs, load_study(arguments.study)[0].name)
@@ -99,7 +99,7 @@ def _compare(arguments: argparse.Namespace) -> None:
 
     from sweep.report.conclusion import compare_champions
     from sweep.report.text import VERDICTS_NOTE, champions_table, verdict_line
-    from sweep.study.schema import load_study
+    from sweep.study.file import load_study
 
     runs = _runs_dir(arguments)
     names = dict.fromkeys(load_study(path)[0].name for path in arguments.studies)
@@ -119,7 +119,7 @@ def _replay(arguments: argparse.Namespace) -> None:
     from sweep.cli.display import Display
     from sweep.errors import UnsoundStudyError
     from sweep.replay import engine_of, replay
-    from sweep.study.schema import check_is_installed
+    from sweep.study.file import check_is_installed
     from sweep.track.runs import read_runs, study_of
 
     runs = _runs_dir(arguments)
@@ -135,7 +135,7 @@ def _replay(arguments: argparse.Namespace) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from sweep.study.schema import load_study
+    from sweep.study.file import load_study
 
     runs = _runs_dir(arguments)
     _hand_on(_conclusion(runs, load_study(arguments.study)[0].name), runs, arguments.study)
@@ -143,7 +143,7 @@ def _export(arguments: argparse.Namespace) -> None:
 
 def _predict(arguments: argparse.Namespace) -> None:
     from sweep.champion.predict import predict
-    from sweep.record.results import write_durably
+    from sweep.durable.files import write_durably
 
     said = predict(arguments.bundle, arguments.images)
     if arguments.out is None:
@@ -188,7 +188,7 @@ def _quiet_job(arguments: argparse.Namespace) -> "Job":
     """A study that was run, as a job that shows no progress."""
     from sweep.cli.display import Display
     from sweep.coordinator import check_recorded
-    from sweep.study.schema import load_study
+    from sweep.study.file import load_study
 
     study, table = load_study(arguments.study)
     runs = _runs_dir(arguments)
@@ -218,7 +218,7 @@ def _with_options(
     study: "Study", table: dict[str, Any], arguments: argparse.Namespace
 ) -> tuple["Study", dict[str, Any]]:
     """The study and its table with `--trials`, `--workers` and `--engine` in place of the file's."""
-    from sweep.study.schema import parse_study
+    from sweep.study.file import parse_study
 
     given = {name: value for name in ("trials", "workers", "engine") if (value := getattr(arguments, name)) is not None}
     if not given:

@@ -13,8 +13,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from sweep.study.schema import Study, cost
-from sweep.trial import EpochReport, State, Trial, TrialEvent, TrialResult, WorkerDied
+from sweep.study.objective import cost
+from sweep.study.schema import Study
+from sweep.trial import EpochReport, Phase, State, Trial, TrialEvent, TrialResult, WorkerDied
 
 if TYPE_CHECKING:
     from sweep.record.trials import RecordedTrial
@@ -33,7 +34,7 @@ class Progress:
     started_at: float
     n_before: int = 0  # ended in earlier runs of the command
     running: dict[str, tuple[Trial, EpochReport | None]] = field(default_factory=dict)
-    n_ended: dict[State, int] = field(default_factory=lambda: {"complete": 0, "pruned": 0, "failed": 0})
+    n_ended: dict[State, int] = field(default_factory=lambda: dict.fromkeys(State, 0))
     best: tuple[Trial, float] | None = None
 
     def remember(self, recorded: Iterable["RecordedTrial"]) -> None:
@@ -41,7 +42,7 @@ class Progress:
             if one.state is not None:
                 self.n_before += 1
                 self.n_ended[one.state] += 1
-                if one.state == "complete" and one.value is not None:
+                if one.state == State.COMPLETE and one.value is not None:
                     self._keep_best(one.trial, one.value)
 
     def hear(self, trial: Trial, event: TrialEvent | None) -> None:
@@ -53,12 +54,12 @@ class Progress:
             case TrialResult():
                 self.running.pop(trial.key, None)
                 self.n_ended[event.state] += 1
-                if event.state == "complete" and self.study.objective in event.metrics:
+                if event.state == State.COMPLETE and self.study.objective in event.metrics:
                     self._keep_best(trial, event.metrics[self.study.objective])
 
     def _keep_best(self, trial: Trial, value: float) -> None:
         objective = self.study.objective
-        if trial.phase == "confirm":
+        if trial.phase == Phase.CONFIRM:
             return
         if self.best is None or cost(objective, value) < cost(objective, self.best[1]):
             self.best = trial, value
@@ -136,9 +137,9 @@ def _n_planned(study: Study) -> int:
 
 
 def _line(trial: Trial, result: TrialResult) -> str:
-    kind = "replicate" if trial.phase == "confirm" else "trial"
+    kind = "replicate" if trial.phase == Phase.CONFIRM else "trial"
     n_epochs = len(result.history)
-    if result.state == "failed":
+    if result.state == State.FAILED:
         return f"{kind} {trial.label}: failed ({result.reason})"
     last = result.history[result.best_epoch - 1]
     shown = [f"{name} {last[name]:.4f}" for name in ("val_accuracy", "val_loss", "accuracy") if name in last][:2]

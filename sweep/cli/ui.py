@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from sweep.errors import MissingRunsError
 from sweep.layout import RunsDir
-from sweep.track.client import follow_move, open_client, translated
+from sweep.track.client import follow_move, open_client, translate_errors
 from sweep.track.views import VIEW, view_address
 
 
@@ -42,6 +42,6 @@ def serve(runs: RunsDir, port: int) -> NoReturn:
 
 def _studies(runs: RunsDir) -> list[tuple[str, str]]:
     """Name and experiment of each study. MLflow itself opens an experiment among chat traces."""
-    with translated(runs):
+    with translate_errors(runs):
         found = open_client(runs).search_experiments()
     return [(e.name, e.experiment_id) for e in found if any(tag.startswith(VIEW) for tag in e.tags)]

@@ -8,8 +8,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,8 +18,8 @@ import numpy as np
 from sweep.data.files import Array, DataSet
 from sweep.durable.disk import sync
 from sweep.durable.failpoint import failpoint
-from sweep.errors import InvalidDataError, StorageError
-from sweep.study.config import derived_seed
+from sweep.errors import StorageError, translate
+from sweep.study.config import derive_seed
 from sweep.study.schema import Data
 
 CACHE_VERSION = 3  # of the layout below; part of a prepared folder's name
@@ -81,7 +80,7 @@ def prepare(data: DataSet, spec: Data, seed: int, cache: Path) -> PreparedData:
     digest = data.sha256()
     folder = _prepared_folder(spec, digest, seed, cache)
     if not folder.exists():
-        with _told(folder):
+        with _translate(folder):
             _write_prepared(data, spec, seed, digest, folder)
     return _opened(folder)
 
@@ -92,7 +91,7 @@ def find_prepared(spec: Data, sha256: str, seed: int, cache: Path) -> PreparedDa
     return _opened(folder) if folder.exists() else None
 
 
-def drawn_test_rows(prepared: PreparedData) -> Array | None:
+def read_drawn_test_rows(prepared: PreparedData) -> Array | None:
     """Which rows of the source were drawn as the test split, in its order; None where the source has one of its own."""
     path = prepared.folder / "test" / ROW_NUMBERS
     return np.load(path) if path.exists() else None
@@ -104,7 +103,7 @@ def _prepared_folder(spec: Data, sha256: str, seed: int, cache: Path) -> Path:
 
 
 def _opened(folder: Path) -> PreparedData:
-    with _told(folder):
+    with _translate(folder):
         stored = json.loads((folder / "facts.json").read_bytes())
         tuples = {"classes": tuple(stored["classes"]), "feature_shape": tuple(stored["feature_shape"])}
         facts = DataFacts(**{**stored, **tuples})
@@ -117,17 +116,13 @@ def _opened(folder: Path) -> PreparedData:
     return PreparedData(folder, facts)
 
 
-@contextmanager
-def _told(folder: Path) -> Iterator[None]:
-    """A prepared folder that cannot be written or read as a StorageError."""
-    try:
-        yield
-    except InvalidDataError:
-        raise
-    except (OSError, ValueError) as error:
-        raise StorageError(
+def _translate(folder: Path) -> AbstractContextManager[None]:
+    def into(error: Exception) -> StorageError:
+        return StorageError(
             f"{folder}: cannot be written or read ({error}); make room, remove it, or choose another --runs-dir"
-        ) from error
+        )
+
+    return translate(OSError, ValueError, into=into)
 
 
 def _write_prepared(data: DataSet, spec: Data, seed: int, digest: str, folder: Path) -> None:
@@ -137,11 +132,11 @@ def _write_prepared(data: DataSet, spec: Data, seed: int, digest: str, folder: P
     if data.x_test is not None and data.y_test is not None:
         test = (data.x_test, data.y_test)
     else:
-        rest, sealed = _stratified(rest, data.y_train, spec.test_rows or 0, derived_seed(seed, "test"))
+        rest, sealed = _stratified(rest, data.y_train, spec.test_rows or 0, derive_seed(seed, "test"))
         test = (data.x_train[sealed], data.y_train[sealed])
-    train, validation = _stratified(rest, data.y_train, spec.validation_rows, derived_seed(seed, "validation"))
+    train, validation = _stratified(rest, data.y_train, spec.validation_rows, derive_seed(seed, "validation"))
     if spec.train_rows is not None:
-        _, train = _stratified(train, data.y_train, spec.train_rows, derived_seed(seed, "train"))
+        _, train = _stratified(train, data.y_train, spec.train_rows, derive_seed(seed, "train"))
     parts = {
         "train": (data.x_train[train], data.y_train[train]),
         "validation": (data.x_train[validation], data.y_train[validation]),

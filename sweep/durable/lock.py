@@ -12,7 +12,7 @@ from sweep.errors import StudyInUseError
 
 
 @contextmanager
-def held(path: Path) -> Iterator[None]:
+def hold(path: Path) -> Iterator[None]:
     """Hold the lock at `path`, which says who has it. Raises StudyInUseError, naming the holder, if another process does.
 
     The kernel drops the lock when its holder dies, however it dies, so there is none to clear by hand.
@@ -33,7 +33,7 @@ def held(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def in_turn(path: Path) -> Iterator[None]:
+def hold_in_turn(path: Path) -> Iterator[None]:
     """Hold the lock at `path`, once whoever has it is done."""
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -18,7 +18,8 @@ from typing import Any, Protocol
 
 from sweep.data.prepared import PreparedData
 from sweep.durable.failpoint import failpoint
-from sweep.execute.worker import ONE_THREAD, attempt, settle_in
+from sweep.execute.process import ONE_THREAD, settle_in
+from sweep.execute.worker import attempt
 from sweep.study.schema import Training
 from sweep.trial import CannotStore, CohortReport, EpochReport, Judge, Trial, TrialResult
 

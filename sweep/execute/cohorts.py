@@ -11,8 +11,8 @@ from multiprocessing.process import BaseProcess
 from sweep.errors import WorkersError
 from sweep.execute.cohort_process import CohortOptions, train_cohorts
 from sweep.execute.executor import MAX_FAILED_STARTS, cannot_store, death
-from sweep.execute.worker import deaf_to_ctrl_c
-from sweep.trial import CannotStore, CohortReport, Event, Trial, TrialResult, WorkerDied
+from sweep.execute.process import deaf_to_ctrl_c
+from sweep.trial import CannotStore, CohortReport, Event, Phase, Trial, TrialResult, WorkerDied
 
 
 class CohortExecutor:
@@ -46,7 +46,7 @@ class CohortExecutor:
 
     def takes(self, trial: Trial) -> bool:
         taken = [*self._waiting, *self._training.values()]
-        return trial.phase != "search" or sum(t.phase == "search" for t in taken) < self._n_searched
+        return trial.phase != Phase.SEARCH or sum(t.phase == Phase.SEARCH for t in taken) < self._n_searched
 
     def submit(self, trial: Trial) -> None:
         self._waiting.append(trial)

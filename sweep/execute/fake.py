@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from sweep.record import results
-from sweep.study.config import Config, derived_seed
-from sweep.trial import EpochReport, Event, GoesOn, Judge, Logs, Trial, TrialResult
+from sweep.study.config import Config, derive_seed
+from sweep.trial import EpochReport, Event, GoesOn, Judge, Logs, State, Trial, TrialResult
 
 Curve = Callable[[Config, int, int], Logs]  # (config, seed, epoch) -> that epoch's logs
 CLOCK_START, TRIAL_S = 1_700_000_000.0, 100.0  # when trial 0 begins, and how much later each next one
@@ -19,7 +19,7 @@ CLOCK_START, TRIAL_S = 1_700_000_000.0, 100.0  # when trial 0 begins, and how mu
 def plausible_logs(config: Config, seed: int, epoch: int) -> Logs:
     """A learning curve that depends on the config, with a best depth and width and a little noise by seed."""
     quality = 0.95 - 0.01 * abs(config.hidden_layers - 3) - 0.02 * abs(math.log10(config.units[0] / 200))
-    noise = derived_seed(seed, epoch) / 2**32 * 0.004
+    noise = derive_seed(seed, epoch) / 2**32 * 0.004
     accuracy = quality * (1 - math.exp(-epoch)) + noise
     return {"loss": 1.1 - accuracy, "accuracy": accuracy, "val_loss": 1.05 - accuracy, "val_accuracy": accuracy}
 
@@ -63,7 +63,7 @@ class FakeEngine:
         last = history[-1]
         yield TrialResult(
             key=trial.key,
-            state="failed" if is_bad else "pruned" if is_pruned else "complete",
+            state=State.FAILED if is_bad else State.PRUNED if is_pruned else State.COMPLETE,
             reason=f"nan: {last}" if is_bad else "pruned by whoever asked" if is_pruned else "",
             history=history,
             epoch_ended_at=ended_at,
@@ -76,7 +76,7 @@ class FakeEngine:
         )
 
     def save(self, result: TrialResult, folder: Path) -> TrialResult:
-        files = {} if result.state == "failed" else self._files
+        files = {} if result.state == State.FAILED else self._files
 
         def write(draft: Path) -> None:
             (draft / results.HISTORY).write_text(json.dumps(result.history))

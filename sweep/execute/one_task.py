@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sweep.errors import Interrupted, SweepError, WorkersError
-from sweep.execute.worker import deaf_to_ctrl_c, settle_in
+from sweep.execute.process import deaf_to_ctrl_c, settle_in
 
 POLL_S = 0.2  # how long an interruption can go unnoticed
 MAX_DEATHS = 3  # of the process, in a row

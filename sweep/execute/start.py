@@ -15,7 +15,7 @@ from sweep.execute.executor import Executor
 from sweep.execute.worker import WorkerOptions
 from sweep.execute.workers import LocalExecutor, available_cores
 from sweep.layout import RunsDir
-from sweep.record.provenance import provenance
+from sweep.record.provenance import read_provenance
 from sweep.study.schema import Study
 
 PROBE_S = 60  # for JAX to say what it sees
@@ -29,7 +29,7 @@ def start_executor(study: Study, data: PreparedData, runs: RunsDir, results: Pat
     engine = study.search.engine
     if engine == "auto":
         engine = "cohort" if has_accelerator() else "graph"
-    logs, made_by = runs.logs(study.name), provenance() | {"engine": engine}
+    logs, made_by = runs.logs(study.name), read_provenance() | {"engine": engine}
     if engine == "cohort":
         n_searched = searched_at_once(study.search.trials)
         logger.info("starting cohorts of up to %d searched trials; log in %s", n_searched, logs)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from sweep.errors import WorkersError
 from sweep.execute.executor import MAX_FAILED_STARTS, cannot_store, death
-from sweep.execute.worker import WorkerOptions, deaf_to_ctrl_c, work
+from sweep.execute.process import deaf_to_ctrl_c
+from sweep.execute.worker import WorkerOptions, work
 from sweep.trial import CannotStore, EpochReport, Event, Trial, TrialResult, WorkerDied
 
 # After so many a fresh process takes over. Measured (tests/bench/worker_memory.py): 502 MB after 10 trials, 568 after 100,

@@ -1,22 +1,35 @@
 """A space and its configs as Optuna has them."""
 
+from typing import Literal
+
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
 
 from sweep.study.config import Config
+from sweep.study.objective import Objective, cost
 from sweep.study.schema import Study
 from sweep.study.space import Axis, Choice, Float, Int, Scalar, count
+from sweep.trial import State
+
+STATES: dict[TrialState, State | None] = {
+    TrialState.RUNNING: None,
+    TrialState.COMPLETE: State.COMPLETE,
+    TrialState.PRUNED: State.PRUNED,
+    TrialState.FAIL: State.FAILED,
+}
+OPTUNA_STATES = {ours: theirs for theirs, ours in STATES.items()}
 
 
-def parameters(study: Study, config: Config) -> tuple[dict[str, Scalar], dict[str, BaseDistribution]]:
+def to_params(study: Study, config: Config) -> tuple[dict[str, Scalar], dict[str, BaseDistribution]]:
     """What varies, by name: the values of a config and where they come from. Empty where it lies outside the space."""
     if study.space is None or not study.in_space(config):
         return {}, {}
     varying = {name: (axis, value) for name, (axis, value) in study.space.axes_of(config).items() if count(axis) > 1}
     values = {name: value for name, (_, value) in varying.items()}
-    return values, {name: distribution(axis) for name, (axis, _) in varying.items()}
+    return values, {name: to_distribution(axis) for name, (axis, _) in varying.items()}
 
 
-def distribution(axis: Axis) -> BaseDistribution:
+def to_distribution(axis: Axis) -> BaseDistribution:
     """An axis that varies. Raises TypeError for a fixed value."""
     match axis:
         case Int(low, _, step, log):
@@ -29,3 +42,7 @@ def distribution(axis: Axis) -> BaseDistribution:
             return CategoricalDistribution(options)
         case _:
             raise TypeError(f"{axis!r} does not vary")
+
+
+def to_direction(objective: Objective) -> Literal["maximize", "minimize"]:
+    return "maximize" if cost(objective, 1.0) < 0 else "minimize"

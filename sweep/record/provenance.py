@@ -10,7 +10,7 @@ LIBRARIES = ("tensorflow", "keras", "optuna", "mlflow", "numpy", "pandas")
 
 
 @cache  # asked for by what trains and by what tracks, and the same for as long as this process lives
-def provenance() -> dict[str, str]:
+def read_provenance() -> dict[str, str]:
     """Tags that say what this program is: git commit and dirty flag, library versions, Python and processor."""
     return {
         **_git(),

@@ -16,7 +16,7 @@ def recover(record: Record, folder: Path) -> list[Trial]:
     A trial without a result was cut off, however that came about, so it is trained again under its own number: the
     budget is met exactly, and the same config with the same seed gives what it would have given.
     """
-    results.sweep_drafts(folder)
+    results.remove_drafts(folder)
     to_train = []
     for trial in record.unfinished():
         result = results.find(folder / trial.key)
@@ -35,7 +35,5 @@ def after_death(record: Record, key: str, reason: str, n_deaths: int, folder: Pa
     if n_deaths < MAX_DEATHS:
         return record.restart(record.trials[key].trial)
     now = time.time()
-    failed = TrialResult(
-        key=key, state="failed", reason=f"{reason}, {n_deaths} times in a row", started_at=now, ended_at=now
-    )
+    failed = TrialResult.failed(key, f"{reason}, {n_deaths} times in a row", started_at=now, ended_at=now)
     return results.save(folder / key, failed, lambda draft: None)

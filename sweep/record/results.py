@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Container
 from dataclasses import asdict, replace
@@ -11,6 +10,7 @@ from typing import Any
 
 from sweep.durable.disk import sync
 from sweep.durable.failpoint import failpoint
+from sweep.durable.files import make_draft, sha256_of, sync_folder, write_durably
 from sweep.errors import DamagedResultError
 from sweep.trial import Logs, Score, TrialResult
 
@@ -27,20 +27,12 @@ _TAIL = "}\n"
 WAY_OUT = "restore the folder from a copy; if its trial is not recorded yet, remove it and it is trained again"
 
 
-def open_folder(folder: Path) -> None:
-    """Make the folder that result folders go into, on the disk with every folder above it that had to be made."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in missing:
-        sync(path.parent)
-
-
 def save(folder: Path, result: TrialResult, write_files: Callable[[Path], None]) -> TrialResult:
     """Make `result` durable as `folder`, with the files that `write_files` puts beside it; returns it with their hashes.
 
     Written under another name, synced, then renamed: a reader finds the whole folder or none.
     """
-    draft = open_draft(folder)
+    draft = make_draft(folder)
     failpoint("result.draft")
     write_files(draft)
     failpoint("result.files")
@@ -56,35 +48,21 @@ def save(folder: Path, result: TrialResult, write_files: Callable[[Path], None])
     return result
 
 
-def open_draft(folder: Path) -> Path:
-    """An empty folder beside `folder`, to write what then becomes `folder`."""
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    return draft
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the files of a folder, and the folder, on the disk."""
-    for path in (*sorted(folder.iterdir()), folder):
-        sync(path)
-
-
-def sweep_drafts(folder: Path) -> None:
+def remove_drafts(folder: Path) -> None:
     """Remove what killed processes were writing; only while no trial is in training."""
-    for path in drafts(folder):
+    for path in list_drafts(folder):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
 
 
-def drafts(folder: Path) -> list[Path]:
+def list_drafts(folder: Path) -> list[Path]:
     """What lies below a folder of results under the name that things have before they are whole."""
     return sorted(path for pattern in (".*", "*/.*") for path in folder.glob(pattern) if path.name != LOCK)
 
 
-def strangers(folder: Path, known: Container[str]) -> list[Path]:
+def list_strangers(folder: Path, known: Container[str]) -> list[Path]:
     """Result folders of trials that are not among `known`, by key."""
     return [path for path in sorted(folder.glob("[!.]*")) if path.is_dir() and path.name not in known]
 
@@ -103,9 +81,9 @@ def load(folder: Path) -> TrialResult:
     Raises DamagedResultError, naming the file, if one is missing or not what was written.
     """
     try:
-        result = TrialResult(**_opened(folder / RESULT))
+        result = TrialResult.from_dict(_opened(folder / RESULT))
         _check_files(folder, result.files, WAY_OUT)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise DamagedResultError(f"{folder}: cannot be read ({error}); {WAY_OUT}") from error
     return result
 
@@ -138,21 +116,6 @@ def save_score(folder: Path, metrics: Logs, predictions: bytes) -> Score:
     write_durably(folder / SCORE, _sealed(asdict(score)).encode())
     failpoint("score.saved")
     return score
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Replace `path` by `content`, whole or not at all."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_bytes(content)
-    sync(draft)
-    failpoint("durable.draft")
-    draft.replace(path)
-    sync(path.parent)
-
-
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sealed(content: Any) -> str:

@@ -12,7 +12,7 @@ from sweep.record import results
 from sweep.record.trials import RecordedTrial
 from sweep.study.config import Config
 from sweep.study.schema import differences
-from sweep.trial import TrialResult
+from sweep.trial import State, TrialResult
 
 DECIDING = ("data", "seed", "training")  # what, beside its config, decides how a trial is trained
 
@@ -33,7 +33,7 @@ def check_alike(name: str, theirs: dict[str, Any], ours: dict[str, Any]) -> None
 def found(name: str, trials: Iterable[RecordedTrial], folder: Path) -> Iterator[Found]:
     """The complete trials of stored study `name`, its results below `folder`, by number."""
     for recorded in trials:
-        if recorded.state == "complete":  # what was pruned was pruned among its peers there
+        if recorded.state == State.COMPLETE:  # what was pruned was pruned among its peers there
             yield recorded.trial.config, partial(_load, name, folder / recorded.trial.key)
 
 

@@ -1,7 +1,6 @@
 """The record of trials in Optuna's storage: what was claimed, and how it ended. It decides what has happened."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -12,23 +11,17 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweep.durable.failpoint import failpoint
-from sweep.durable.lock import in_turn
-from sweep.errors import ChangedStudyError, RecordError
+from sweep.durable.lock import hold_in_turn
+from sweep.errors import ChangedStudyError, RecordError, translate
+from sweep.record.optuna_terms import OPTUNA_STATES, STATES, to_direction
 from sweep.study.config import Config
-from sweep.study.schema import Objective, Study, cost, differences
+from sweep.study.objective import Objective
+from sweep.study.schema import Study, differences
 from sweep.trial import Phase, State, Trial, TrialResult
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-Part = Literal["search", "confirm"]
 _BUSY_S = 60  # to wait for another's transaction
-_STATES: dict[TrialState, State | None] = {
-    TrialState.RUNNING: None,
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-}
-OPTUNA_STATES = {ours: theirs for theirs, ours in _STATES.items()}
 
 
 @dataclass(frozen=True)
@@ -47,20 +40,20 @@ class Record:
     trials that were never told belong to a coordinator that is gone: `unfinished` gives them back.
     """
 
-    def __init__(self, db: Path, study: Study, part: Part, data_sha256: str) -> None:
-        name = study.name if part == "search" else f"{study.name}/confirm"
+    def __init__(self, db: Path, study: Study, part: Literal[Phase.SEARCH, Phase.CONFIRM], data_sha256: str) -> None:
+        name = study.name if part == Phase.SEARCH else f"{study.name}/confirm"
         self._objective: Objective = study.objective
         self._rungs = study.rungs()
         self.identity = {**study.canonical(), "data": {**study.canonical()["data"], "sha256": data_sha256}}
         self._db = db
         db.parent.mkdir(parents=True, exist_ok=True)
         # In turn, for two that create Optuna's tables at once are one too many.
-        with _translated(db, "open"), in_turn(db.with_name(f".{db.name}.lock")):
+        with _translate(db, "open"), hold_in_turn(db.with_name(f".{db.name}.lock")):
             self._storage = _storage(db)
             self._study = optuna.create_study(
                 storage=self._storage,
                 study_name=name,
-                direction=direction(study.objective),
+                direction=to_direction(study.objective),
                 sampler=optuna.samplers.RandomSampler(seed=0),  # draws nothing here, see Suggester
                 load_if_exists=True,
             )
@@ -91,7 +84,7 @@ class Record:
 
     def frozen(self) -> list[FrozenTrial]:
         """The trials as Optuna has them now, by number."""
-        with _translated(self._db, "read"):
+        with _translate(self._db, "read"):
             return self._study.get_trials(deepcopy=False)
 
     def claim(
@@ -108,7 +101,7 @@ class Record:
         """Write a trial that is about to be trained, in one transaction."""
         trial = Trial(
             number=len(self.trials), phase=phase, config=config, seed=seed, name=name, replicate=replicate,
-            rungs=self._rungs if phase == "search" else (),  # a baseline is confirmed anyway, and trained in full
+            rungs=self._rungs if phase == Phase.SEARCH else (),  # a baseline is confirmed anyway, and trained in full
         )  # fmt: skip
         # One attribute for all that stays, and none for a first attempt: Optuna writes each with two statements of its own.
         lasting = {"config": config.to_dict(), "phase": phase, "seed": seed, "name": name, "replicate": replicate}
@@ -118,7 +111,7 @@ class Record:
             distributions=distributions or {},
             user_attrs={"trial": lasting},
         )
-        with _translated(self._db, "write"):
+        with _translate(self._db, "write"):
             self._ids[trial.key] = self._storage.create_new_trial(self._study_id, claimed)
         failpoint("record.claimed")
         self.trials[trial.key] = RecordedTrial(trial, None, None)
@@ -127,7 +120,7 @@ class Record:
     def restart(self, trial: Trial) -> Trial:
         """The same trial as its next attempt, after the last one died."""
         again = replace(trial, attempt=trial.attempt + 1)
-        with _translated(self._db, "write"):
+        with _translate(self._db, "write"):
             self._storage.set_trial_user_attr(self._id(trial), "attempt", again.attempt)
         failpoint("record.restarted")
         self.trials[trial.key] = RecordedTrial(again, None, None)
@@ -137,7 +130,7 @@ class Record:
         """The objective of a trial when it reached a rung."""
         values = self._rung_values.setdefault(rung, {})
         if key not in values:  # a restarted trial reaches it again
-            with _translated(self._db, "write"):
+            with _translate(self._db, "write"):
                 self._storage.set_trial_intermediate_value(self._id(self.trials[key].trial), rung, value)
             values[key] = value
         failpoint("record.rung")
@@ -150,8 +143,8 @@ class Record:
         """Write how a trial ended: the point after which it is done. Its result must be durable already."""
         trial, value = self.trials[result.key].trial, self._value_of(result)
         failpoint("record.tell")
-        with _translated(self._db, "write"):
-            if result.state == "failed":
+        with _translate(self._db, "write"):
+            if result.state == State.FAILED:
                 self._storage.set_trial_user_attr(self._id(trial), "reason", result.reason)
             # As `Study.tell` does, which reads the trial twice more.
             self._storage.set_trial_state_values(
@@ -162,12 +155,12 @@ class Record:
 
     def _value_of(self, result: TrialResult) -> float | None:
         """The value that the record keeps: of a pruned trial the objective at its last rung, which Optuna's samplers read."""
-        if result.state == "complete":
+        if result.state == State.COMPLETE:
             value = self.objective_of(result)
             assert value is not None, result.key
             return value
         rungs = [rung for rung, values in self._rung_values.items() if result.key in values]
-        return self._rung_values[max(rungs)][result.key] if result.state == "pruned" and rungs else None
+        return self._rung_values[max(rungs)][result.key] if result.state == State.PRUNED and rungs else None
 
     def objective_of(self, result: TrialResult) -> float | None:
         """The value of a complete result."""
@@ -177,7 +170,7 @@ class Record:
 
     def complete(self) -> list[tuple[Config, float]]:
         """Config and objective of every complete trial, by number."""
-        done = (r for r in self.trials.values() if r.state == "complete")
+        done = (r for r in self.trials.values() if r.state == State.COMPLETE)
         return [(r.trial.config, r.value) for r in done if r.value is not None]
 
     def unfinished(self) -> list[Trial]:
@@ -194,13 +187,13 @@ def is_recorded(db: Path, study: str) -> bool:
     """Whether the record holds a study of that name. Creates nothing. Raises RecordError."""
     if not db.exists():
         return False
-    with _translated(db, "read"):
+    with _translate(db, "read"):
         return study in optuna.study.get_all_study_names(_storage(db))
 
 
 def stored_search(db: Path, study: str) -> tuple[dict[str, Any], list[RecordedTrial]]:
     """The identity and the trials of a study's search as they are stored, whatever its file says now. Raises RecordError."""
-    with _translated(db, "read"):
+    with _translate(db, "read"):
         stored = optuna.load_study(storage=_storage(db), study_name=study)
         return stored.user_attrs["study"], [_recorded(trial, ()) for trial in stored.get_trials(deepcopy=False)]
 
@@ -209,29 +202,26 @@ def _storage(db: Path) -> optuna.storages.RDBStorage:
     return optuna.storages.RDBStorage(f"sqlite:///{db}", engine_kwargs={"connect_args": {"timeout": _BUSY_S}})
 
 
-@contextmanager
-def _translated(db: Path, verb: str) -> Iterator[None]:
-    try:
-        yield
-    except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
+def _translate(db: Path, verb: str) -> AbstractContextManager[None]:
+    def into(error: Exception) -> RecordError:
         first_line = str(error).splitlines()[0]
-        raise RecordError(
+        return RecordError(
             f"cannot {verb} the record of trials {db}: {first_line}; see that the disk has room and the file is "
             "readable and writable; if it is damaged, restore it from a copy, or choose another --runs-dir"
-        ) from error
+        )
+
+    return translate(optuna.exceptions.StorageInternalError, SQLAlchemyError, into=into)
 
 
 def _recorded(frozen: FrozenTrial, rungs: tuple[int, ...]) -> RecordedTrial:
     lasting = dict(frozen.user_attrs["trial"])
+    phase = Phase(lasting.pop("phase"))
     trial = Trial(
         number=frozen.number,
         config=Config.from_dict(lasting.pop("config")),
-        rungs=rungs if lasting["phase"] == "search" else (),
+        phase=phase,
+        rungs=rungs if phase == Phase.SEARCH else (),
         attempt=frozen.user_attrs.get("attempt", 1),
         **lasting,
     )
-    return RecordedTrial(trial, _STATES[frozen.state], frozen.value)
-
-
-def direction(objective: Objective) -> Literal["maximize", "minimize"]:
-    return "maximize" if cost(objective, 1.0) < 0 else "minimize"
+    return RecordedTrial(trial, STATES[frozen.state], frozen.value)

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweep.report.compare import Comparison, Summary, compare, holm, summarise, verdict
-from sweep.search.finalists import Finalist, finalists
+from sweep.search.finalists import Finalist, select_finalists
 from sweep.study.config import Config
-from sweep.study.schema import cost
+from sweep.study.objective import cost
 from sweep.track.runs import StudyRuns, config_of
 
 # Rows of the notebook's table. Its train rows are running means, which see dropout and moving weights; an evaluation of
@@ -79,7 +79,7 @@ def conclude(runs: StudyRuns) -> Conclusion:
     """Select finalists by the same rule as the sweep did, and summarise their replicates."""
     searched = [_Searched.of(row, runs.study.objective) for row in runs.searched.to_dict("records")]
     candidates = [(trial.config, trial.value) for trial in searched if trial.value is not None]
-    columns = tuple(_column(runs, finalist, searched) for finalist in finalists(runs.study, candidates))
+    columns = tuple(_column(runs, finalist, searched) for finalist in select_finalists(runs.study, candidates))
     champion = _champion(runs.study.objective, columns)
     return Conclusion(runs, columns, champion, _verdicts(runs, columns, champion))
 

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 from plotly.subplots import make_subplots
 
-from sweep.record.optuna_terms import parameters
-from sweep.record.trials import OPTUNA_STATES, direction
+from sweep.record.optuna_terms import OPTUNA_STATES, to_direction, to_params
 from sweep.report.conclusion import Column, Conclusion
 from sweep.track.runs import StudyRuns, config_of
 from sweep.trial import Logs
@@ -160,7 +159,7 @@ class _ReadStudy(optuna.Study):
 def _optuna_study(runs: StudyRuns, trials: Sequence[FrozenTrial]) -> optuna.Study:
     """An Optuna study in memory, with these trials."""
     storage = optuna.storages.InMemoryStorage()
-    optuna.create_study(storage=storage, direction=direction(runs.study.objective), study_name=runs.study.name)
+    optuna.create_study(storage=storage, direction=to_direction(runs.study.objective), study_name=runs.study.name)
     study = _ReadStudy(study_name=runs.study.name, storage=storage)
     study.add_trials(trials)
     return study
@@ -169,7 +168,7 @@ def _optuna_study(runs: StudyRuns, trials: Sequence[FrozenTrial]) -> optuna.Stud
 def _optuna_trials(runs: StudyRuns) -> Iterator[FrozenTrial]:
     """The search as Optuna's trials."""
     for _, row in runs.searched.iterrows():
-        params, distributions = parameters(runs.study, config_of(row))
+        params, distributions = to_params(runs.study, config_of(row))
         state = OPTUNA_STATES[row["state"]]
         value = float(row[runs.study.objective]) if state == TrialState.COMPLETE else None
         yield optuna.trial.create_trial(state=state, value=value, params=params, distributions=distributions)

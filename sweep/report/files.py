@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
+from sweep.durable.files import write_durably
 from sweep.layout import RunsDir
-from sweep.record.results import write_durably
 from sweep.report.conclusion import Conclusion
 from sweep.report.page import to_html
 from sweep.report.text import to_csv, to_dict, to_markdown

@@ -6,13 +6,13 @@ The files on disk come first, and they come from the runs alone: MLflow is shown
 from collections.abc import Iterator
 
 from sweep.durable.failpoint import failpoint
+from sweep.durable.files import sha256_of
 from sweep.errors import TrackingError
 from sweep.layout import RunsDir
-from sweep.record.results import sha256_of
 from sweep.report.conclusion import Conclusion
 from sweep.report.files import report_files
 from sweep.report.text import champion_line, markdown_sections
-from sweep.track.client import NOTE, follow_move, open_client, translated
+from sweep.track.client import NOTE, follow_move, open_client, translate_errors
 from sweep.track.describe import REPORT_FOLDER, experiment_text, study_text
 from sweep.track.runs import artifact, has_artifact
 
@@ -38,7 +38,7 @@ def is_announced(conclusion: Conclusion, runs: RunsDir) -> bool:
     """Whether MLflow shows the report that lies on disk, to the byte."""
     study, parent = conclusion.runs.study.name, conclusion.runs.parent_run_id
     client = open_client(runs)
-    with translated(runs):
+    with translate_errors(runs):
         run = client.get_run(parent)
         experiment = client.get_experiment(run.info.experiment_id)
     if run.data.tags.get(NOTE) != note(conclusion):
@@ -80,7 +80,7 @@ def _announce(conclusion: Conclusion, runs: RunsDir) -> None:
     if runs.mlflow_server is None:
         follow_move(runs)
     client, parent = open_client(runs), conclusion.runs.parent_run_id
-    with translated(runs):
+    with translate_errors(runs):
         for file in report_files(runs, conclusion.runs.study.name):
             client.log_artifact(parent, str(file), REPORT_FOLDER)
             failpoint("announce.file")

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from sweep.study.config import Config
-from sweep.study.schema import Study, cost
+from sweep.study.objective import cost
+from sweep.study.schema import Study
 
 NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
@@ -19,7 +20,7 @@ class Finalist:
     baseline: str | None  # the name of the baseline it is, if it is one
 
 
-def finalists(study: Study, candidates: Iterable[tuple[Config, float]]) -> list[Finalist]:
+def select_finalists(study: Study, candidates: Iterable[tuple[Config, float]]) -> list[Finalist]:
     """The best config of each group by validation, groups in rising order, then every baseline that is not among them.
 
     candidates: configs of complete trials, in the order of their numbers, with their objective; a tie goes to the
@@ -41,7 +42,7 @@ def finalists(study: Study, candidates: Iterable[tuple[Config, float]]) -> list[
     return winners + [Finalist(name, config, False, name) for config, name in baselines.items()]
 
 
-def replicates(study: Study, confirmed: Iterable[Finalist]) -> Iterator[tuple[Finalist, int]]:
+def plan_replicates(study: Study, confirmed: Iterable[Finalist]) -> Iterator[tuple[Finalist, int]]:
     """Every training that confirmation asks for, replicates counted from 1; large nets first, so that the last to end are small."""
     if study.confirmation is None:
         return

@@ -16,12 +16,12 @@ from optuna.samplers._tpe import _truncnorm
 from optuna.trial import FrozenTrial, TrialState
 from scipy.special import log_ndtr
 
-from sweep.record.optuna_terms import distribution, parameters
-from sweep.record.trials import OPTUNA_STATES, Record, direction
-from sweep.study.config import Config, derived_seed, training_seed
+from sweep.record.optuna_terms import OPTUNA_STATES, to_direction, to_distribution, to_params
+from sweep.record.trials import Record
+from sweep.study.config import Config, derive_seed, derive_training_seed
 from sweep.study.schema import Study
 from sweep.study.space import Choice, Float, Int, Scalar
-from sweep.trial import Phase, Trial, TrialResult
+from sweep.trial import Phase, State, Trial, TrialResult
 
 # Optuna 5.0 takes this logarithm number by number in Python: two thirds of a draw by TPE at 1,000 trials.
 _truncnorm._log_ndtr = log_ndtr
@@ -37,7 +37,7 @@ class Suggester:
         self._record = record
         self._storage = optuna.storages.InMemoryStorage()
         self._memory = optuna.create_study(
-            storage=self._storage, study_name=study.name, direction=direction(study.objective)
+            storage=self._storage, study_name=study.name, direction=to_direction(study.objective)
         )
         self._numbers: dict[str, int] = {}  # trial key -> its number in memory, where redraws count too
         self._tried: set[str] = set()  # config keys
@@ -49,7 +49,7 @@ class Suggester:
 
     def given(self, config: Config, phase: Phase, name: str = "") -> Trial:
         """Claim a config that was not drawn. Where it lies in the space, the sampler learns from it."""
-        params, distributions = parameters(self._study, config)
+        params, distributions = to_params(self._study, config)
         trial = self._record.claim(
             phase, config, self._seed(config), name=name, params=params, distributions=distributions
         )
@@ -68,8 +68,8 @@ class Suggester:
             if config.key not in self._tried:
                 break
             self._memory.tell(asked, state=TrialState.FAIL)  # tried already: the sampler passes over it
-        params, distributions = parameters(self._study, config)
-        trial = self._record.claim("search", config, self._seed(config), params=params, distributions=distributions)
+        params, distributions = to_params(self._study, config)
+        trial = self._record.claim(Phase.SEARCH, config, self._seed(config), params=params, distributions=distributions)
         self._remember(trial, asked.number)
         return trial
 
@@ -81,7 +81,7 @@ class Suggester:
 
     def tell(self, result: TrialResult) -> None:
         """Let the sampler learn from a result that the record has."""
-        value = self._record.trials[result.key].value if result.state == "complete" else None
+        value = self._record.trials[result.key].value if result.state == State.COMPLETE else None
         self._memory.tell(self._numbers[result.key], value, state=OPTUNA_STATES[result.state])
 
     def _ask(self, group: Scalar | None, redraw: int) -> tuple[optuna.Trial, Config]:
@@ -100,7 +100,7 @@ class Suggester:
     def _sampler(self, redraw: int) -> optuna.samplers.BaseSampler:
         # Optuna stores no sampler. One seeded by study and trial number draws the same for the same history, after a
         # restart too.
-        seed = derived_seed(self._study.seed, "sampler", len(self._record.trials), redraw)
+        seed = derive_seed(self._study.seed, "sampler", len(self._record.trials), redraw)
         if self._study.search.sampler == "random" or redraw >= N_REDRAWS:
             return optuna.samplers.RandomSampler(seed=seed)
         with warnings.catch_warnings():
@@ -121,11 +121,11 @@ class Suggester:
         self._n_tried[self._study.group_of(trial.config)] += self._study.in_space(trial.config)
 
     def _seed(self, config: Config) -> int:
-        return training_seed(self._study.seed, config, 0)
+        return derive_training_seed(self._study.seed, config, 0)
 
 
 def _suggest(asked: optuna.Trial, name: str, axis: Int | Float | Choice) -> Any:
-    match distribution(axis):
+    match to_distribution(axis):
         case IntDistribution() as d:
             return asked.suggest_int(name, d.low, d.high, step=d.step, log=d.log)
         case FloatDistribution() as d:
@@ -138,5 +138,5 @@ def _shuffled_grid(study: Study) -> list[Config]:
     """The whole grid, in an order that follows from the seed: a budget short of it covers it evenly."""
     assert study.space is not None
     grid = list(study.space.grid())
-    order = np.random.default_rng(derived_seed(study.seed, "grid")).permutation(len(grid))
+    order = np.random.default_rng(derive_seed(study.seed, "grid")).permutation(len(grid))
     return [grid[i] for i in order]

@@ -9,12 +9,13 @@ from sweep.record import results
 from sweep.record.recover import after_death, recover
 from sweep.record.takeover import Found
 from sweep.record.trials import Record
-from sweep.search.finalists import Finalist, replicates
+from sweep.search.finalists import Finalist, plan_replicates
 from sweep.search.pruner import survives_rung
 from sweep.search.sampler import Suggester
-from sweep.study.config import training_seed
-from sweep.study.schema import Study, cost
-from sweep.trial import EpochReport, Trial, TrialResult, WorkerDied
+from sweep.study.config import derive_training_seed
+from sweep.study.objective import cost
+from sweep.study.schema import Study
+from sweep.trial import EpochReport, Phase, Trial, TrialResult, WorkerDied
 
 
 class _RecordedSource:
@@ -42,14 +43,14 @@ class SearchSource(_RecordedSource):
         # Without validation rows there is nothing to compare baselines by before they are confirmed.
         wanted = study.baselines if study.data.validation_rows else ()
         self._baselines = deque(b for b in wanted if b.config not in known)
-        self._n_left = study.search.trials - sum(r.trial.phase == "search" for r in record.trials.values())
+        self._n_left = study.search.trials - sum(r.trial.phase == Phase.SEARCH for r in record.trials.values())
 
     def next(self) -> Trial | None:
         if self._again:
             return self._again.popleft()
         if self._baselines:
             baseline = self._baselines.popleft()
-            return self._suggester.given(baseline.config, "baseline", baseline.name)
+            return self._suggester.given(baseline.config, Phase.BASELINE, baseline.name)
         if self._n_left <= 0:
             return None
         self._n_left -= 1
@@ -66,10 +67,10 @@ class SearchSource(_RecordedSource):
             result, files = load()
             if baseline is not None:
                 self._baselines.remove(baseline)
-                trial = self._suggester.given(config, "baseline", baseline.name)
+                trial = self._suggester.given(config, Phase.BASELINE, baseline.name)
             else:
                 self._n_left -= 1
-                trial = self._suggester.given(config, "search")
+                trial = self._suggester.given(config, Phase.SEARCH)
             for rung in trial.rungs:
                 if rung <= len(result.history):
                     self._report(trial.key, rung, result.history[rung - 1][self._study.objective])
@@ -116,7 +117,7 @@ class ConfirmSource(_RecordedSource):
 
     def _missing(self, finalists: list[Finalist]) -> Iterator[Trial]:
         known = {(r.trial.config, r.trial.replicate) for r in self._record.trials.values()}
-        for finalist, replicate in replicates(self._study, finalists):
+        for finalist, replicate in plan_replicates(self._study, finalists):
             if (finalist.config, replicate) not in known:
-                seed = training_seed(self._study.seed, finalist.config, replicate)
-                yield self._record.claim("confirm", finalist.config, seed, name=finalist.name, replicate=replicate)
+                seed = derive_training_seed(self._study.seed, finalist.config, replicate)
+                yield self._record.claim(Phase.CONFIRM, finalist.config, seed, name=finalist.name, replicate=replicate)

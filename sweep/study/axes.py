@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, PlainValidator
 
-from sweep.study.space import Axis, Choice, Float, Int, Space, values_of
+from sweep.study.space import Axis, Choice, Float, Int, Space, list_values
 
 MAX_VALUES = 1_000_000  # of one axis with a step
 
@@ -99,7 +99,7 @@ def read_space(value: Any) -> Space:
     if isinstance(value, Space):
         return value
     space = Space(**dict(_SpaceTable.model_validate(value)))
-    deepest = int(max(values_of(space.hidden_layers)))
+    deepest = int(max(list_values(space.hidden_layers)))
     if isinstance(space.units, tuple) and len(space.units) < deepest:
         raise ValueError(
             f"units names {len(space.units)} hidden layers, wanted {deepest}, as many as the deepest net has"

@@ -55,15 +55,15 @@ class Config:
         return cls(**{**values, "units": tuple(values["units"])})
 
 
-def training_seed(study_seed: int, config: Config, replicate: int) -> int:
+def derive_training_seed(study_seed: int, config: Config, replicate: int) -> int:
     """The seed (32 bits) of one training; replicate 0 is the search's own, 1 and up are confirmation's.
 
     It follows from the config rather than from trial number or time, so that a retry, a resume or another order
     of trials gives the same result for the same config.
     """
-    return derived_seed(study_seed, config.key, replicate)
+    return derive_seed(study_seed, config.key, replicate)
 
 
-def derived_seed(*parts: int | str) -> int:
+def derive_seed(*parts: int | str) -> int:
     """32 bits that follow from `parts` alone, unrelated for parts that differ at all."""
     return int.from_bytes(hashlib.sha256("|".join(map(str, parts)).encode()).digest()[:4])

@@ -1,12 +1,9 @@
 """The study file: what may be asked, checked at birth, with errors that name file, key, value and what was wanted."""
 
-import importlib.util
 import json
 import re
-import tomllib
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -17,23 +14,15 @@ from pydantic import (
     PlainSerializer,
     PlainValidator,
     Strict,
-    ValidationError,
     model_validator,
 )
 
-from sweep.errors import InvalidStudyError
 from sweep.study.axes import read_space
 from sweep.study.config import Config
-from sweep.study.space import Scalar, Space, contains, values_of
+from sweep.study.objective import Objective
+from sweep.study.space import Scalar, Space, contains, list_values
 
-Objective = Literal["val_accuracy", "val_loss"]
-MAX_FILE_BYTES = 1 << 20
 MAX_GRID = 100_000  # configs
-
-
-def cost(metric: str, value: float) -> float:
-    """`value` of a metric, turned so that lower is better: losses as they are, accuracies negated."""
-    return -value if metric.endswith("accuracy") else value
 
 
 class _Table(BaseModel):
@@ -218,7 +207,7 @@ class Study(_Table):
         assert self.space is not None
         if self.shares_by is None:
             return {None: self.space}
-        values = values_of(getattr(self.space, self.shares_by))
+        values = list_values(getattr(self.space, self.shares_by))
         return {value: replace(self.space, **{self.shares_by: value}) for value in values}
 
     def group_of(self, config: Config) -> Scalar | None:
@@ -239,61 +228,8 @@ class Study(_Table):
         return f"units_{config.hidden_layers}" in axes and all(contains(axis, v) for axis, v in axes.values())
 
 
-def parse_study(table: dict[str, Any], where: str) -> Study:
-    """A study from a parsed file. Raises InvalidStudyError, its first fault in one line that starts with `where`."""
-    try:
-        return Study.model_validate(table)
-    except ValidationError as error:
-        raise InvalidStudyError(f"{where}: {_first_fault(error)}") from None
-
-
-def load_study(path: Path) -> tuple[Study, dict[str, Any]]:
-    """The study in a file, and the table as typed, which is tracked with the runs."""
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise InvalidStudyError(f"{path}: larger than {MAX_FILE_BYTES} bytes; a study file is a page")
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except InvalidStudyError:
-        raise
-    except OSError as error:
-        raise InvalidStudyError(f"{path}: cannot be read ({error.strerror}); give the path of a study file") from error
-    except UnicodeDecodeError as error:
-        raise InvalidStudyError(f"{path}: not UTF-8 text (byte {error.start}); a study is a TOML file") from error
-    except (ValueError, RecursionError) as error:
-        raise InvalidStudyError(f"{path}: not TOML: {error}") from error
-    return parse_study(table, str(path)), table
-
-
-def check_is_installed(study: Study, where: str) -> None:
-    """Raises InvalidStudyError if the search asks for a sampler or an engine whose library is not there."""
-    if study.search.engine == "cohort" and importlib.util.find_spec("jax") is None:
-        raise InvalidStudyError(
-            f"{where}: search.engine = 'cohort': needs jax, which is not installed; install it or use 'graph'"
-        )
-    if study.search.sampler == "gp" and importlib.util.find_spec("torch") is None:
-        raise InvalidStudyError(
-            f"{where}: search.sampler = 'gp': needs torch, which is not installed; install it or use 'tpe'"
-        )
-
-
-def _first_fault(error: ValidationError) -> str:
-    """`key = value: what was wanted`, for the first fault pydantic found, and how many more there are."""
-    faults = error.errors(include_url=False, include_context=False)
-    fault = faults[0]
-    key = ".".join(str(part) for part in fault["loc"])
-    message = fault["msg"].removeprefix("Value error, ")
-    if fault["type"] == "missing":
-        text = f"{key}: missing; every study needs it"
-    elif fault["type"] == "extra_forbidden":
-        text = f"{key}: unknown key; see README.md for what a study file may hold"
-    elif isinstance(fault["input"], dict) and not key:
-        text = message
-    else:
-        text = f"{key} = {_short(fault['input'])}: {message[0].lower() + message[1:]}"
-    return text if len(faults) == 1 else f"{text} (and {len(faults) - 1} more)"
-
-
-def _short(value: Any) -> str:
+def shorten(value: Any) -> str:
+    """Write a value for a message: as Python shows it, up to 80 characters."""
     try:
         text = repr(value)
     except ValueError:  # Python does not write out integers of more than 4300 digits
@@ -309,5 +245,5 @@ def differences(stored: dict[str, Any], given: dict[str, Any], prefix: str = "")
         if isinstance(old, dict) and isinstance(new, dict):
             lines += differences(old, new, f"{prefix}{key}.")
         elif old != new:
-            lines.append(f"{prefix}{key}: {_short(old)} -> {_short(new)}")
+            lines.append(f"{prefix}{key}: {shorten(old)} -> {shorten(new)}")
     return lines

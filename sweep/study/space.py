@@ -90,7 +90,7 @@ class Space:
             return math.inf
         return shared * sum(
             math.prod(count(self.units_at(i)) for i in range(1, int(hidden_layers) + 1))
-            for hidden_layers in values_of(self.hidden_layers)
+            for hidden_layers in list_values(self.hidden_layers)
         )
 
     def n_values(self, name: str) -> float:
@@ -99,9 +99,9 @@ class Space:
 
     def grid(self) -> Iterator[Config]:
         """Every config once, for a space without continuous axes."""
-        shared = [values_of(a) for a in (self.dropout, self.batch_size, self.learning_rate, self.batch_norm)]
-        for hidden_layers in values_of(self.hidden_layers):
-            layers = [values_of(self.units_at(i)) for i in range(1, int(hidden_layers) + 1)]
+        shared = [list_values(a) for a in (self.dropout, self.batch_size, self.learning_rate, self.batch_norm)]
+        for hidden_layers in list_values(self.hidden_layers):
+            layers = [list_values(self.units_at(i)) for i in range(1, int(hidden_layers) + 1)]
             for units in itertools.product(*layers):
                 for dropout, batch_size, learning_rate, batch_norm in itertools.product(*shared):
                     yield Config(
@@ -129,7 +129,7 @@ def count(axis: Axis) -> float:
             return 1
 
 
-def values_of(axis: Axis) -> tuple[Scalar, ...]:
+def list_values(axis: Axis) -> tuple[Scalar, ...]:
     """Every value of an axis, in order. Raises ValueError for a continuous one."""
     match axis:
         case Int(low, high, step):
@@ -159,7 +159,7 @@ def contains(axis: Axis, value: Scalar) -> bool:
         case Float(low, high, None):
             return low <= value <= high
         case Float():
-            return any(math.isclose(value, v) for v in values_of(axis))
+            return any(math.isclose(value, v) for v in list_values(axis))
         case Choice(options):
             return value in options
         case _:

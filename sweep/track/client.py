@@ -25,7 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sweep.durable.disk import sync
 from sweep.durable.failpoint import failpoint
-from sweep.durable.lock import in_turn
+from sweep.durable.lock import hold_in_turn
 from sweep.errors import TrackingError
 from sweep.layout import RunsDir
 
@@ -54,7 +54,7 @@ logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # traceba
 def open_client(runs: RunsDir) -> MlflowClient:
     """A client on the runs' server, or on their database, which is created if it is not there (2 to 3 s)."""
     runs.root.mkdir(parents=True, exist_ok=True)
-    with translated(runs):
+    with translate_errors(runs):
         if runs.mlflow_server is None and not runs.mlflow_db.exists():
             _create_database(runs.mlflow_db)
         return MlflowClient(runs.mlflow_uri)
@@ -63,7 +63,7 @@ def open_client(runs: RunsDir) -> MlflowClient:
 def _create_database(db: Path) -> None:
     """MLflow's tables, whole or not at all: one that was killed among its migrations can neither be used nor go on."""
     draft = db.with_name(f".{db.name}")
-    with in_turn(db.with_name(f".{db.name}.lock")):
+    with hold_in_turn(db.with_name(f".{db.name}.lock")):
         if db.exists():
             return
         for left in (draft, draft.with_name(f"{draft.name}-journal")):
@@ -81,7 +81,7 @@ def follow_move(runs: RunsDir) -> None:
     MLflow keeps absolute paths and has no call to change them: after a folder was moved or copied it would go on writing
     to the old place, and its UI would show nothing.
     """
-    with translated(runs):
+    with translate_errors(runs):
         engine = create_engine(runs.mlflow_uri, connect_args={"timeout": BUSY_S})
         try:
             with engine.begin() as connection:
@@ -115,7 +115,7 @@ def sent_once() -> Iterator[None]:
 
 
 @contextmanager
-def translated(runs: RunsDir) -> Iterator[None]:
+def translate_errors(runs: RunsDir) -> Iterator[None]:
     """MLflow's and its database's errors as a TrackingError that names the file or server."""
     try:
         yield

@@ -18,7 +18,8 @@ from sweep.durable.failpoint import failpoint
 from sweep.errors import DamagedResultError, TrackingError
 from sweep.layout import RunsDir
 from sweep.record import results
-from sweep.study.schema import Study, cost
+from sweep.study.objective import cost
+from sweep.study.schema import Study
 from sweep.track.client import (
     FACTS_FILE,
     NOTE,
@@ -27,7 +28,7 @@ from sweep.track.client import (
     follow_move,
     open_client,
     sent_once,
-    translated,
+    translate_errors,
 )
 from sweep.track.describe import REPORT_FOLDER, experiment_text, study_text
 from sweep.track.models import log_model
@@ -62,7 +63,7 @@ class Projection:
         self._client = open_client(runs)
         if runs.mlflow_server is None:
             follow_move(runs)
-        with translated(runs):
+        with translate_errors(runs):
             self._experiment = self._find_or_create_experiment()
             failpoint("track.experiment")
             self._before = self._found()  # runs that were there, by key
@@ -90,13 +91,13 @@ class Projection:
     def write(self, ended: Sequence[Ended]) -> None:
         """The runs of trials that it lacks, whole."""
         if ended:
-            with translated(self._runs):
+            with translate_errors(self._runs):
                 self._set_parent("RUNNING")
                 self._write(ended)
 
     def close(self, status: str) -> None:
         """End the parent run as FINISHED, KILLED (interrupted) or FAILED."""
-        with translated(self._runs):
+        with translate_errors(self._runs):
             if status == "FINISHED" and self._has_archives:
                 self._log_best_models()
             self._set_parent(status)

@@ -16,8 +16,9 @@ from sweep.layout import RunsDir
 from sweep.record.predictions import Predictions
 from sweep.record.results import HISTORY, MODEL, PREDICTIONS
 from sweep.study.config import Config
-from sweep.study.schema import Study, parse_study
-from sweep.track.client import FACTS_FILE, MODEL_PATH, STUDY_FILE, all_runs, open_client, translated
+from sweep.study.file import parse_study
+from sweep.study.schema import Study
+from sweep.track.client import FACTS_FILE, MODEL_PATH, STUDY_FILE, all_runs, open_client, translate_errors
 from sweep.trial import Logs
 
 _ANEW = "delete the run in MLflow, and `sync` writes it anew"
@@ -54,7 +55,7 @@ def read_runs(runs: RunsDir, name: str) -> StudyRuns:
     if runs.mlflow_server is None and not runs.mlflow_db.exists():
         raise MissingRunsError(f"{runs.mlflow_db}: no such file; run the study first: make sweep")
     client = open_client(runs)
-    with translated(runs):
+    with translate_errors(runs):
         experiment = client.get_experiment_by_name(name)
         found = [] if experiment is None else all_runs(client, experiment.experiment_id)
     parents = [run for run in found if run.data.tags.get("phase") == "study"]
@@ -102,7 +103,7 @@ def has_artifact(runs: RunsDir, study: str, run_id: str, name: str) -> bool:
     """Whether a file was logged to a run."""
     if runs.mlflow_server is None:
         return (runs.run_artifacts(study, run_id) / name).is_file()
-    with translated(runs):
+    with translate_errors(runs):
         folder = name.rpartition("/")[0] or None  # None is the top; of "." a server answers with other names
         return any(info.path == name for info in open_client(runs).list_artifacts(run_id, folder))
 
@@ -117,14 +118,14 @@ def saved_model(runs: RunsDir, study: str, run_id: str) -> Path:
 def model_file(runs: RunsDir, study: str, run_id: str) -> tuple[str, Path]:
     """The id and the .keras file of the model a run logged. Raises MissingRunsError where there is none."""
     client = open_client(runs)
-    with translated(runs):
+    with translate_errors(runs):
         outputs = client.get_run(run_id).outputs
     if outputs is None or not outputs.model_outputs:
         raise MissingRunsError(f"run {run_id} has no model")
     model_id = str(outputs.model_outputs[0].model_id)
     if runs.mlflow_server is None:
         return model_id, _existing(runs.artifacts(study) / "models" / model_id / "artifacts" / MODEL_PATH)
-    with translated(runs):
+    with translate_errors(runs):
         location = client.get_logged_model(model_id).artifact_location
     return model_id, _downloaded(runs, f"{location}/{MODEL_PATH}", model_id)
 
@@ -142,7 +143,7 @@ def history(runs: RunsDir, study: str, run_id: str) -> list[Logs]:
 def study_of(runs: RunsDir, run_id: str) -> str:
     """The name of the study that a run belongs to. Raises MissingRunsError where it is none of ours."""
     client = open_client(runs)
-    with translated(runs):
+    with translate_errors(runs):
         try:
             tags = client.get_run(run_id).data.tags
         except MlflowException as error:
@@ -181,7 +182,7 @@ def _row(run: Run) -> dict[str, Any]:
 def _downloaded(runs: RunsDir, uri: str, folder: str) -> Path:
     """A file fetched from the tracking server, anew each time: the server is what a report is made from."""
     into = runs.downloads / folder
-    with translated(runs):
+    with translate_errors(runs):
         return Path(download_artifacts(artifact_uri=uri, dst_path=str(into), tracking_uri=runs.mlflow_uri))
 
 

@@ -6,7 +6,7 @@ MLflow keeps them as tags of the experiment, in the form in which its UI saves w
 import json
 from dataclasses import dataclass
 
-from sweep.study.schema import Objective, cost
+from sweep.study.objective import Objective, cost
 
 MODE = "workflowType=machine_learning"  # else MLflow's UI shows what it has for chat traces
 VIEW = "mlflow.sharedViewState."  # what the tag of a view begins with

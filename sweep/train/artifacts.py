@@ -9,7 +9,7 @@ from sweep.data.prepared import DataFacts
 from sweep.record import results
 from sweep.train.model import Moments, Weights, build_model, weight_name
 from sweep.train.pictures import draw_curves
-from sweep.trial import Trial, TrialResult
+from sweep.trial import State, Trial, TrialResult
 
 
 def save_result(folder: Path, trial: Trial, result: TrialResult, model: keras.Model) -> TrialResult:
@@ -33,7 +33,7 @@ def _write_files(draft: Path, trial: Trial, result: TrialResult, model: keras.Mo
     (draft / results.SUMMARY).write_text(_summary(model))
     if len(result.history) > 0:
         draw_curves(result.history, trial.label, result.best_epoch, draft / results.CURVES)
-    if result.state != "failed":
+    if result.state != State.FAILED:
         model.save(draft / results.MODEL)
 
 

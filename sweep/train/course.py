@@ -21,7 +21,7 @@ class Course:
     history: list[Logs] = field(default_factory=list)
     epoch_ended_at: list[float] = field(default_factory=list)
     best_epoch: int = 0  # whose weights the trial keeps, counted from 1; 0 of a failed one that had none
-    state: State = "complete"
+    state: State = State.COMPLETE
     reason: str = ""
     is_over: bool = False
     _patience: Patience = field(default_factory=Patience)
@@ -48,12 +48,12 @@ class Course:
 
     def fail(self, logs: Logs) -> None:
         """Numbers among `logs` are NaN or infinite."""
-        self.state, self.is_over = "failed", True
+        self.state, self.is_over = State.FAILED, True
         wrong = ", ".join(f"{name} is {value}" for name, value in logs.items() if not math.isfinite(value))
         self.reason = f"nan: {wrong} at epoch {self.n_epochs}"
 
     def prune(self) -> None:
-        self.state, self.is_over = "pruned", True
+        self.state, self.is_over = State.PRUNED, True
         self.reason = f"pruned at the rung after epoch {self.n_epochs}"
 
     def result(
@@ -69,7 +69,7 @@ class Course:
 
         Validation metrics are those of the best epoch, as they were measured then.
         """
-        best = {} if self.state == "failed" else self.history[self.best_epoch - 1]
+        best = {} if self.state == State.FAILED else self.history[self.best_epoch - 1]
         metrics = {name: value for name, value in best.items() if name.startswith("val_")} | on_train
         if not is_finite(metrics):
             self.fail(metrics)

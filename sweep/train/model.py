@@ -27,7 +27,7 @@ Moments = tuple[NDArray[np.float32], NDArray[np.float32]]
 Weights = dict[str, NDArray[np.float32]]  # by layer and name, see `weight_shapes`
 
 
-def moments_of(x: NDArray[Any], facts: DataFacts) -> Moments | None:
+def compute_moments(x: NDArray[Any], facts: DataFacts) -> Moments | None:
     """Mean and variance of each feature, shape (n_features,), of rows that are standardized; None of pixels."""
     if facts.scaling == "pixels":
         return None

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from sweep.study.schema import EarlyStopping, cost
+from sweep.study.objective import cost
+from sweep.study.schema import EarlyStopping
 
 
 @dataclass(frozen=True)

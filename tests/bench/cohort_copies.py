@@ -19,7 +19,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from sweep.study.schema import Study, load_study
+from sweep.study.file import load_study
+from sweep.study.schema import Study
 from sweep.trial import Trial
 from tests.bench.run import RESULTS
 

@@ -21,7 +21,7 @@ from rich.console import Console
 from sweep.layout import RunsDir
 from sweep.report.compare import compare, verdict
 from sweep.report.conclusion import conclude, right_answers
-from sweep.study.schema import load_study
+from sweep.study.file import load_study
 from sweep.study.toml_text import to_toml
 from sweep.track.runs import read_runs
 from tests.bench.configs import STUDY, config_set

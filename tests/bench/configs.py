@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from sweep.study.config import Config
-from sweep.study.schema import load_study
-from sweep.study.space import Axis, Choice, Float, Int, Scalar, values_of
+from sweep.study.file import load_study
+from sweep.study.space import Axis, Choice, Float, Int, Scalar, list_values
 
 STUDY = Path(__file__).parents[2] / "studies" / "mnist.toml"
 DRAW_SEED = 2019
@@ -32,7 +32,7 @@ def default(n: int) -> list[Config]:
     space = load_study(STUDY)[0].space
     assert space is not None
     rng = np.random.default_rng(DRAW_SEED)
-    depths = values_of(space.hidden_layers)
+    depths = list_values(space.hidden_layers)
     spaces = [replace(space, hidden_layers=depths[i % len(depths)]) for i in range(n)]
     return [space.config(lambda name, axis: _draw(rng, axis)) for space in spaces]
 

@@ -19,10 +19,11 @@ from rich.table import Table
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from sweep.durable.files import make_folder
 from sweep.record import results
 from sweep.record.trials import Record
 from sweep.study.config import Config
-from sweep.study.schema import load_study
+from sweep.study.file import load_study
 from sweep.trial import TrialResult
 from tests.bench.configs import STUDY
 from tests.bench.summary import spread
@@ -55,7 +56,7 @@ def _trial_ms(folder: Path, n_trials: int) -> float:
     study, _ = load_study(STUDY)
     content = {name: os.urandom(size) for name, size in SIZES.items()}
     record = Record(folder / "optuna.db", study, "search", data_sha256="0")
-    results.open_folder(folder / "results")
+    make_folder(folder / "results")
     took = []
     for number in range(n_trials):
         started_at = time.perf_counter()

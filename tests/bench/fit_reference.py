@@ -52,7 +52,7 @@ def main() -> None:
 def train_both(net: int, seed: int, epochs: int) -> dict[str, dict[str, float]]:
     """The last epoch's running means of one seed, by arm."""
     from sweep.data.prepared import open_training_split
-    from sweep.study.schema import load_study
+    from sweep.study.file import load_study
     from sweep.train.graph.trainer import GraphTrainer, Rows
 
     study = load_study(STUDY)[0]
@@ -94,7 +94,7 @@ def fit(config: Any, facts: Any, split: Any, seed: int, epochs: int) -> dict[str
 
 def print_arms(net: int, epochs: int, arms: dict[str, Finals]) -> None:
     """Mean ± standard deviation of each arm, the difference with its 95 % interval (Welch), and the notebook's figure."""
-    from sweep.study.schema import load_study
+    from sweep.study.file import load_study
 
     baseline = load_study(STUDY)[0].baselines[net]
     n = len(arms["fit"]["loss"])

@@ -28,10 +28,11 @@ from sweep.data.prepared import DataFacts
 from sweep.execute.fake import FakeExecutor
 from sweep.layout import RunsDir
 from sweep.loop import run_trials
-from sweep.record.provenance import provenance
+from sweep.record.provenance import read_provenance
 from sweep.record.trials import Record
 from sweep.search.sources import SearchSource
-from sweep.study.schema import Study, parse_study
+from sweep.study.file import parse_study
+from sweep.study.schema import Study
 from sweep.track.projection import Projection, Tracked
 from sweep.track.runs import read_runs
 from sweep.track.tracker import Ended
@@ -153,7 +154,7 @@ def run_loop(study: Study, table: dict[str, Any], runs: RunsDir) -> Stopwatch:
     watch = Stopwatch()
     folder = runs.results(study.name)
     record = Record(runs.optuna_db, study, "search", FACTS.sha256)
-    projection = Projection(runs, Tracked(study, table, FACTS, provenance()))
+    projection = Projection(runs, Tracked(study, table, FACTS, read_provenance()))
     source = TimedSource(SearchSource(study, record, folder), watch)
 
     def track(trial: Trial, result: TrialResult) -> None:

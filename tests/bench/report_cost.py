@@ -27,10 +27,10 @@ from sweep.record.predictions import Predictions
 from sweep.report.conclusion import conclude
 from sweep.report.files import publish
 from sweep.report.upload import announce
-from sweep.study.config import derived_seed
+from sweep.study.config import derive_seed
 from sweep.track.runs import read_runs
 from sweep.trial import Logs
-from tests import support
+from tests import studies
 from tests.bench.configs import STUDY
 from tests.bench.loop_cost import EPOCHS, FACTS
 from tests.bench.run import RESULTS
@@ -44,7 +44,7 @@ def build(runs: RunsDir, n_trials: int) -> None:
     table: dict[str, Any] = tomllib.loads(STUDY.read_text())
     table["search"] |= {"trials": n_trials, "sampler": "random"}
     table["training"] |= {"max_epochs": EPOCHS}
-    job = support.job(runs, table, facts=FACTS, files=support.FILES)
+    job = studies.job(runs, table, facts=FACTS, files=studies.FILES)
     run_study(replace(job, score=score))
 
 
@@ -53,7 +53,7 @@ def score(models: dict[str, Path]) -> dict[str, tuple[Logs, bytes]]:
 
 
 def _score(key: str, metrics: Logs) -> tuple[Logs, bytes]:
-    rng = np.random.default_rng(derived_seed(key))
+    rng = np.random.default_rng(derive_seed(key))
     labels = np.arange(FACTS.n_test, dtype=np.int32) % FACTS.n_classes
     said = np.where(rng.random(FACTS.n_test) < ERROR_RATE, rng.integers(0, FACTS.n_classes, FACTS.n_test), labels)
     certainty = 0.2 + 0.8 * rng.random((FACTS.n_test, 1))

@@ -13,10 +13,10 @@ from pathlib import Path
 from sweep.data.prepared import DataFacts
 from sweep.execute.fake import FakeEngine
 from sweep.layout import RunsDir
-from sweep.record.provenance import provenance
+from sweep.record.provenance import read_provenance
 from sweep.record.results import CURVES, MODEL, SUMMARY
 from sweep.record.trials import Record
-from sweep.study.schema import load_study
+from sweep.study.file import load_study
 from sweep.track.projection import Projection, Tracked
 from sweep.track.tracker import Ended
 from tests.bench.configs import STUDY, default
@@ -40,7 +40,7 @@ def measure(runs: RunsDir, n_trials: int) -> list[str]:
     study, table = load_study(STUDY)
     record = Record(runs.optuna_db, study, "search", FACTS.sha256)
     engine = FakeEngine(EPOCHS, files=FILES)
-    made_by = provenance() | {"engine": "cohort"}
+    made_by = read_provenance() | {"engine": "cohort"}
     projection = Projection(runs, Tracked(study, table, FACTS, made_by))
     lines, total = [], Stopwatch()
     claim, tell, track = Stopwatch(), Stopwatch(), Stopwatch()

@@ -8,7 +8,7 @@ from functools import partial
 
 from rich.console import Console
 
-from sweep.study.schema import load_study
+from sweep.study.file import load_study
 from tests.bench.configs import STUDY
 from tests.bench.contender import prepare_rows
 from tests.bench.run import MODULES, RESULTS, alternate, search

@@ -19,7 +19,7 @@ from sweep.report.conclusion import conclude
 from sweep.study.toml_text import to_toml
 from sweep.track.runs import read_runs
 from tests.bundles import WEIGHTS, convert_by_hand, seal, sweep_by_hand, write_onnx
-from tests.support import ROOT, STUDY, tiny_table, write_tiny_data
+from tests.studies import ROOT, STUDY, tiny_table, write_tiny_data
 
 FILES = {
     "model.keras", "model.onnx", "README.md", "summary.json", "curves.png", "confusion.png", "confusion.csv",

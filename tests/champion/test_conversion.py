@@ -14,7 +14,7 @@ from sweep.errors import ConversionError, DamagedResultError
 from sweep.study.config import Config
 from sweep.study.schema import Data
 from sweep.train.model import build_model
-from tests.support import FACTS, write_tiny_data
+from tests.studies import FACTS, write_tiny_data
 
 CONFIG = Config(units=(16, 8), dropout=0.2, batch_size=32, learning_rate=0.01)
 MEANS = np.arange(64.0)  # of the features of standardized rows

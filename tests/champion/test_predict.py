@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 from sweep.champion.verify import SUMS
 from sweep.cli.commands import main
 from tests.bundles import WEIGHTS, seal, write_onnx
-from tests.support import ROOT
+from tests.studies import ROOT
 
 SUMMARY = {
     "input": {"name": "rows", "dtype": "float32", "features": 64, "shape": [8, 8], "rows_dtype": "uint8"},

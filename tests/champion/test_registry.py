@@ -13,7 +13,8 @@ from sweep.layout import RunsDir
 from sweep.report.conclusion import conclude
 from sweep.track.client import open_client
 from sweep.track.runs import read_runs
-from tests.support import FILES, STUDY, champion_handed_on, fake_convert, fake_sweep, hand_on, tiny_table
+from tests.champions import champion_handed_on, fake_convert, hand_on
+from tests.studies import FILES, STUDY, fake_sweep, tiny_table
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sweep.cli.commands import main
-from tests.support import http_status, mlflow_server
+from tests.servers import http_status, mlflow_server
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("tensorflow", "keras", "mlflow", "optuna", "pandas", "numpy", "pydantic", "rich")

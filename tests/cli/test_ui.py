@@ -24,7 +24,8 @@ from sweep.track.client import open_client
 from sweep.track.runs import read_runs
 from sweep.track.views import models_address, run_address, view_address
 from tests.browser import open_browser
-from tests.support import FILES, ROOT, fake_sweep, free_port, http_status, mlflow_server, tiny_table
+from tests.servers import free_port, http_status, mlflow_server
+from tests.studies import FILES, ROOT, fake_sweep, tiny_table
 
 pytestmark = pytest.mark.slow
 

@@ -19,7 +19,7 @@ from sweep.study.config import Config
 from sweep.study.schema import Data, EarlyStopping, Training
 from sweep.train.model import load_model
 from sweep.trial import CohortReport, Trial, TrialResult, WorkerDied
-from tests.support import write_tiny_data
+from tests.studies import write_tiny_data
 
 TRAINING = Training(max_epochs=4, early_stopping=EarlyStopping(monitor="val_accuracy", patience=3))
 

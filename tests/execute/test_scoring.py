@@ -15,7 +15,7 @@ from sweep.study.config import Config
 from sweep.study.schema import Data
 from sweep.train.model import build_model
 from sweep.train.score import score_models
-from tests.support import FACTS, write_tiny_data
+from tests.studies import FACTS, write_tiny_data
 
 
 @pytest.fixture

@@ -15,14 +15,15 @@ import pytest
 from sweep.data.files import read
 from sweep.data.prepared import prepare
 from sweep.errors import WorkersError
-from sweep.execute.worker import WorkerOptions, settle_in
+from sweep.execute.process import settle_in
+from sweep.execute.worker import WorkerOptions
 from sweep.execute.workers import LocalExecutor
 from sweep.record import results
 from sweep.study.config import Config
 from sweep.study.schema import Data, Training
 from sweep.trial import EpochReport, Trial, TrialResult, WorkerDied
 from tests.faults.engine import PacedEngine
-from tests.support import write_tiny_data
+from tests.studies import write_tiny_data
 
 ROOT = Path(__file__).parents[2]
 CONFIG = Config(units=(8,), dropout=0.2, batch_size=32, learning_rate=0.01)

@@ -9,13 +9,13 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from sweep.layout import RunsDir
-from tests import support
+from tests import studies
 from tests.faults.sweep_process import run_command
 
 TIMEOUT_S = 60  # a command that takes longer hangs
 
 # Chance decides the configs, so that every order of events ends with the same ones.
-STUDY = support.STUDY.replace("trials = 4\n", 'trials = 5\nsampler = "random"\n')
+STUDY = studies.STUDY.replace("trials = 4\n", 'trials = 5\nsampler = "random"\n')
 
 _commands = multiprocessing.get_context("forkserver")
 _commands.set_forkserver_preload(["tests.faults.preloaded"])
@@ -31,7 +31,7 @@ class Sweep:
     @classmethod
     def new(cls, folder: Path, migrated: RunsDir, engine: str = "graph") -> "Sweep":
         folder.mkdir(parents=True)
-        support.write_tiny_data(folder)
+        studies.write_tiny_data(folder)
         (folder / "tiny.toml").write_text(STUDY.replace("trials = 5\n", f'trials = 5\nengine = "{engine}"\n'))
         shutil.copytree(migrated.root, folder / "mlruns")
         return cls(folder)

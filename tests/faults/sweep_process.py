@@ -18,8 +18,9 @@ from sweep.data.prepared import PreparedData
 from sweep.execute.cohort_process import CohortOptions
 from sweep.execute.worker import WorkerOptions
 from sweep.trial import Logs
+from tests.champions import fake_convert
 from tests.faults.engine import PacedCohorts, start_engine
-from tests.support import fake_convert, fake_score
+from tests.studies import fake_score
 
 
 class Executor(sweep.execute.workers.LocalExecutor):

@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.checker import check, rows_written
 from tests.faults.driver import Sweep
-from tests.support import ROOT
+from tests.studies import ROOT
 
 ALL_POINTS = sorted(
     {

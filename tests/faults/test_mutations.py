@@ -6,30 +6,30 @@ import sys
 
 import pytest
 
-from tests.support import ROOT
+from tests.studies import ROOT
 
 # What is taken out: file, text, what stands there instead, and what has to see it: the tests of a file, or one where that is long.
 MUTATIONS = {
     "files are not synced": (
-        "record/results.py", "for path in (*sorted(folder.iterdir()), folder):", "for path in ():", "tests/record/test_results.py",
+        "durable/files.py", "for path in (*sorted(folder.iterdir()), folder):", "for path in ():", "tests/record/test_results.py",
     ),
     "a folder's name is not synced": (
         "record/results.py", "    sync(folder.parent)\n    failpoint(", "    failpoint(", "tests/record/test_results.py",
     ),
     "a score is not synced": (
-        "record/results.py", "    sync(draft)\n", "", "tests/record/test_results.py",
+        "durable/files.py", "    sync(draft)\n", "", "tests/record/test_results.py",
     ),
     "a score's name is not synced": (
-        "record/results.py", "    sync(path.parent)\n\n\ndef sha256_of", "\n\ndef sha256_of", "tests/record/test_results.py",
+        "durable/files.py", "    sync(path.parent)\n\n\ndef sha256_of", "\n\ndef sha256_of", "tests/record/test_results.py",
     ),
     "a new folder's name is not synced": (
-        "record/results.py", "        sync(path.parent)\n\n\ndef save(", "        pass\n\n\ndef save(", "tests/record/test_results.py",
+        "durable/files.py", "        sync(path.parent)\n\n\ndef make_draft(", "        pass\n\n\ndef make_draft(", "tests/record/test_results.py",
     ),
     "a score is written under its own name": (
-        "record/results.py", 'draft = path.with_name(f".{path.name}.{os.getpid()}")', "draft = path", "tests/record/test_results.py",
+        "durable/files.py", 'draft = path.with_name(f".{path.name}.{os.getpid()}")', "draft = path", "tests/record/test_results.py",
     ),
     "a result is written under its own name": (
-        "record/results.py", 'draft = folder.with_name(f".{folder.name}.{os.getpid()}")', "draft = folder", "tests/record/test_results.py",
+        "durable/files.py", 'draft = folder.with_name(f".{folder.name}.{os.getpid()}")', "draft = folder", "tests/record/test_results.py",
     ),
     "files are not checked": (
         "record/results.py", "if sha256_of(folder / name) != digest:", "if False:", "tests/record/test_results.py",
@@ -41,7 +41,7 @@ MUTATIONS = {
         "coordinator.py", "        results.load(folder / key)  # checks the model's hash\n", "        pass\n", "tests/test_coordinator.py::test_a_model_that_was_damaged_before_it_was_scored_is_not_scored",
     ),
     "an artifact of a run is not checked": (
-        "doctor.py", "if results.sha256_of(_file_of(runs, study, row[\"run_id\"], name)) != digest:", "if False:", "tests/test_doctor.py::test_a_flipped_byte_in_a_tracked_model_is_named",
+        "doctor.py", "if sha256_of(_file_of(runs, study, row[\"run_id\"], name)) != digest:", "if False:", "tests/test_doctor.py::test_a_flipped_byte_in_a_tracked_model_is_named",
     ),
     "a finished training is not looked for": (
         "record/recover.py", "result = results.find(folder / trial.key)", "result = None", "tests/test_coordinator.py::test_a_trial_that_was_trained_and_not_told_is_not_trained_again",
@@ -80,10 +80,10 @@ MUTATIONS = {
         "track/client.py", 'os.environ[_RETRIES] = "0"', "pass", "tests/track/test_server.py",
     ),
     "a worker that is stopped outlives its parent": (
-        "execute/worker.py", ".prctl(PR_SET_PDEATHSIG, signal.SIGKILL)", "", "tests/execute/test_workers.py::test_no_worker_outlives_a_killed_coordinator",
+        "execute/process.py", ".prctl(PR_SET_PDEATHSIG, signal.SIGKILL)", "", "tests/execute/test_workers.py::test_no_worker_outlives_a_killed_coordinator",
     ),
     "a worker writes that settles in after its parent's death": (
-        "execute/worker.py", "    _end_with_parent(within_s=0)", "    pass", "tests/execute/test_workers.py::test_a_worker_whose_coordinator_died_before_it_settled_in_writes_nothing",
+        "execute/process.py", "    _end_with_parent(within_s=0)", "    pass", "tests/execute/test_workers.py::test_a_worker_whose_coordinator_died_before_it_settled_in_writes_nothing",
     ),
     "a run that was cut off is not found": (
         "track/projection.py", "for key in news if key in self._before}", "for key in news if False}", "tests/track/test_projection.py",

@@ -16,7 +16,7 @@ from tests.faults.driver import Sweep
 from tests.faults.engine import EPOCH_S
 from tests.faults.loopback import losing_answers, serving, silent
 from tests.faults.test_failpoints import ON_A_SERVER
-from tests.support import mlflow_server
+from tests.servers import mlflow_server
 
 pytestmark = pytest.mark.faults
 

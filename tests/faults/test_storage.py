@@ -18,7 +18,7 @@ from tests.faults.checker import check
 from tests.faults.driver import Sweep
 from tests.faults.engine import EPOCH_S
 from tests.faults.test_failpoints import ONLY_AFTER_A_CRASH, ONLY_WITHOUT_A_DATABASE, POINTS, engines
-from tests.support import ROOT
+from tests.studies import ROOT
 
 pytestmark = pytest.mark.faults
 

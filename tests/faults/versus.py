@@ -30,7 +30,7 @@ from rich.table import Table
 
 from sweep.layout import RunsDir
 from sweep.track.client import open_client
-from tests import support
+from tests import studies
 from tests.faults import recipe
 from tests.faults.checker import N_TRIALS
 from tests.faults.driver import Sweep
@@ -98,7 +98,7 @@ class Recipe:
         with self._said.open("a") as said:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.faults.recipe", str(self._folder)],
-                cwd=support.ROOT,
+                cwd=studies.ROOT,
                 env={**_without_our_settings(), **PACE, **environment},
                 stdout=said,
                 stderr=said,
@@ -214,12 +214,12 @@ def meet_lost_servers(
     server, port = RunsDir(folder / "server"), _unused_port()
     address = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
     for is_first in [True] + [False] * (KILLS_A_SWEEP - 1):
-        with support.mlflow_server(server, port):
+        with studies.mlflow_server(server, port):
             if is_first:
                 contender.start(**address)
             time.sleep(rng.uniform(0, whole_s))
         time.sleep(rng.uniform(0, 3))
-    with support.mlflow_server(server, port):
+    with studies.mlflow_server(server, port):
         contender.wait()
         _run_to_the_end(contender, **address)
     return contender.left(server).faults(contender.budget)

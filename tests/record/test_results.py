@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from sweep.durable.files import make_folder
 from sweep.errors import DamagedResultError
 from sweep.record import results
 from sweep.trial import TrialResult
@@ -69,13 +70,13 @@ def test_a_writer_that_fails_leaves_a_draft_that_no_one_takes_for_a_result(tmp_p
     with pytest.raises(OSError, match="no space"):
         results.save(tmp_path / "trial-00000", RESULT, fail)
     assert results.find(tmp_path / "trial-00000") is None
-    results.sweep_drafts(tmp_path)
+    results.remove_drafts(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_of_results_is_on_the_disk_with_those_above_it(tmp_path, disk_calls):
-    results.open_folder(tmp_path / "mlruns" / "results" / "tiny")
-    results.open_folder(tmp_path / "mlruns" / "results" / "tiny")
+    make_folder(tmp_path / "mlruns" / "results" / "tiny")
+    make_folder(tmp_path / "mlruns" / "results" / "tiny")
     assert disk_calls == [("sync", tmp_path / path) for path in ("mlruns/results", "mlruns", ".")]
 
 

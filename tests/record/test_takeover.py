@@ -8,7 +8,7 @@ from sweep.coordinator import run_study
 from sweep.errors import ChangedStudyError, MissingRunsError
 from sweep.record import results
 from sweep.track.runs import read_runs
-from tests.support import fake_sweep, job, tiny_table
+from tests.studies import fake_sweep, job, tiny_table
 
 WIDER = {**tiny_table()["space"], "units": {"int": [4, 64]}}
 BUDGET = {**tiny_table()["search"], "trials": 9}

@@ -12,7 +12,7 @@ from sweep.report.page import QUERY
 from sweep.track.client import open_client
 from sweep.track.runs import read_runs
 from tests.browser import open_browser
-from tests.support import FILES, fake_sweep, tiny_table
+from tests.studies import FILES, fake_sweep, tiny_table
 
 PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
 

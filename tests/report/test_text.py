@@ -14,7 +14,7 @@ from sweep.report.conclusion import compare_champions, conclude
 from sweep.report.files import publish
 from sweep.report.text import champion_line, tables, to_csv, to_dict, to_markdown
 from sweep.track.runs import config_of, read_runs
-from tests.support import FACTS, FILES, STUDY, fake_sweep, tiny_table
+from tests.studies import FACTS, FILES, STUDY, fake_sweep, tiny_table
 
 
 @pytest.fixture(scope="module")

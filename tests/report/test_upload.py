@@ -15,7 +15,7 @@ from sweep.report.text import tables
 from sweep.report.upload import announce, is_announced, note
 from sweep.track.client import NOTE, open_client
 from sweep.track.runs import artifact, read_runs
-from tests.support import FILES, copied, fake_sweep, tiny_table
+from tests.studies import FILES, copied, fake_sweep, tiny_table
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ from sweep.errors import RecordError
 from sweep.layout import RunsDir
 from sweep.record.trials import Record, is_recorded, stored_search
 from sweep.search.sampler import Suggester
-from sweep.study.schema import parse_study
+from sweep.study.file import parse_study
 from sweep.study.space import Choice
 from sweep.trial import TrialResult
-from tests.support import tiny_table
+from tests.studies import tiny_table
 
 SMALL = {"hidden_layers": {"choice": [1, 2]}, "units": {"choice": [4, 8]}, "batch_size": 32}  # 2 + 4 configs
 

@@ -3,9 +3,9 @@ import json
 
 import pytest
 
-from sweep.study.config import Config, derived_seed, training_seed
-from sweep.study.schema import parse_study
-from tests.support import tiny_table
+from sweep.study.config import Config, derive_seed, derive_training_seed
+from sweep.study.file import parse_study
+from tests.studies import tiny_table
 
 CONFIG = Config(units=(400, 100), dropout=0.5, batch_size=100, learning_rate=0.001)
 OTHER_VALUES = {"units": (100, 400), "dropout": 0.25, "batch_size": 64, "learning_rate": 0.002, "batch_norm": False}
@@ -27,7 +27,7 @@ def fixed_config(**entries):
 def test_a_key_and_its_training_seed_stay_what_they_were():
     # Of version 0.1.0. A change of either orphans every stored trial: it is a new format, not a fix of this test.
     assert CONFIG.key == "70109520c68a"
-    assert training_seed(2019, CONFIG, 0) == 3856315811
+    assert derive_training_seed(2019, CONFIG, 0) == 3856315811
 
 
 @pytest.mark.parametrize("name", OTHER_VALUES)
@@ -56,19 +56,19 @@ def test_a_baseline_and_a_point_of_the_space_with_the_same_values_have_one_key()
 
 
 def test_a_training_seed_repeats():
-    assert training_seed(7, CONFIG, 3) == training_seed(7, CONFIG, 3)
+    assert derive_training_seed(7, CONFIG, 3) == derive_training_seed(7, CONFIG, 3)
 
 
 def test_training_seeds_differ_by_study_seed_config_and_replicate():
     configs = [CONFIG, *(dataclasses.replace(CONFIG, **{name: value}) for name, value in OTHER_VALUES.items())]
-    seeds = {training_seed(seed, config, n) for seed in range(5) for config in configs for n in range(5)}
+    seeds = {derive_training_seed(seed, config, n) for seed in range(5) for config in configs for n in range(5)}
     assert len(seeds) == 5 * len(configs) * 5
 
 
 def test_a_derived_seed_has_32_bits_and_depends_on_where_its_parts_end():
-    assert all(0 <= derived_seed(n) < 2**32 for n in range(100))
-    assert derived_seed(1, 23) != derived_seed(12, 3)
-    assert derived_seed(1, "test") != derived_seed(1, "train")
+    assert all(0 <= derive_seed(n) < 2**32 for n in range(100))
+    assert derive_seed(1, 23) != derive_seed(12, 3)
+    assert derive_seed(1, "test") != derive_seed(1, "train")
 
 
 def test_params_name_every_value_and_the_units_of_each_layer():

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from sweep.errors import InvalidStudyError
 from sweep.study.config import Config
-from sweep.study.schema import Study, cost, differences, load_study, parse_study
+from sweep.study.file import load_study, parse_study
+from sweep.study.objective import cost
+from sweep.study.schema import Study, differences
 from sweep.study.space import Choice, Float, Int
-from tests.support import STUDY, tiny_table
+from tests.studies import STUDY, tiny_table
 
 STUDY_FILES = sorted((Path(__file__).parents[2] / "studies").glob("*.toml"))
 MADE_UP = settings(derandomize=True, deadline=None, database=None, max_examples=300)

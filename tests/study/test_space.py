@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from sweep.study.space import Choice, Float, Int, Space, contains, count, values_of
+from sweep.study.space import Choice, Float, Int, Space, contains, count, list_values
 
 # (axis, its values by hand)
 LISTED = [
@@ -47,7 +47,7 @@ def lowest(name, axis):
 
 @pytest.mark.parametrize(("axis", "values"), LISTED)
 def test_an_axis_lists_counts_and_contains_the_same_values(axis, values):
-    assert values_of(axis) == values
+    assert list_values(axis) == values
     assert count(axis) == len(values)
     assert all(contains(axis, value) for value in values)
 
@@ -63,21 +63,21 @@ def test_an_axis_contains_nothing_between_or_beyond_its_values(axis, values):
 
 def test_a_stepped_float_holds_the_numbers_a_person_would_type():
     assert 0.1 + 2 * 0.1 != 0.3
-    assert values_of(Float(0.1, 0.6, step=0.1))[2] == 0.3
+    assert list_values(Float(0.1, 0.6, step=0.1))[2] == 0.3
     assert contains(Float(0.1, 0.6, step=0.1), 0.1 + 2 * 0.1)
 
 
 def test_a_continuous_axis_has_no_list_and_counts_as_infinite():
     axis = Float(0.0, 0.5)
     with pytest.raises(ValueError, match="continuous"):
-        values_of(axis)
+        list_values(axis)
     assert math.isinf(count(axis))
     assert [contains(axis, value) for value in (-0.01, 0.0, 0.3, 0.5, 0.51)] == [False, True, True, True, False]
 
 
 def test_what_is_no_axis_is_refused():
     with pytest.raises(TypeError, match="not an axis"):
-        values_of("wide")
+        list_values("wide")
 
 
 def test_widths_are_drawn_after_depth_and_only_as_many_as_there_are_layers():

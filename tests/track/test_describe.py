@@ -2,9 +2,9 @@ from dataclasses import asdict
 
 import pytest
 
-from sweep.study.schema import load_study, parse_study
+from sweep.study.file import load_study, parse_study
 from sweep.track.describe import experiment_text, study_text
-from tests.support import FACTS, ROOT, tiny_table
+from tests.studies import FACTS, ROOT, tiny_table
 
 ANY = {"hidden_layers": 1, "units": 8}
 

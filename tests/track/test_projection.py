@@ -13,7 +13,7 @@ from sweep.errors import TrackingError
 from sweep.layout import RunsDir
 from sweep.record import results
 from sweep.study.config import Config
-from sweep.study.schema import parse_study
+from sweep.study.file import parse_study
 from sweep.track import client as mlflow_store
 from sweep.track.client import open_client
 from sweep.track.projection import N_BEST, Projection, Tracked
@@ -21,7 +21,7 @@ from sweep.track.runs import read_runs, saved_model
 from sweep.track.tracker import Ended
 from sweep.track.writers import ClientRuns
 from sweep.trial import Trial, TrialResult
-from tests.support import FACTS, tiny_table
+from tests.studies import FACTS, tiny_table
 
 CONFIG = Config(units=(8,), dropout=0.2, batch_size=32, learning_rate=0.01)
 LOGS = {"loss": 0.3, "accuracy": 0.8, "val_loss": 0.4, "val_accuracy": 0.75}

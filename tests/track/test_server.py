@@ -11,8 +11,10 @@ from sweep.errors import TrackingError
 from sweep.report.files import publish
 from sweep.report.upload import announce, is_announced
 from sweep.track.runs import has_artifact, read_runs
+from tests.champions import champion_handed_on
 from tests.faults.loopback import losing_answers, serving
-from tests.support import FILES, champion_handed_on, fake_sweep, job, mlflow_server, tiny_table
+from tests.servers import mlflow_server
+from tests.studies import FILES, fake_sweep, job, tiny_table
 
 N_TRIALS = 5
 

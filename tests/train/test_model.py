@@ -11,7 +11,7 @@ import pytest
 from sweep.errors import DamagedResultError
 from sweep.study.config import Config
 from sweep.train.model import build_model, load_model
-from tests.support import FACTS
+from tests.studies import FACTS
 
 CONFIG = Config(units=(6, 4), dropout=0.2, batch_size=32, learning_rate=0.01)
 

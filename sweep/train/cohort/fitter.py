@@ -15,7 +15,7 @@ from sweep.train.cohort.member import Blueprint, DeviceRows
 from sweep.train.cohort.program import Cohort, Program, device_bytes, is_of_device
 from sweep.train.course import Clock, Course, is_finite
 from sweep.train.model import Moments, Weights
-from sweep.trial import Judge, Logs, Trial, TrialResult
+from sweep.trial import Judge, Logs, State, Trial, TrialResult
 
 Ended = Callable[[Trial, TrialResult, Weights | None], None]  # hears each result; the weights of one that did not fail
 
@@ -90,9 +90,9 @@ class CohortFitter:
             reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
         rest = list(left.values())
         if len(rest) == 1:
-            failed = TrialResult(
-                key=rest[0].key, state="failed", reason=reason, provenance=self._provenance, started_at=began, ended_at=self._clock(),
-            )  # fmt: skip
+            failed = TrialResult.failed(
+                rest[0].key, reason, started_at=began, ended_at=self._clock(), provenance=self._provenance
+            )
             ended(rest[0], failed, None)
             return
         half = (len(rest) + 1) // 2
@@ -130,18 +130,18 @@ class CohortFitter:
 
     def _end(self, cohort: Cohort, courses: list["_CohortCourse"], ended: Ended) -> None:
         """Give the results of the trials that are over."""
-        is_any_complete = any(course.is_over and course.state == "complete" for course in courses)
+        is_any_complete = any(course.is_over and course.state == State.COMPLETE for course in courses)
         on_train: list[Logs] = cohort.kept_on_train() if is_any_complete else [{}] * len(courses)
         for course, logs, weights in zip(courses, on_train, cohort.kept_weights(), strict=True):
             if course.is_over:
                 result = course.result(
-                    logs if course.state == "complete" else {},
+                    logs if course.state == State.COMPLETE else {},
                     params_count=sum(array.size for array in weights.values()),
                     train_seconds=course.train_seconds,
                     ended_at=self._clock(),
                     provenance=self._provenance,
                 )
-                ended(course.trial, result, None if result.state == "failed" else weights)
+                ended(course.trial, result, None if result.state == State.FAILED else weights)
 
 
 @dataclass
@@ -152,7 +152,7 @@ class _CohortCourse(Course):
 
     def is_to_keep(self, n_epochs: int) -> bool:
         """Whether its weights after this epoch of its cohort are those that it ends with, for all that is known."""
-        if self.n_epochs != n_epochs or self.state == "failed":  # it is over
+        if self.n_epochs != n_epochs or self.state == State.FAILED:  # it is over
             return False
         return self.is_best and (self.is_over or self.training.early_stopping is not None)
 

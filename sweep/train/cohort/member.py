@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweep.data.prepared import DataFacts, Split
-from sweep.study.config import Config, derived_seed
+from sweep.study.config import Config, derive_seed
 from sweep.study.schema import Precision
 from sweep.train.cohort.bucket import Bucket
-from sweep.train.model import Moments, Weights, build_model, moments_of, weight_name, weight_shapes
+from sweep.train.model import Moments, Weights, build_model, compute_moments, weight_name, weight_shapes
 from sweep.trial import Trial
 
 
@@ -62,7 +62,7 @@ class DeviceRows:
         def put(split: Split) -> tuple[Any, Any]:
             return jax.device_put(np.asarray(split.x)), jax.device_put(np.asarray(split.y))
 
-        return cls(facts, moments_of(train.x, facts), put(train), None if validation is None else put(validation))
+        return cls(facts, compute_moments(train.x, facts), put(train), None if validation is None else put(validation))
 
 
 class Blueprint:
@@ -131,7 +131,7 @@ class Blueprint:
         weights = initial_weights(trial, weight_shapes(trial.config, self.rows.facts))
         for i in range(1, trial.config.hidden_layers + 1):
             weights[f"dropout_{i}/rate"] = np.array(trial.config.dropout)
-            weights[f"dropout_{i}/key"] = np.array([derived_seed(trial.seed, "dropout", i), 0])
+            weights[f"dropout_{i}/key"] = np.array([derive_seed(trial.seed, "dropout", i), 0])
         return weights
 
 

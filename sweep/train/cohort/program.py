@@ -21,7 +21,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from sweep.study.config import derived_seed
+from sweep.study.config import derive_seed
 from sweep.study.schema import Precision
 from sweep.train.cohort.member import Blueprint, State
 from sweep.train.model import Weights
@@ -86,7 +86,7 @@ class Cohort:
     def train_epoch(self) -> list[Logs]:
         """Train an epoch; the logs of each trial."""
         self.n_epochs += 1
-        order_keys = [(derived_seed(trial.seed, "order"), self.n_epochs) for trial in self._in_places]
+        order_keys = [(derive_seed(trial.seed, "order"), self.n_epochs) for trial in self._in_places]
         self._state, logs = self.program.epoch(self._state, np.array(order_keys, np.uint32))
         return logs[: len(self.trials)]
 

@@ -11,8 +11,8 @@ from sweep.study.schema import Training
 from sweep.train.artifacts import save_result
 from sweep.train.course import Clock, Course, is_finite
 from sweep.train.graph.trainer import GraphTrainer, Rows
-from sweep.train.model import moments_of
-from sweep.trial import GoesOn, Logs, Trial, TrialResult
+from sweep.train.model import compute_moments
+from sweep.trial import GoesOn, Logs, State, Trial, TrialResult
 
 
 class Fitter:
@@ -28,7 +28,7 @@ class Fitter:
         self._train = Rows.of(open_training_split(data, "train"))
         has_validation = data.facts.n_validation > 0
         self._validation = Rows.of(open_training_split(data, "validation")) if has_validation else None
-        self._moments = moments_of(np.asarray(self._train.x), data.facts)
+        self._moments = compute_moments(np.asarray(self._train.x), data.facts)
 
     def fit(self, trial: Trial, goes_on: GoesOn, folder: Path) -> TrialResult:
         """Train `trial` and leave its result, model and curves as `folder`. A trial that diverges is a failed result."""
@@ -45,7 +45,7 @@ class Fitter:
         if best_weights is not None and not course.is_best:
             trainer.model.set_weights(best_weights)
         result = course.result(
-            self._on_train(trainer) if course.state == "complete" else {},  # costs a pass over all rows
+            self._on_train(trainer) if course.state == State.COMPLETE else {},  # costs a pass over all rows
             params_count=trainer.model.count_params(),
             train_seconds=train_seconds,
             ended_at=self._clock(),

@@ -14,7 +14,7 @@ from sweep.data.prepared import Split, prepare
 from sweep.study.config import Config
 from sweep.study.schema import Data, EarlyStopping, Training
 from sweep.trial import Trial
-from tests.support import FACTS, write_tiny_data
+from tests.studies import FACTS, write_tiny_data
 
 N_TRAIN, N_VALIDATION = 310, 120  # of batches of 32, nine are whole and one is not
 # Standardized rows: of rows that are never negative, as pixels, many a unit is never below zero (see `assert_alike`).
@@ -72,11 +72,11 @@ def fit(one, n_epochs, train):
     import jax
     import keras
 
-    from sweep.study.config import derived_seed
+    from sweep.study.config import derive_seed
     from sweep.train.cohort.member import MemberDropout, initial_weights
-    from sweep.train.model import build_model, moments_of, weight_name, weight_shapes
+    from sweep.train.model import build_model, compute_moments, weight_name, weight_shapes
 
-    plain = build_model(one.config, FACTS, moments_of(train.x, FACTS))
+    plain = build_model(one.config, FACTS, compute_moments(train.x, FACTS))
     layers = [MemberDropout(name=old.name) if isinstance(old, keras.layers.Dropout) else old for old in plain.layers]
     model = keras.Sequential([keras.Input((FACTS.n_features,)), *layers])
     start = initial_weights(one, weight_shapes(one.config, FACTS))
@@ -84,13 +84,13 @@ def fit(one, n_epochs, train):
         variable.assign(start[weight_name(variable)])
     for i, layer in enumerate(filter(lambda new: isinstance(new, MemberDropout), layers), start=1):
         layer.rate.assign(one.config.dropout)
-        layer.key.assign([derived_seed(one.seed, "dropout", i), 0])
+        layer.key.assign([derive_seed(one.seed, "dropout", i), 0])
     model.compile(
         keras.optimizers.Adam(one.config.learning_rate), "sparse_categorical_crossentropy", metrics=["accuracy"]
     )
     history = []
     for epoch in range(1, n_epochs + 1):
-        key = jax.random.wrap_key_data(np.array([derived_seed(one.seed, "order"), epoch], np.uint32))
+        key = jax.random.wrap_key_data(np.array([derive_seed(one.seed, "order"), epoch], np.uint32))
         order = np.asarray(jax.random.permutation(key, len(train.y)))
         done = model.fit(
             train.x[order].astype(np.float32),

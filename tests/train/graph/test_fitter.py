@@ -9,12 +9,12 @@ from sweep.data.prepared import open_training_split, prepare
 from sweep.errors import DamagedResultError
 from sweep.record import results
 from sweep.record.predictions import Predictions
-from sweep.study.config import Config, training_seed
+from sweep.study.config import Config, derive_training_seed
 from sweep.study.schema import Data, EarlyStopping, Training
 from sweep.train.graph.fitter import Fitter
 from sweep.train.score import score_models
 from sweep.trial import Trial
-from tests.support import write_tiny_data
+from tests.studies import write_tiny_data
 
 STOPPING = EarlyStopping(monitor="val_accuracy", patience=2)
 MADE_BY = {"git_commit": "none"}  # provenance
@@ -29,7 +29,7 @@ def data(tmp_path_factory):
 
 def trial(number=0, rungs=(), **changes):
     config = Config(**{"units": (16,), "dropout": 0.2, "batch_size": 32, "learning_rate": 0.01, **changes})
-    return Trial(number=number, phase="search", config=config, seed=training_seed(1, config, 0), rungs=rungs)
+    return Trial(number=number, phase="search", config=config, seed=derive_training_seed(1, config, 0), rungs=rungs)
 
 
 def always(report):

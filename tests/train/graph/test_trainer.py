@@ -17,8 +17,8 @@ from sweep.study.schema import Data
 from sweep.train.graph.adam import FusedAdam
 from sweep.train.graph.dropout import HalfwordDropout, with_halfword_dropout
 from sweep.train.graph.trainer import GraphTrainer, Rows
-from sweep.train.model import build_model, load_model, moments_of
-from tests.support import FACTS as TINY_FACTS
+from sweep.train.model import build_model, compute_moments, load_model
+from tests.studies import FACTS as TINY_FACTS
 
 FACTS = replace(TINY_FACTS, n_features=784, classes=tuple("0123456789"))
 N = 500
@@ -156,7 +156,7 @@ def test_floats_are_standardized_inside_the_model():
     rng = np.random.default_rng(0)
     x = rng.normal(100, 7, (200, 4)).astype(np.float32)
     facts = replace(FACTS, n_features=4, scaling="standardize")
-    scaled = build_model(config(), facts, moments_of(x, facts)).get_layer("scale")(x).numpy()
+    scaled = build_model(config(), facts, compute_moments(x, facts)).get_layer("scale")(x).numpy()
     np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-4)
     np.testing.assert_allclose(scaled.std(axis=0), 1, atol=1e-4)
 

@@ -1,35 +1,21 @@
-"""What several tests build on: tiny data, a tiny study, and a whole sweep on the fake executor."""
+"""Tiny data, a tiny study, and a whole sweep on the fake executor."""
 
-import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
 import tomllib
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sweep.champion.bundle import Parity, Scaling
-from sweep.champion.export import Exported, export
-from sweep.champion.registry import register
 from sweep.coordinator import Job, run_study
 from sweep.data.prepared import DataFacts, PreparedData
 from sweep.execute.fake import Curve, FakeExecutor, plausible_logs
 from sweep.layout import RunsDir
 from sweep.record import results
 from sweep.record.predictions import Predictions
-from sweep.report.conclusion import Conclusion, conclude
-from sweep.study.config import derived_seed
-from sweep.study.schema import parse_study
-from sweep.track.runs import read_runs
+from sweep.study.config import derive_seed
+from sweep.study.file import parse_study
 from sweep.trial import Logs, Trial, TrialEvent
 from tests.faults.engine import FILES as FILES
 
@@ -137,7 +123,7 @@ def fake_score(models: dict[str, Path]) -> dict[str, tuple[Logs, bytes]]:
 
 def _fake_score(folder: Path, key: str) -> tuple[Logs, bytes]:
     metrics = results.load(folder).metrics
-    rng = np.random.default_rng(derived_seed(key))
+    rng = np.random.default_rng(derive_seed(key))
     labels = np.arange(FACTS.n_test, dtype=np.int32) % FACTS.n_classes
     is_right = rng.random(FACTS.n_test) < metrics.get("val_accuracy", metrics["train_accuracy"])
     said = np.where(is_right, labels, (labels + 1) % FACTS.n_classes)
@@ -145,27 +131,6 @@ def _fake_score(folder: Path, key: str) -> tuple[Logs, bytes]:
     predictions = Predictions.of(np.eye(FACTS.n_classes)[said] * 0.8 + 0.1, labels, rows)
     accuracy = float(predictions.correct.mean())
     return {"test_accuracy": accuracy, "test_loss": 1.05 - accuracy}, predictions.pack()
-
-
-def fake_convert(
-    model: Path, onnx: Path, scaling: Scaling, data: PreparedData | None, log: Path | None = None
-) -> Parity:
-    """A conversion that writes no model, for bundles that nobody asks."""
-    onnx.write_bytes(b"onnx of " + model.read_bytes())
-    return Parity(1000, 0, 0.0)
-
-
-def hand_on(conclusion: Conclusion, runs: RunsDir) -> Exported:
-    """Export and register the champion, as the commands do."""
-    exported = export(conclusion, runs, fake_convert)
-    register(conclusion, exported, runs)
-    return exported
-
-
-def champion_handed_on(runs: RunsDir, name: str = "tiny") -> tuple[Conclusion, Exported]:
-    """What a study's runs amount to, its champion exported and registered."""
-    conclusion = conclude(read_runs(runs, name))
-    return conclusion, hand_on(conclusion, runs)
 
 
 def fake_sweep(runs: RunsDir, table: dict[str, Any] | None = None, **options: Any) -> Job:
@@ -182,46 +147,3 @@ def copied(runs: RunsDir, folder: Path) -> RunsDir:
     shutil.copytree(runs.root, folder / runs.root.name)
     _artifact_repos_cache.clear()  # where the artifacts of a run lie, by run id and for the life of a process
     return RunsDir(folder / runs.root.name)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def mlflow_server(runs: RunsDir, port: int) -> Iterator[str]:
-    """`python -m sweep ui` on `runs`, which is a whole tracking server, once it answers; killed at the end. Its address."""
-    command = [sys.executable, "-m", "sweep", "ui", "--runs-dir", str(runs.root), "--port", str(port)]
-    server = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    try:
-        deadline = time.monotonic() + 60
-        while not _answers(port):
-            assert server.poll() is None, f"the server ended with exit code {server.poll()}"
-            assert time.monotonic() < deadline, "the server does not answer"
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
-
-
-def _answers(port: int) -> bool:
-    try:
-        return http_status(port, "localhost") == 200
-    except OSError:
-        return False
-
-
-def http_status(port: int, host: str) -> int:
-    """What the server on a port of this machine answers to a request for `host`."""
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/", headers={"Host": f"{host}:{port}"})
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code

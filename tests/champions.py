@@ -1,0 +1,33 @@
+"""Champions handed on without a real conversion."""
+
+from pathlib import Path
+
+from sweep.champion.bundle import Parity, Scaling
+from sweep.champion.export import Exported, export
+from sweep.champion.registry import register
+from sweep.data.prepared import PreparedData
+from sweep.layout import RunsDir
+from sweep.report.conclusion import Conclusion, conclude
+from sweep.track.runs import read_runs
+from tests.faults.engine import FILES as FILES
+
+
+def fake_convert(
+    model: Path, onnx: Path, scaling: Scaling, data: PreparedData | None, log: Path | None = None
+) -> Parity:
+    """A conversion that writes no model, for bundles that nobody asks."""
+    onnx.write_bytes(b"onnx of " + model.read_bytes())
+    return Parity(1000, 0, 0.0)
+
+
+def hand_on(conclusion: Conclusion, runs: RunsDir) -> Exported:
+    """Export and register the champion, as the commands do."""
+    exported = export(conclusion, runs, fake_convert)
+    register(conclusion, exported, runs)
+    return exported
+
+
+def champion_handed_on(runs: RunsDir, name: str = "tiny") -> tuple[Conclusion, Exported]:
+    """What a study's runs amount to, its champion exported and registered."""
+    conclusion = conclude(read_runs(runs, name))
+    return conclusion, hand_on(conclusion, runs)
