@@ -131,10 +131,10 @@ def _stop_if_asked(job: Job) -> None:
 
 def _open_projection(job: Job) -> Projection:
     # Imported here, on the tracker's thread: MLflow takes seconds to load, and workers start in the meantime.
+    from sweep.track.experiment import ProjectedStudy
     from sweep.track.projection import Projection as MlflowProjection
-    from sweep.track.projection import Tracked
 
-    return MlflowProjection(job.runs, Tracked(job.study, job.table, job.data.facts, read_provenance()))
+    return MlflowProjection(job.runs, ProjectedStudy(job.study, job.table, job.data.facts, read_provenance()))
 
 
 def _train(job: Job, search: Record, confirmation: Record, tracker: Tracker, folder: Path) -> None:

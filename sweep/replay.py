@@ -1,24 +1,23 @@
-"""Training one run again from its record, and saying how near it comes."""
+"""Trains one run again from its record, and measures how near the result comes."""
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import pandas as pd
 
 from sweep.data.prepared import DataFacts
 from sweep.errors import InvalidDataError, MissingRunsError, WorkersError
 from sweep.execute.executor import Executor
-from sweep.layout import RunsDir
 from sweep.record import results
-from sweep.track.runs import StudyRuns, config_of, history, saved_model
+from sweep.track.fields import TrackedTrial
+from sweep.track.runs import TrackedStudy
 from sweep.train.weights import read_weights
-from sweep.trial import CohortReport, EpochReport, Logs, Trial, TrialResult, WorkerDied
+from sweep.trial import CohortReport, EpochReport, Logs, State, Trial, TrialResult, WorkerDied
 
-# Another processor rounds otherwise, and training carries that on; within these a run is the same for all practical ends.
+# Another processor rounds differently, and training amplifies that. Within these a run is the same for all practical purposes.
 TOLERANCE = {"accuracy": 0.005, "loss": 0.05}
 POLL_S = 1.0
 
@@ -28,7 +27,7 @@ StartExecutor = Callable[[Path], Executor]  # takes the folder for results
 
 @dataclass(frozen=True)
 class Replay:
-    """A run beside itself, trained again."""
+    """A run compared with itself, trained again."""
 
     outcome: Outcome
     n_epochs: tuple[int, int]  # recorded, replayed
@@ -38,7 +37,7 @@ class Replay:
 
     @property
     def lines(self) -> list[str]:
-        """The outcome and its figures, for people."""
+        """The outcome and its figures, line by line, for people."""
         recorded, replayed = self.n_epochs
         return [
             f"{self.outcome}: {recorded} epochs recorded, {replayed} replayed",
@@ -51,43 +50,30 @@ class Replay:
         ]
 
 
-def replay(found: StudyRuns, run_id: str, runs: RunsDir, facts: DataFacts, start_executor: StartExecutor) -> Replay:
-    """Train a run of a study again, on the data of `facts`. Raises MissingRunsError, InvalidDataError, WorkersError."""
-    rows = {row["run_id"]: {str(name): value for name, value in row.items()} for row in found.frame.to_dict("records")}
-    row = rows.get(run_id)
-    if row is None or row["state"] == "failed":
-        raise MissingRunsError(f"run {run_id}: not a complete or pruned trial of study {found.study.name!r}")
-    if facts.sha256 != found.facts["sha256"]:
+def replay(tracked: TrackedStudy, again: TrackedTrial, facts: DataFacts, start_executor: StartExecutor) -> Replay:
+    """Train a trial of a study again, on the data of `facts`. Raises MissingRunsError, InvalidDataError, WorkersError."""
+    run_id = again.run_id
+    if again.state == State.FAILED:
+        raise MissingRunsError(f"run {run_id}: not a complete or pruned trial of study {tracked.study.name!r}")
+    if facts.sha256 != tracked.facts.sha256:
         raise InvalidDataError(f"the data has changed since run {run_id} was trained (sha256); restore the file")
     with tempfile.TemporaryDirectory() as folder:
         executor = start_executor(Path(folder))
         try:
-            result = _train(trial_of(row), executor)
+            result = _train(_with_rungs(again), executor)
         finally:
             executor.close()
-        if result.state != row["state"]:
-            raise WorkersError(f"run {run_id} was {row['state']}; trained again it is {result.state}: {result.reason}")
-        before = saved_model(runs, found.study.name, run_id)
+        if result.state != again.state:
+            raise WorkersError(f"run {run_id} was {again.state}; trained again it is {result.state}: {result.reason}")
+        before = tracked.files.saved_model(run_id)
         distance = _weights_distance(before, Path(folder) / result.key / results.MODEL)
-    return _compared(row, history(runs, found.study.name, run_id), result, distance)
+    return _compare(again, tracked.files.history(run_id), result, distance)
 
 
-def engine_of(found: StudyRuns, run_id: str) -> Any:
-    """The engine that trained a run of the study; `auto` where nothing says so."""
-    engines = found.frame.loc[found.frame["run_id"] == run_id].get("engine", pd.Series()).dropna()
-    return engines.iloc[0] if len(engines) else "auto"
-
-
-def trial_of(row: dict[str, Any]) -> Trial:
-    """The trial that a run records. One that was pruned waits for its verdict where it was pruned."""
-    return Trial(
-        number=int(row["trial"]),
-        phase=row["phase"],
-        config=config_of(row),
-        seed=int(row["seed"]),
-        replicate=int(row["replicate"]) if row["phase"] == "confirm" else None,
-        rungs=(int(row["epochs"]),) if row["state"] == "pruned" else (),
-    )
+def _with_rungs(tracked: TrackedTrial) -> Trial:
+    """Return the trial to train. One that was pruned waits for its verdict where it was pruned."""
+    rungs = (tracked.n_epochs,) if tracked.state == State.PRUNED else ()
+    return replace(tracked.trial, rungs=rungs)
 
 
 def _train(trial: Trial, executor: Executor) -> TrialResult:
@@ -102,8 +88,8 @@ def _train(trial: Trial, executor: Executor) -> TrialResult:
                 raise WorkersError(f"{trial.key} could not be trained again: {reason}")
 
 
-def _compared(row: dict[str, Any], recorded: list[Logs], result: TrialResult, weights: float) -> Replay:
-    figures = {metric: (float(row[metric]), value) for metric, value in result.metrics.items()}
+def _compare(tracked: TrackedTrial, recorded: list[Logs], result: TrialResult, weights: float) -> Replay:
+    figures = {metric: (tracked.metrics[metric], value) for metric, value in result.metrics.items()}
     epochs: dict[str, float] = {}
     for before, after in zip(recorded, result.history, strict=False):
         for metric in before:
@@ -120,6 +106,6 @@ def _compared(row: dict[str, Any], recorded: list[Logs], result: TrialResult, we
 
 
 def _weights_distance(before: Path, after: Path) -> float:
-    """The largest absolute difference of any weight of two models of one config."""
+    """Return the largest absolute difference of any weight of two models of one config."""
     first, second = read_weights(before), read_weights(after)
     return max(float(np.abs(first[name] - second[name]).max()) for name in first)

@@ -138,6 +138,15 @@ class Score:
     files: dict[str, str]  # name in the result folder -> sha256
 
 
+@dataclass(frozen=True)
+class Ended:
+    """A trial that ended, with everything that is tracked of it."""
+
+    trial: Trial
+    result: TrialResult
+    score: Score | None  # of a scored replicate
+
+
 TrialEvent = EpochReport | WorkerDied | TrialResult
 Event = TrialEvent | CohortReport
 GoesOn = Callable[[EpochReport], bool]  # hears every epoch of a trial; False stops it as pruned

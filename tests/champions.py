@@ -8,7 +8,7 @@ from sweep.champion.registry import register
 from sweep.data.prepared import PreparedData
 from sweep.layout import RunsDir
 from sweep.report.conclusion import Conclusion, conclude
-from sweep.track.runs import read_runs
+from sweep.track.runs import read_study
 from tests.faults.engine import FILES as FILES
 
 
@@ -20,14 +20,14 @@ def fake_convert(
     return Parity(1000, 0, 0.0)
 
 
-def hand_on(conclusion: Conclusion, runs: RunsDir) -> Exported:
+def hand_on(conclusion: Conclusion) -> Exported:
     """Export and register the champion, as the commands do."""
-    exported = export(conclusion, runs, fake_convert)
-    register(conclusion, exported, runs)
+    exported = export(conclusion, fake_convert)
+    register(conclusion, exported)
     return exported
 
 
 def champion_handed_on(runs: RunsDir, name: str = "tiny") -> tuple[Conclusion, Exported]:
     """What a study's runs amount to, its champion exported and registered."""
-    conclusion = conclude(read_runs(runs, name))
-    return conclusion, hand_on(conclusion, runs)
+    conclusion = conclude(read_study(runs, name))
+    return conclusion, hand_on(conclusion)

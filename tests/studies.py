@@ -16,6 +16,7 @@ from sweep.record import results
 from sweep.record.predictions import Predictions
 from sweep.study.config import derive_seed
 from sweep.study.file import parse_study
+from sweep.track.runs import TrackedStudy
 from sweep.trial import Logs, Trial, TrialEvent
 from tests.faults.engine import FILES as FILES
 
@@ -138,6 +139,12 @@ def fake_sweep(runs: RunsDir, table: dict[str, Any] | None = None, **options: An
     done = job(runs, table, **options)
     run_study(done)
     return done
+
+
+def has_each_key_once(tracked: TrackedStudy) -> bool:
+    """Return whether every trial and replicate has one run."""
+    keys = [one.trial.key for one in tracked.trials]
+    return len(set(keys)) == len(keys)
 
 
 def copied(runs: RunsDir, folder: Path) -> RunsDir:

@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from sweep.layout import RunsDir
-from sweep.track.runs import read_runs
+from sweep.track.runs import read_study
 from tests.studies import write_tiny_data
 
 pytestmark = pytest.mark.slow
@@ -87,11 +88,11 @@ def test_the_same_command_finishes_it_with_every_trial_once(killed_and_continued
     folder, second = killed_and_continued
     assert second.returncode == 0, second.stderr
     assert "Traceback" not in second.stderr
-    frame = read_runs(RunsDir(folder / "mlruns"), "cohorts").frame
-    assert frame["phase"].value_counts().to_dict() == {"search": 6, "baseline": 1, "confirm": 4}
-    assert set(frame["engine"]) == {"cohort"}
-    assert set(frame["state"]) == {"complete", "pruned"}
-    assert (frame.loc[frame["phase"] == "confirm", "test_accuracy"] > 0.4).all()
+    tracked = read_study(RunsDir(folder / "mlruns"), "cohorts")
+    assert Counter(one.trial.phase for one in tracked.trials) == {"search": 6, "baseline": 1, "confirm": 4}
+    assert {one.engine for one in tracked.trials} == {"cohort"}
+    assert {one.state for one in tracked.trials} == {"complete", "pruned"}
+    assert all(one.metrics["test_accuracy"] > 0.4 for one in tracked.replicates)
     doctor = subprocess.run(command("doctor", folder), cwd=ROOT, capture_output=True, text=True)
     assert doctor.returncode == 0, doctor.stdout + doctor.stderr
 
@@ -99,8 +100,8 @@ def test_the_same_command_finishes_it_with_every_trial_once(killed_and_continued
 @pytest.mark.parametrize("state", ["complete", "pruned"])
 def test_a_run_of_a_cohort_replays_in_a_cohort(killed_and_continued, state):
     folder, _ = killed_and_continued
-    frame = read_runs(RunsDir(folder / "mlruns"), "cohorts").frame
-    run_id = frame.loc[frame["state"] == state, "run_id"].iloc[0]
+    tracked = read_study(RunsDir(folder / "mlruns"), "cohorts")
+    run_id = next(one.run_id for one in tracked.trials if one.state == state)
     arguments = ["replay", run_id, "--runs-dir", str(folder / "mlruns"), "--data-dir", str(folder)]
     done = subprocess.run([sys.executable, "-m", "sweep", *arguments], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -18,29 +18,30 @@ from sweep.errors import (
 from sweep.execute.fake import FakeExecutor
 from sweep.record import results
 from sweep.report.conclusion import conclude
-from sweep.track.runs import read_runs
-from sweep.trial import TrialResult
-from tests.studies import FILES, fake_sweep, job, tiny_table
+from sweep.track.client import open_client
+from sweep.track.runs import read_study
+from sweep.trial import Phase, TrialResult
+from tests.studies import FILES, fake_sweep, has_each_key_once, job, tiny_table
 
 N_TRIALS, N_REPLICATES = 5, 4  # one baseline and four searched; the best of two depths, or of one and the baseline
 
 
 def test_every_trial_and_replicate_has_one_run_and_one_parent(runs):
     fake_sweep(runs)
-    found = read_runs(runs, "tiny")
+    found = read_study(runs, "tiny")
     assert len(found.searched) == N_TRIALS
     assert len(found.replicates) >= N_REPLICATES
-    assert found.frame["key"].is_unique
-    assert set(found.frame["status"]) <= {"FINISHED", "KILLED", "FAILED"}
+    assert has_each_key_once(found)
+    assert found.half_written == ()
 
 
 def test_the_same_command_again_trains_and_writes_nothing(runs):
     fake_sweep(runs)
-    before = read_runs(runs, "tiny").frame
+    before = read_study(runs, "tiny").trials
     heard = []
     fake_sweep(runs, watch=lambda trial, event: heard.append(trial))
     assert heard == []
-    assert read_runs(runs, "tiny").frame.equals(before)
+    assert read_study(runs, "tiny").trials == before
 
 
 def test_a_larger_budget_trains_what_is_missing(runs):
@@ -49,14 +50,14 @@ def test_a_larger_budget_trains_what_is_missing(runs):
     fake_sweep(runs, tiny_table(search={"trials": 7}), watch=lambda trial, event: started.append((trial, event)))
     searched = {trial.key for trial, _ in started if trial.phase == "search"}
     assert len(searched) == 3
-    assert (read_runs(runs, "tiny").searched["phase"] == "search").sum() == 7
+    assert sum(one.trial.phase == Phase.SEARCH for one in read_study(runs, "tiny").searched) == 7
 
 
 def test_more_replicates_and_baselines_continue_the_study_and_reach_its_report(runs):
     fake_sweep(runs)
     more = {**tiny_table()["baselines"][0], "name": "wider", "units": [64]}
     fake_sweep(runs, tiny_table(confirmation={"replicates": 3}, baselines=[*tiny_table()["baselines"], more]))
-    conclusion = conclude(read_runs(runs, "tiny"))
+    conclusion = conclude(read_study(runs, "tiny"))
     assert [column.finalist.baseline for column in conclusion.baselines] == ["by hand", "wider"]
     assert {len(column.replicate_runs) for column in conclusion.columns} == {3}
 
@@ -67,17 +68,17 @@ def test_an_interrupted_study_resumes_to_the_same_set_of_trials(runs, n_events):
     with pytest.raises(Interrupted):
         fake_sweep(runs, is_interrupted=lambda: next(countdown, None) is None)
     fake_sweep(runs)
-    found = read_runs(runs, "tiny")
+    found = read_study(runs, "tiny")
     assert len(found.searched) == N_TRIALS
-    assert found.frame["key"].is_unique
-    assert set(found.frame["state"]) <= {"complete", "pruned"}
+    assert has_each_key_once(found)
+    assert {one.state for one in found.trials} <= {"complete", "pruned"}
 
 
 def test_replicates_carry_test_metrics_and_searched_trials_do_not(runs):
     fake_sweep(runs)
-    found = read_runs(runs, "tiny")
-    assert found.replicates["test_accuracy"].notna().all()
-    assert found.searched["test_accuracy"].isna().all()
+    found = read_study(runs, "tiny")
+    assert all("test_accuracy" in one.metrics for one in found.replicates)
+    assert not any("test_accuracy" in one.metrics for one in found.searched)
 
 
 def test_states_are_told_apart_in_mlflow(runs):
@@ -86,13 +87,11 @@ def test_states_are_told_apart_in_mlflow(runs):
         return {"loss": value, "accuracy": value, "val_loss": value, "val_accuracy": value}
 
     fake_sweep(runs, tiny_table(search={**tiny_table()["search"], "trials": 20}), curve=curve)
-    searched = read_runs(runs, "tiny").searched
-    assert searched.groupby("state")["status"].unique().map(list).to_dict() == {
-        "complete": ["FINISHED"],
-        "failed": ["FAILED"],
-        "pruned": ["KILLED"],
-    }
-    assert searched[searched["state"] == "failed"]["reason"].str.startswith("nan").all()
+    searched = read_study(runs, "tiny").searched
+    client = open_client(runs)
+    statuses = {(one.state, client.get_run(one.run_id).info.status) for one in searched}
+    assert statuses == {("complete", "FINISHED"), ("failed", "FAILED"), ("pruned", "KILLED")}
+    assert all(one.reason.startswith("nan") for one in searched if one.state == "failed")
     assert len(searched) == 21  # a trial that fails by itself is spent
 
 
@@ -105,9 +104,9 @@ def test_without_validation_rows_the_baselines_alone_are_confirmed(runs):
         return {"loss": 0.1, "accuracy": 0.9}
 
     fake_sweep(runs, table, curve=curve)
-    found = read_runs(runs, "tiny")
+    found = read_study(runs, "tiny")
     assert len(found.searched) == 0
-    assert found.replicates["name"].tolist() == ["by hand", "by hand"]
+    assert [one.trial.name for one in found.replicates] == ["by hand", "by hand"]
 
 
 def test_mlflow_out_of_order_costs_no_training_and_the_next_start_catches_up(runs):
@@ -119,7 +118,7 @@ def test_mlflow_out_of_order_costs_no_training_and_the_next_start_catches_up(run
     heard = []
     fake_sweep(runs, watch=lambda trial, event: heard.append(trial))
     assert heard == []
-    assert len(read_runs(runs, "tiny").searched) == N_TRIALS
+    assert len(read_study(runs, "tiny").searched) == N_TRIALS
 
 
 def test_a_second_coordinator_is_refused_with_the_name_of_the_first(runs):
@@ -184,7 +183,7 @@ def test_a_trial_that_was_trained_and_not_told_is_not_trained_again(runs):
     crash(runs)
     started = []
     fake_sweep(runs, watch=lambda trial, event: started.append(trial.key) if event is None else None)
-    found = read_runs(runs, "tiny")
+    found = read_study(runs, "tiny")
     assert len(found.searched) == N_TRIALS
     assert len([key for key in started if key.startswith("trial")]) == N_TRIALS - 3
 

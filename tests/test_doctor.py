@@ -4,9 +4,9 @@ import json
 import re
 import sqlite3
 from contextlib import closing
-from functools import partial
 
 import pytest
+from mlflow.entities import Metric, Param
 
 from sweep.coordinator import sync_study
 from sweep.doctor import diagnose, mend
@@ -14,9 +14,11 @@ from sweep.durable.lock import hold
 from sweep.errors import Interrupted, StudyInUseError
 from sweep.record import results
 from sweep.report.files import publish
-from sweep.report.upload import announce
-from sweep.track.client import FACTS_FILE, STUDY_FILE, open_client
-from sweep.track.runs import artifact, model_file, read_runs
+from sweep.report.upload import upload
+from sweep.track.client import open_client
+from sweep.track.names import FACTS_FILE, STUDY_FILE
+from sweep.track.run_files import RunFiles
+from sweep.track.runs import read_study
 from tests.bundles import seal
 from tests.champions import champion_handed_on, hand_on
 from tests.studies import FILES, copied, fake_sweep, tiny_table
@@ -29,8 +31,8 @@ def finished(new_runs):
     runs = new_runs()
     fake_sweep(runs, files=FILES)
     conclusion, _ = champion_handed_on(runs)
-    publish(conclusion, runs)
-    announce(conclusion, runs)
+    publish(conclusion)
+    upload(conclusion)
     return runs
 
 
@@ -57,14 +59,14 @@ def flip(path):
 
 def one_run(job, phase="search"):
     """A complete run of a phase."""
-    frame = read_runs(job.runs, "tiny").frame
-    return frame[(frame["phase"] == phase) & (frame["state"] == "complete")].iloc[0]
+    trials = read_study(job.runs, "tiny").trials
+    return next(one for one in trials if (one.trial.phase, one.state) == (phase, "complete"))
 
 
 def test_a_study_that_ran_to_its_end_is_sound(job):
     diagnosis = diagnose(job)
     assert diagnosis.findings == []
-    assert diagnosis.n_trials == diagnosis.n_runs == len(read_runs(job.runs, "tiny").frame)
+    assert diagnosis.n_trials == diagnosis.n_runs == len(read_study(job.runs, "tiny").trials)
 
 
 def test_a_study_at_work_is_left_alone(job):
@@ -114,15 +116,15 @@ def test_an_export_that_cannot_be_read_is_named_and_written_anew(job, content):
     summary.write_bytes(content)
     [said] = findings(job)
     assert said.startswith(f"{summary}: not a summary of a bundle (")
-    mend(job, diagnose(job).findings, partial(hand_on, runs=job.runs))
+    mend(job, diagnose(job).findings, hand_on)
     assert findings(job) == []
 
 
 def test_damaged_files_of_the_parent_run_are_named_and_written_anew_by_a_sync(runs):
     spoilt = fake_sweep(runs, tiny_table(confirmation=None))
-    parent = read_runs(runs, "tiny").parent_run_id
+    parent = read_study(runs, "tiny").parent_run_id
     for name in (STUDY_FILE, FACTS_FILE):
-        path = artifact(runs, "tiny", parent, name)
+        path = RunFiles(runs, "tiny").artifact(parent, name)
         path.write_bytes(path.read_bytes()[:-2])
         [said] = findings(spoilt)
         assert said.startswith(f"{path}: cannot be read")
@@ -139,21 +141,21 @@ def test_a_flipped_byte_in_a_result_is_named(job, name):
 
 def test_a_flipped_byte_in_a_tracked_model_is_named(job):
     run = one_run(job)
-    flip(model_file(job.runs, "tiny", run["run_id"])[1])
-    assert findings(job) == [f"run {run['run_id']} of {run['key']}: model.keras is not what was logged (sha256)"]
+    flip(RunFiles(job.runs, "tiny").model(run.run_id).path)
+    assert findings(job) == [f"run {run.run_id} of {run.trial.key}: model.keras is not what was logged (sha256)"]
 
 
 def test_damaged_predictions_are_named(job):
     run = one_run(job, "confirm")
-    flip(artifact(job.runs, "tiny", run["run_id"], results.PREDICTIONS))
-    assert any(run["run_id"] in finding and results.PREDICTIONS in finding for finding in findings(job))
+    flip(RunFiles(job.runs, "tiny").artifact(run.run_id, results.PREDICTIONS))
+    assert any(run.run_id in finding and results.PREDICTIONS in finding for finding in findings(job))
 
 
 def test_an_artifact_that_is_gone_is_named(job):
     run = one_run(job)
-    (job.runs.artifacts("tiny") / run["run_id"] / "artifacts" / results.CURVES).unlink()
+    (job.runs.artifacts("tiny") / run.run_id / "artifacts" / results.CURVES).unlink()
     [said] = findings(job)
-    assert said.startswith(f"run {run['run_id']} of {run['key']}: curves.png: ")
+    assert said.startswith(f"run {run.run_id} of {run.trial.key}: curves.png: ")
 
 
 def test_a_value_that_differs_between_record_and_result_is_named(job):
@@ -162,45 +164,58 @@ def test_a_value_that_differs_between_record_and_result_is_named(job):
         job.runs.optuna_db,
         "UPDATE trial_values SET value = value + 1e-9 WHERE trial_id = (SELECT trial_id FROM trials JOIN studies USING (study_id)"
         " WHERE study_name = 'tiny' AND number = ?)",
-        (int(run["trial"]),),
+        (run.trial.number,),
     )
     [said] = findings(job)
-    assert said.startswith(f"{run['key']} has the value {run['val_accuracy'] + 1e-9} in the record")
+    assert said.startswith(f"{run.trial.key} has the value {run.metrics['val_accuracy'] + 1e-9} in the record")
 
 
 def test_a_metric_that_differs_between_result_and_run_is_named(job):
     run = one_run(job)
-    change(job.runs.mlflow_db, "UPDATE latest_metrics SET value = 0.5 WHERE run_uuid = ? AND key = 'val_loss'", (run["run_id"],))  # fmt: skip
-    assert findings(job) == [f"run {run['run_id']} of {run['key']} differs from its result in val_loss"]
+    change(job.runs.mlflow_db, "UPDATE latest_metrics SET value = 0.5 WHERE run_uuid = ? AND key = 'val_loss'", (run.run_id,))  # fmt: skip
+    assert findings(job) == [f"run {run.run_id} of {run.trial.key} differs from its result in val_loss"]
 
 
 def test_a_missing_run_is_written_anew(job):
     run = one_run(job)
-    open_client(job.runs).delete_run(run["run_id"])
+    open_client(job.runs).delete_run(run.run_id)
     diagnosis = diagnose(job)
-    assert diagnosis.findings[0].what == f"1 trials have no run in MLflow: {run['key']}"
-    mend(job, diagnosis.findings, partial(hand_on, runs=job.runs))
+    assert diagnosis.findings[0].what == f"1 trials have no run in MLflow: {run.trial.key}"
+    mend(job, diagnosis.findings, hand_on)
     assert findings(job) == []
 
 
 def test_a_half_written_run_is_completed(job):
     run = one_run(job, "confirm")
-    open_client(job.runs).update_run(run["run_id"], status="RUNNING")
+    open_client(job.runs).update_run(run.run_id, status="RUNNING")
     diagnosis = diagnose(job)
-    assert f"1 runs are half written: {run['run_id']}" in [finding.what for finding in diagnosis.findings]
-    mend(job, diagnosis.findings, partial(hand_on, runs=job.runs))
+    assert f"1 runs are half written: {run.run_id}" in [finding.what for finding in diagnosis.findings]
+    mend(job, diagnosis.findings, hand_on)
     assert findings(job) == []
 
 
 def test_a_doubled_run_and_a_run_of_no_trial_are_named(job):
     client, run = open_client(job.runs), one_run(job)
     experiment = client.get_experiment_by_name("tiny").experiment_id
-    tags = client.get_run(run["run_id"]).data.tags
-    for key in (run["key"], "trial-00099"):
-        client.set_terminated(client.create_run(experiment, tags={**tags, "key": key}).info.run_id)
+    data = client.get_run(run.run_id).data
+    for key, number in ((run.trial.key, run.trial.number), ("trial-00099", 99)):
+        copy = client.create_run(experiment, tags={**data.tags, "key": key, "trial": str(number)}).info.run_id
+        metrics = [Metric(name, value, 0, 1) for name, value in data.metrics.items()]
+        client.log_batch(copy, metrics, [Param(name, value) for name, value in data.params.items()])
+        client.set_terminated(copy)
     said = findings(job)
-    assert f"{run['key']} has 2 runs in MLflow" in said
+    assert f"{run.trial.key} has 2 runs in MLflow" in said
     assert "trial-00099 has a run in MLflow, and is not recorded as ended" in said
+
+
+@pytest.mark.parametrize("tag", ["config", "key", "seed", "state", "phase"])
+def test_a_run_that_is_not_what_was_written_is_named(job, tag):
+    run = one_run(job)
+    open_client(job.runs).set_tag(run.run_id, tag, "search" if tag == "phase" else "9")
+    change(job.runs.mlflow_db, "UPDATE params SET value = '1-x' WHERE run_uuid = ? AND key = 'units'", (run.run_id,))
+    [said] = findings(job)
+    assert said.startswith(f"run {run.run_id}: not what was written (")
+    assert said.endswith("delete the run in MLflow, and `sync` writes it anew")
 
 
 def test_drafts_are_removed_and_strangers_are_named(job):
@@ -209,7 +224,7 @@ def test_drafts_are_removed_and_strangers_are_named(job):
     (folder / "trial-00099").mkdir()
     diagnosis = diagnose(job)
     assert len(diagnosis.findings) == 2
-    mend(job, diagnosis.findings, partial(hand_on, runs=job.runs))
+    mend(job, diagnosis.findings, hand_on)
     assert findings(job) == [f"{folder / 'trial-00099'}: a result of no recorded trial"]
 
 
@@ -222,16 +237,16 @@ def test_a_report_or_an_export_that_was_changed_is_written_anew(job):
         f"{report}: not what the runs give",
         f"{model}: not what was exported (sha256)",
     ]
-    mend(job, diagnosis.findings, partial(hand_on, runs=job.runs))
+    mend(job, diagnosis.findings, hand_on)
     assert findings(job) == []
 
 
 def test_a_report_that_mlflow_does_not_show_is_shown_anew(job):
-    parent = read_runs(job.runs, "tiny").parent_run_id
-    flip(artifact(job.runs, "tiny", parent, "report/report.html"))
+    parent = read_study(job.runs, "tiny").parent_run_id
+    flip(RunFiles(job.runs, "tiny").artifact(parent, "report/report.html"))
     diagnosis = diagnose(job)
     assert [finding.what for finding in diagnosis.findings] == [f"parent run {parent} does not show the report"]
-    mend(job, diagnosis.findings, partial(hand_on, runs=job.runs))
+    mend(job, diagnosis.findings, hand_on)
     assert findings(job) == []
 
 
@@ -240,7 +255,7 @@ def test_an_export_of_another_than_the_champion_is_written_anew(job):
     summary.write_text(summary.read_text().replace('"dropout": ', '"dropout": 9'))
     diagnosis = diagnose(job)
     assert [finding.what for finding in diagnosis.findings] == [f"{summary.parent}: its model is not the champion"]
-    mend(job, diagnosis.findings, partial(hand_on, runs=job.runs))
+    mend(job, diagnosis.findings, hand_on)
     assert findings(job) == []
 
 
@@ -251,11 +266,11 @@ def test_an_export_that_is_no_bundle_is_not_registered_or_is_of_another_run_is_w
     assert [finding.what for finding in diagnosis.findings] == [
         f"{folder / 'SHA256SUMS'}: cannot be read: No such file or directory"
     ]
-    mend(job, diagnosis.findings, partial(hand_on, runs=job.runs))
+    mend(job, diagnosis.findings, hand_on)
     open_client(job.runs).delete_registered_model("tiny")
     diagnosis = diagnose(job)
     assert [finding.what for finding in diagnosis.findings] == [f"{folder}: its model is not in MLflow's registry"]
-    mend(job, diagnosis.findings, partial(hand_on, runs=job.runs))
+    mend(job, diagnosis.findings, hand_on)
     summary = json.loads((folder / "summary.json").read_text())
     (folder / "summary.json").write_text(json.dumps({**summary, "run": "another"}))
     seal(folder)
@@ -263,7 +278,7 @@ def test_an_export_that_is_no_bundle_is_not_registered_or_is_of_another_run_is_w
     assert [finding.what for finding in diagnosis.findings] == [
         f"{folder}: its model is of another run than the champion's best, {summary['run']}"
     ]
-    mend(job, diagnosis.findings, partial(hand_on, runs=job.runs))
+    mend(job, diagnosis.findings, hand_on)
     assert findings(job) == []
 
 

@@ -18,9 +18,9 @@ from sweep.data.prepared import open_training_split, prepare
 from sweep.durable.files import sha256_of
 from sweep.layout import RunsDir
 from sweep.study.schema import Data
-from sweep.track.runs import read_runs
+from sweep.track.runs import read_study
 from tests.faults.engine import EPOCH_S
-from tests.studies import STUDY, write_tiny_data
+from tests.studies import STUDY, has_each_key_once, write_tiny_data
 
 ROOT = Path(__file__).parents[1]
 N_TRIALS = 5
@@ -72,8 +72,7 @@ print(json.dumps({
     uri = f"sqlite:///{folder}/mlruns/mlflow.db"
     done = subprocess.run([sys.executable, "-c", code, uri], capture_output=True, text=True, check=True, cwd=folder)
     found = json.loads(done.stdout.splitlines()[-1])
-    frame = read_runs(RunsDir(folder / "mlruns"), "tiny").frame
-    assert found["n"] == len(frame) + 1
+    assert found["n"] == len(read_study(RunsDir(folder / "mlruns"), "tiny").trials) + 1
     assert [found["phases"].count(phase) for phase in ("baseline", "search", "study")] == [1, 4, 1]
     assert {"hidden_layers", "units", "units_1", "dropout", "batch_size", "learning_rate", "max_epochs"} <= set(
         found["params"]
@@ -174,9 +173,9 @@ def test_a_signal_ends_it_cleanly_and_the_same_command_continues(study_file, run
     assert stderr.splitlines()[-1] == "interrupted; the same command continues"
     assert "Traceback" not in stderr
     assert subprocess.run(command, cwd=ROOT, capture_output=True).returncode == 0
-    found = read_runs(runs, "tiny")
+    found = read_study(runs, "tiny")
     assert len(found.searched) == N_TRIALS
-    assert found.frame["key"].is_unique
+    assert has_each_key_once(found)
 
 
 @pytest.mark.slow
@@ -202,9 +201,8 @@ def test_the_doctor_finds_it_sound_and_writes_mlflow_anew_where_it_is_gone(finis
 def test_runs_are_trained_again_from_their_record_to_the_bit(finished):
     folder, _ = finished
     runs = RunsDir(folder / "mlruns")
-    frame = read_runs(runs, "tiny").frame
-    chosen = [*frame[frame["phase"] != "confirm"]["run_id"][:4], frame[frame["phase"] == "confirm"]["run_id"].iloc[0]]
-    for run_id in chosen:
+    tracked = read_study(runs, "tiny")
+    for run_id in [one.run_id for one in [*tracked.searched[:4], tracked.replicates[0]]]:
         arguments = ["replay", run_id, "--runs-dir", str(runs.root), "--data-dir", str(folder)]
         done = subprocess.run([sys.executable, "-m", "sweep", *arguments], cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr

@@ -11,7 +11,7 @@ from sweep.errors import InvalidDataError, MissingRunsError, WorkersError
 from sweep.execute.fake import FakeExecutor, plausible_logs
 from sweep.record import results
 from sweep.replay import replay
-from sweep.track.runs import read_runs, study_of
+from sweep.track.runs import find_study_of, read_study
 from tests.studies import FACTS, FILES, fake_sweep
 
 
@@ -37,8 +37,10 @@ def swept(new_runs):
 
 
 def again(swept, run_id, *, curve=plausible_logs, weight=1.0, facts=FACTS):
-    found = read_runs(swept, study_of(swept, run_id))
-    return replay(found, run_id, swept, facts, lambda folder: FakeExecutor(folder, 5, 1, curve, files(weight)))
+    tracked = read_study(swept, find_study_of(swept, run_id))
+    return replay(
+        tracked, tracked.trial(run_id), facts, lambda folder: FakeExecutor(folder, 5, 1, curve, files(weight))
+    )
 
 
 def off_by(amount):
@@ -49,8 +51,7 @@ def off_by(amount):
 
 
 def runs_of(swept, state):
-    frame = read_runs(swept, "tiny").frame
-    return frame[frame["state"] == state]["run_id"].tolist()
+    return [one.run_id for one in read_study(swept, "tiny").trials if one.state == state]
 
 
 @pytest.mark.parametrize("state", ["complete", "pruned"])
@@ -81,5 +82,5 @@ def test_what_cannot_be_replayed_is_refused_with_the_reason(swept):
         again(swept, run_id, curve=off_by(float("nan")))
     with pytest.raises(MissingRunsError, match="holds no run 'abc'"):
         again(swept, "abc")
-    with pytest.raises(MissingRunsError, match="not a complete or pruned trial"):
-        again(swept, read_runs(swept, "tiny").parent_run_id)
+    with pytest.raises(MissingRunsError, match="not a trial of study 'tiny' that has ended"):
+        again(swept, read_study(swept, "tiny").parent_run_id)

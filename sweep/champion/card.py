@@ -23,8 +23,8 @@ _DATA_NOTES = {
 
 
 def to_card(conclusion: Conclusion, champion: Column, summary: dict[str, Any]) -> str:
-    """The card of `champion`, whose bundle has this summary."""
-    study, facts, test = conclusion.runs.study, conclusion.runs.facts, summary["test"]
+    """Render the card of `champion`, whose bundle has this summary."""
+    study, facts, test = conclusion.tracked.study, conclusion.tracked.facts, summary["test"]
     note = _data_note(study.data.source, test) if test else ""
     return _templates.get_template("card.md.jinja").render(
         study=study,
@@ -36,8 +36,8 @@ def to_card(conclusion: Conclusion, champion: Column, summary: dict[str, Any]) -
         summary=summary,
         test=test,
         onnx_input=summary["input"],
-        classes=_listed(facts["classes"]),
-        data_note=_DATA_NOTES[note].format(name=facts["name"]) if note else "",
+        classes=_join(facts.classes),
+        data_note=_DATA_NOTES[note].format(name=facts.name) if note else "",
         is_table=note == "table",
         label=study.data.label,
         files=bundle,
@@ -54,6 +54,6 @@ def _data_note(source: str, test: dict[str, Any]) -> str:
     return "table" if PurePath(source).suffix in (".csv", ".parquet") else "train"
 
 
-def _listed(classes: list[str]) -> str:
-    shown = classes if len(classes) <= 20 else [*classes[:10], f"... ({len(classes)} in all)"]
+def _join(classes: tuple[str, ...]) -> str:
+    shown = classes if len(classes) <= 20 else (*classes[:10], f"... ({len(classes)} in all)")
     return ", ".join(shown)

@@ -1,4 +1,4 @@
-"""The champion as a bundle: a folder that one can hand on, with its model, its evidence, and the means to check both."""
+"""The champion as a bundle to hand on: its model, its evidence, and the means to check both."""
 
 import csv
 import io
@@ -13,19 +13,19 @@ from typing import Any
 import numpy as np
 
 from sweep.champion import bundle, verify
-from sweep.champion.bundle import Convert, Parity
+from sweep.champion.bundle import Convert, Parity, Scaling
 from sweep.champion.card import to_card
 from sweep.data.prepared import PreparedData, find_prepared, read_drawn_test_rows
 from sweep.durable.files import make_folder, sha256_of
 from sweep.durable.lock import hold_in_turn
 from sweep.errors import DamagedResultError, MissingRunsError
-from sweep.layout import RunsDir
 from sweep.record import results
 from sweep.report.conclusion import Column, Conclusion
 from sweep.report.text import champion_line
 from sweep.study.objective import cost
 from sweep.study.toml_text import to_toml
-from sweep.track.runs import artifact, model_file
+from sweep.track.fields import TrackedTrial
+from sweep.track.runs import TrackedStudy
 from sweep.train.pictures import draw_confusion
 
 CONVERTERS = ("keras", "tensorflow", "tf2onnx", "onnx", "onnxruntime")  # whose versions an .onnx file follows from
@@ -40,53 +40,49 @@ class Exported:
     model_id: str  # of MLflow
 
 
-def export(conclusion: Conclusion, runs: RunsDir, convert: Convert, typed: str | None = None) -> Exported:
+def export(conclusion: Conclusion, convert: Convert, typed: str | None = None) -> Exported:
     """Write the champion to `exports/<study>/`. Raises MissingRunsError where there is none, ConversionError.
 
     The model is that of the replicate with the best objective on validation; the figures of all replicates stand beside.
     typed: the study file, which is taken as it was typed if it says what was run.
     """
-    champion = conclusion.champion
-    if champion is None:
+    if conclusion.champion is None:
         raise MissingRunsError(f"nothing to export. {champion_line(conclusion)}")
-    study = conclusion.runs.study
-    row = best_replicate(conclusion, champion)
-    model_id, model = model_file(runs, study.name, row["run_id"])
-    curves = artifact(runs, study.name, row["run_id"], results.CURVES)
-    data = find_prepared(study.data, conclusion.runs.facts["sha256"], study.seed, runs.data_cache)
+    tracked, champion = conclusion.tracked, conclusion.champion
+    runs, study, facts = tracked.runs, tracked.study, tracked.facts
+    replicate = best_replicate(conclusion, champion)
+    model = tracked.files.model(replicate.run_id)
+    curves = tracked.files.artifact(replicate.run_id, results.CURVES)
+    data = find_prepared(study.data, facts.sha256, study.seed, runs.data_cache)
     folder = runs.exports(study.name)
 
     def write_files(draft: Path) -> None:
-        shutil.copyfile(model, draft / bundle.KERAS_MODEL)
+        shutil.copyfile(model.path, draft / bundle.KERAS_MODEL)
         shutil.copyfile(curves, draft / bundle.CURVES)
-        parity = _write_onnx(draft, folder, conclusion, convert, data)
-        test = _write_test(draft, conclusion, row["run_id"], data)
-        summary = _summary(conclusion, champion, row, model_id, sha256_of(draft / bundle.KERAS_MODEL))
+        parity = _write_onnx(draft, folder, facts.scaling, convert, data)
+        test = _write_test(draft, tracked, replicate.run_id, data)
+        summary = _summary(conclusion, champion, replicate, model.model_id, sha256_of(draft / bundle.KERAS_MODEL))
         summary |= {"test": test, "onnx": {**asdict(parity), "made_with": _converters()}}
         (draft / bundle.SUMMARY).write_text(json.dumps(summary, indent=1) + "\n")
         (draft / bundle.CARD).write_text(to_card(conclusion, champion, summary))
-        (draft / bundle.STUDY).write_text(_study_text(conclusion.runs.table, typed))
+        (draft / bundle.STUDY).write_text(_study_text(tracked.table, typed))
         shutil.copyfile(verify.__file__, draft / bundle.VERIFY)
 
     make_folder(runs.all_exports)
     with hold_in_turn(runs.all_exports / results.LOCK):
         bundle.write_bundle(folder, write_files)
-    return Exported(folder, row["run_id"], model_id)
+    return Exported(folder, replicate.run_id, model.model_id)
 
 
-def best_replicate(conclusion: Conclusion, champion: Column) -> dict[str, Any]:
-    """The run of the champion's replicate with the best objective, whose model is the one that is handed on."""
-    objective = conclusion.runs.study.objective
-    frame = conclusion.runs.replicates
-    mine = frame[frame["run_id"].isin(champion.replicate_runs)]
-    best = min(mine.to_dict("records"), key=lambda row: cost(objective, row[objective]))
-    return {str(name): value for name, value in best.items()}
+def best_replicate(conclusion: Conclusion, champion: Column) -> TrackedTrial:
+    """Return the champion's replicate with the best objective, whose model is the one that is handed on."""
+    objective = conclusion.tracked.study.objective
+    mine = [replicate for replicate in conclusion.tracked.replicates if replicate.run_id in champion.replicate_runs]
+    return min(mine, key=lambda replicate: cost(objective, replicate.metrics[objective]))
 
 
-def _write_onnx(
-    draft: Path, before: Path, conclusion: Conclusion, convert: Convert, data: PreparedData | None
-) -> Parity:
-    """The model's .onnx form, converted, or copied from the bundle before where that is of the very same model.
+def _write_onnx(draft: Path, before: Path, scaling: Scaling, convert: Convert, data: PreparedData | None) -> Parity:
+    """Write the model's .onnx form: converted, or copied from the bundle before where that is of the very same model.
 
     Converting takes seconds and TensorFlow; the same command again should take neither.
     """
@@ -99,34 +95,35 @@ def _write_onnx(
             return Parity(**parity)
     except (DamagedResultError, KeyError, TypeError, AttributeError):  # none there, or not one of ours
         pass
-    return convert(model, onnx, conclusion.runs.facts["scaling"], data)
+    return convert(model, onnx, scaling, data)
 
 
 def _converters() -> dict[str, str]:
     return {library: version(library) for library in CONVERTERS}
 
 
-def _write_test(draft: Path, conclusion: Conclusion, run_id: str, data: PreparedData | None) -> dict[str, Any] | None:
-    """What the model said of each test row, and its confusion matrix; None where there are no test rows."""
-    said = conclusion.runs.predictions.get(run_id)
-    if said is None:
+def _write_test(draft: Path, tracked: TrackedStudy, run_id: str, data: PreparedData | None) -> dict[str, Any] | None:
+    """Write a model's predictions of the test rows and its confusion matrix; return their summary, None without test rows."""
+    predictions = tracked.predictions.get(run_id)
+    if predictions is None:
         return None
-    classes = list(conclusion.runs.facts["classes"])
+    classes = list(tracked.facts.classes)
     # Without rows set aside for it, the test split is the source's own.
-    is_drawn = conclusion.runs.study.data.test_rows is not None
+    is_drawn = tracked.study.data.test_rows is not None
     numbers = read_drawn_test_rows(data) if data is not None and is_drawn else None
-    recorded: dict[str, Any] = {"labels": said.labels, "predicted": said.predicted}
+    recorded: dict[str, Any] = {"labels": predictions.labels, "predicted": predictions.predicted}
     if numbers is not None:
         recorded["row_numbers"] = numbers
     np.savez_compressed(draft / bundle.RECORDED, **recorded)
-    counts = said.confusion(len(classes))
+    n_rows, n_right = len(predictions.labels), int(predictions.correct.sum())
+    counts = predictions.confusion(len(classes))
     (draft / bundle.CONFUSION).write_text(_confusion_csv(counts.tolist(), classes))
-    title = f"{conclusion.runs.study.name}: {int(said.correct.sum())} of {len(said.labels)} test rows right"
+    title = f"{tracked.study.name}: {n_right} of {n_rows} test rows right"
     draw_confusion(counts, classes, title, draft / bundle.CONFUSION_PICTURE)
     return {
-        "rows": len(said.labels),
-        "right": int(said.correct.sum()),
-        "accuracy": float(said.correct.mean()),
+        "rows": n_rows,
+        "right": n_right,
+        "accuracy": float(predictions.correct.mean()),
         "part": "train" if is_drawn else "test",  # of the data that the rows lie in
         "rows_are_known": numbers is not None or not is_drawn,
     }
@@ -141,16 +138,17 @@ def _confusion_csv(counts: list[list[int]], classes: list[str]) -> str:
 
 
 def _study_text(table: dict[str, Any], typed: str | None) -> str:
-    """The study file that repeats the sweep: as it was typed, unless options or edits since make it say something else."""
+    """Write the study file that repeats the sweep: as it was typed, unless options or later edits make it say something else."""
     if typed is not None and tomllib.loads(typed) == table:
         return typed
     return "# What was run, options included; written by the export, not by hand.\n\n" + to_toml(table)
 
 
 def _summary(
-    conclusion: Conclusion, champion: Column, row: dict[str, Any], model_id: str, sha256: str
+    conclusion: Conclusion, champion: Column, replicate: TrackedTrial, model_id: str, sha256: str
 ) -> dict[str, Any]:
-    study, facts = conclusion.runs.study, conclusion.runs.facts
+    study, facts = conclusion.tracked.study, conclusion.tracked.facts
+    provenance, summaries = replicate.provenance, champion.summaries
     return {
         "study": study.name,
         "champion": champion.finalist.name,
@@ -159,24 +157,32 @@ def _summary(
         "input": {
             "name": "rows",
             "dtype": "float32",
-            "features": facts["n_features"],
-            "shape": facts["feature_shape"],
-            "scaling": facts["scaling"],
-            "rows_dtype": "uint8" if facts["scaling"] == "pixels" else "float32",  # as rows are in the data
+            "features": facts.n_features,
+            "shape": list(facts.feature_shape),
+            "scaling": facts.scaling,
+            "rows_dtype": "uint8" if facts.scaling == "pixels" else "float32",  # as rows are in the data
         },
-        "classes": facts["classes"],
-        "metrics_of_this_model": {m: row[m] for m in champion.summaries},
-        "metrics_over_replicates": {m: {"n": s.n, "mean": s.mean, "sd": s.sd if s.n > 1 else None} for m, s in champion.summaries.items()},
+        "classes": list(facts.classes),
+        "metrics_of_this_model": {
+            metric: replicate.metrics[metric] for metric in summaries if metric in replicate.metrics
+        },
+        "metrics_over_replicates": {
+            metric: {"n": s.n, "mean": s.mean, "sd": s.sd if s.n > 1 else None} for metric, s in summaries.items()
+        },
         "selected_by": {"objective": study.objective, "value": champion.selected_value, "run": champion.selected_run},
-        "run": row["run_id"],
+        "run": replicate.run_id,
         "replicate_runs": list(champion.replicate_runs),
         "mlflow_model": f"models:/{model_id}",
         "model_sha256": sha256,
-        "data": {"name": facts["name"], "sha256": facts["sha256"]},
-        "seed": int(row["seed"]),
+        "data": {"name": facts.name, "sha256": facts.sha256},
+        "seed": replicate.trial.seed,
         "command": f"python -m sweep run {bundle.STUDY}",
-        "git_commit": row["git_commit"],
-        "trained_on": {name: row[name] for name in ("engine", "device", "processor") if isinstance(row.get(name), str)},
-        "git_dirty": row["git_dirty"],
-        "versions": {name.removeprefix("version_"): value for name, value in sorted(row.items()) if name.startswith("version_")},
-    }  # fmt: skip
+        "git_commit": provenance.get("git_commit", "unknown"),
+        "trained_on": {name: provenance[name] for name in ("engine", "device", "processor") if name in provenance},
+        "git_dirty": provenance.get("git_dirty", "unknown"),
+        "versions": {
+            name.removeprefix("version_"): value
+            for name, value in sorted(provenance.items())
+            if name.startswith("version_")
+        },
+    }

@@ -1,6 +1,6 @@
-"""A study's champion handed on: exported as a bundle, then registered in MLflow."""
+"""Handing the champion over: exported as a bundle, then registered in MLflow."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -8,18 +8,21 @@ from sweep.champion import convert
 from sweep.champion.export import export
 from sweep.champion.registry import register
 from sweep.errors import TrackingError
-from sweep.layout import RunsDir
 from sweep.report.conclusion import Conclusion
 
 
-def hand_on(conclusion: Conclusion, runs: RunsDir, study_file: Path) -> Iterator[str]:
-    """Do it, with a line for each of the two once it is done. Raises TrackingError, by when the export is written."""
-    log = runs.logs(conclusion.runs.study.name) / "export.log"
-    exported = export(conclusion, runs, partial(convert.convert_in_process, log=log), study_file.read_text())
-    yield f"Export: {exported.folder}"
+def release(conclusion: Conclusion, study_file: Path, say: Callable[[str], None]) -> None:
+    """Export the champion, then register it; `say` hears a line for each that is done.
+
+    If registration fails, raises TrackingError; the export is already on disk.
+    """
+    log = conclusion.tracked.runs.logs(conclusion.tracked.study.name) / "export.log"
+    exported = export(conclusion, partial(convert.convert_in_process, log=log), study_file.read_text(encoding="utf-8"))
+    say(f"Export: {exported.folder}")
     try:
-        yield f"Registered: {register(conclusion, exported, runs)}"
+        registered = register(conclusion, exported)
     except TrackingError as error:
         raise TrackingError(
             f"exported, but not registered: {error}; `export` registers it, once that is put right"
         ) from error
+    say(f"Registered: {registered}")

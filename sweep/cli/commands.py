@@ -86,10 +86,10 @@ def _report(arguments: argparse.Namespace) -> None:
 
 def _check_report(conclusion: "Conclusion", runs: "RunsDir") -> None:
     from sweep.errors import UnsoundStudyError
-    from sweep.report.files import stale
+    from sweep.report.files import find_stale
 
-    name = conclusion.runs.study.name
-    if wrong := stale(conclusion, runs):
+    name = conclusion.tracked.study.name
+    if wrong := find_stale(conclusion):
         raise UnsoundStudyError(f"not what the runs of {name} give: {', '.join(map(str, wrong))}; `report` rebuilds it")
     print(f"The report of {name} is what its runs give: {runs.reports(name)}")
 
@@ -118,17 +118,18 @@ def _compare(arguments: argparse.Namespace) -> None:
 def _replay(arguments: argparse.Namespace) -> None:
     from sweep.cli.display import Display
     from sweep.errors import UnsoundStudyError
-    from sweep.replay import engine_of, replay
+    from sweep.replay import replay
     from sweep.study.file import check_is_installed
-    from sweep.track.runs import read_runs, study_of
+    from sweep.track.runs import find_study_of, read_study
 
     runs = _runs_dir(arguments)
-    found = read_runs(runs, study_of(runs, arguments.run_id))
-    search = found.study.search.model_copy(update={"workers": 1, "engine": engine_of(found, arguments.run_id)})
-    study = found.study.model_copy(update={"search": search})
+    tracked = read_study(runs, find_study_of(runs, arguments.run_id))
+    again = tracked.trial(arguments.run_id)
+    search = tracked.study.search.model_copy(update={"workers": 1, "engine": again.engine or "auto"})
+    study = tracked.study.model_copy(update={"search": search})
     check_is_installed(study, f"run {arguments.run_id}")
     job = _job(study, {}, arguments.data_dir, runs, Display(study, _set_up_logging()), [])
-    done = replay(found, arguments.run_id, runs, job.data.facts, job.start_executor)
+    done = replay(tracked, again, job.data.facts, job.start_executor)
     print(f"Run {arguments.run_id} is {done.lines[0]}", *done.lines[1:], sep="\n")
     if done.outcome == "different":
         raise UnsoundStudyError(f"run {arguments.run_id} is not what its record trains to, see above")
@@ -155,25 +156,26 @@ def _predict(arguments: argparse.Namespace) -> None:
 def _sync(arguments: argparse.Namespace) -> None:
     from sweep.coordinator import sync_study
     from sweep.report.files import publish
+    from sweep.report.upload import upload
 
     job = _quiet_job(arguments)
     sync_study(job)
     if job.runs.reports(job.study.name).exists():  # of fewer runs, or never shown in MLflow
         conclusion = _conclusion(job.runs, job.study.name)
-        publish(conclusion, job.runs)
-        _announce(conclusion, job.runs)
+        publish(conclusion)
+        upload(conclusion)
     print(f"Every trial of {job.study.name} that has ended is tracked: {job.runs.mlflow_name}")
 
 
 def _doctor(arguments: argparse.Namespace) -> None:
-    from sweep.champion.release import hand_on
+    from sweep.champion.release import release
     from sweep.doctor import diagnose, mend
     from sweep.errors import UnsoundStudyError
 
     job = _quiet_job(arguments)
     diagnosis = diagnose(job)
     if arguments.fix and any(finding.remedy for finding in diagnosis.findings):
-        mend(job, diagnosis.findings, lambda conclusion: list(hand_on(conclusion, job.runs, arguments.study)))
+        mend(job, diagnosis.findings, lambda conclusion: release(conclusion, arguments.study, lambda line: None))
         diagnosis = diagnose(job)
     for finding in diagnosis.findings:
         print(f"- {finding.what}: {finding.way_out}")
@@ -262,30 +264,30 @@ def _job(
 
 def _conclusion(runs: "RunsDir", name: str) -> "Conclusion":
     from sweep.report.conclusion import conclude
-    from sweep.track.runs import read_runs
+    from sweep.track.runs import read_study
 
-    return conclude(read_runs(runs, name))
+    return conclude(read_study(runs, name))
 
 
 def _print_report(conclusion: "Conclusion", runs: "RunsDir") -> None:
     from rich.console import Console
 
     from sweep.report.files import publish
-    from sweep.report.text import champion_line, tables, verdict_lines
+    from sweep.report.text import build_tables, champion_line, verdict_lines
 
     console = Console() if sys.stdout.isatty() else Console(width=120)
-    for title, rows in tables(conclusion):
-        console.print(_rich_table(f"{conclusion.runs.study.name}: {title.lower()}", rows))
+    for title, rows in build_tables(conclusion):
+        console.print(_rich_table(f"{conclusion.tracked.study.name}: {title.lower()}", rows))
     for line in verdict_lines(conclusion):
         console.print(f"- {line}", highlight=False, soft_wrap=True)
     console.print(f"Champion: {champion_line(conclusion)}", highlight=False, soft_wrap=True)
-    console.print(f"Report: {', '.join(map(str, publish(conclusion, runs)))}", highlight=False, soft_wrap=True)
+    console.print(f"Report: {', '.join(map(str, publish(conclusion)))}", highlight=False, soft_wrap=True)
 
 
 def _announce(conclusion: "Conclusion", runs: "RunsDir") -> None:
-    from sweep.report.upload import announce
+    from sweep.report.upload import upload
 
-    announce(conclusion, runs)
+    upload(conclusion)
 
 
 def _rich_table(title: str, rows: list[list[str]]) -> "Table":
@@ -300,10 +302,9 @@ def _rich_table(title: str, rows: list[list[str]]) -> "Table":
 
 
 def _hand_on(conclusion: "Conclusion", runs: "RunsDir", study_file: Path) -> None:
-    from sweep.champion.release import hand_on
+    from sweep.champion.release import release
 
-    for line in hand_on(conclusion, runs, study_file):
-        print(line)
+    release(conclusion, study_file, print)
 
 
 def _set_up_logging() -> "Console":

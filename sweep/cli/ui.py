@@ -6,7 +6,9 @@ from typing import NoReturn
 
 from sweep.errors import MissingRunsError
 from sweep.layout import RunsDir
-from sweep.track.client import follow_move, open_client, translate_errors
+from sweep.track.client import open_client
+from sweep.track.errors import translate_errors
+from sweep.track.tables import follow_move
 from sweep.track.views import VIEW, view_address
 
 

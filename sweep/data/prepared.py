@@ -11,7 +11,7 @@ import shutil
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -43,6 +43,12 @@ class DataFacts:
     @property
     def n_classes(self) -> int:
         return len(self.classes)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "DataFacts":
+        """Rebuild facts from `asdict`, as JSON keeps them. Raises KeyError or TypeError where they are none."""
+        tuples = {name: tuple(values[name]) for name in ("classes", "feature_shape")}
+        return cls(**{**values, **tuples})
 
 
 @dataclass(frozen=True)
@@ -104,9 +110,7 @@ def _prepared_folder(spec: Data, sha256: str, seed: int, cache: Path) -> Path:
 
 def _opened(folder: Path) -> PreparedData:
     with _translate(folder):
-        stored = json.loads((folder / "facts.json").read_bytes())
-        tuples = {"classes": tuple(stored["classes"]), "feature_shape": tuple(stored["feature_shape"])}
-        facts = DataFacts(**{**stored, **tuples})
+        facts = DataFacts.from_dict(json.loads((folder / "facts.json").read_bytes()))
         for part, n_rows in (("train", facts.n_train), ("validation", facts.n_validation), ("test", facts.n_test)):
             split = _map(folder / part)
             if split.x.shape != (n_rows, facts.n_features) or split.y.shape != (n_rows,):

@@ -1,4 +1,4 @@
-"""Statistics of results. Pure: numbers in, numbers out."""
+"""Statistics over replicates: means, intervals, paired comparisons. Pure: numbers in, numbers out."""
 
 import math
 from collections.abc import Sequence
@@ -27,12 +27,12 @@ class Summary:
 
     @property
     def text(self) -> str:
-        """Such as `0.9832 ± 0.0007`."""
+        """Format mean and deviation, such as `0.9832 ± 0.0007`."""
         return f"{self.mean:.4f}" + ("" if math.isnan(self.sd) else f" ± {self.sd:.4f}")
 
 
 def summarise(values: Sequence[float]) -> Summary | None:
-    """The summary of the values that are numbers; None where there is none."""
+    """Summarise the values that are numbers; None where there is none."""
     numbers = np.array([value for value in values if not math.isnan(value)])
     n = len(numbers)
     if n == 0:
@@ -47,7 +47,7 @@ def summarise(values: Sequence[float]) -> Summary | None:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How two configs differ in accuracy on the same test images, over replicates of both."""
+    """The difference of two configs in accuracy on the same test images, over replicates of both."""
 
     difference: float  # of the mean accuracies, first minus second
     p: float  # two-sided, of no difference over new seeds and new images; NaN where a side has one replicate
@@ -56,7 +56,7 @@ class Comparison:
 
 
 def compare(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Comparison:
-    """A paired test on which images were right, shape (replicates, images); both sides saw the same images.
+    """Test whether two configs differ, paired by image. Arrays hold which images were right, shape (replicates, images).
 
     Both the seeds and the images are samples: other seeds, and other images, would have given another difference. So the
     variance of the difference is that of Welch's test over replicates, s1^2/n1 + s2^2/n2, plus what the choice of images
@@ -84,7 +84,7 @@ def compare(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Comparison:
 
 
 def _variances(correct: NDArray[np.bool_]) -> tuple[float, float]:
-    """Of the accuracy between replicates, and of correctness within an image and a replicate (a two-way layout's residual)."""
+    """Return two variances: of accuracy between replicates, and the residual of correctness in the two-way layout of both."""
     n, n_images = correct.shape
     if n < 2:
         return math.nan, math.nan
@@ -96,7 +96,7 @@ def _variances(correct: NDArray[np.bool_]) -> tuple[float, float]:
 
 
 def _n_needed(difference: float, of_images: float, of_seeds: float) -> int | None:
-    """Replicates of each side with which a difference as large as this one would be told, with power POWER."""
+    """Count the replicates of each side that would tell a difference as large as this one, with power POWER."""
     tells = abs(difference) >= _DISTANCES * np.sqrt(of_images + of_seeds / _COUNTS)
     return int(_COUNTS[tells][0]) if difference != 0 and tells.any() else None
 
@@ -107,7 +107,7 @@ _DISTANCES = stats.t.ppf(1 - LEVEL / 2, 2 * (_COUNTS - 1)) + stats.t.ppf(POWER, 
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """p-values corrected for their number (Holm 1979, Scandinavian Journal of Statistics 6:65); NaN stays and counts not."""
+    """Correct p-values for their number (Holm 1979, Scandinavian Journal of Statistics 6:65). NaN stays, and does not count."""
     order = sorted((i for i, p in enumerate(ps) if not math.isnan(p)), key=lambda i: ps[i])
     corrected: list[float] = [math.nan] * len(ps)
     largest = 0.0
@@ -117,8 +117,8 @@ def holm(ps: Sequence[float]) -> list[float]:
     return corrected
 
 
-def verdict(comparison: Comparison, p: float, n_images: int) -> str:
-    """What a comparison says, in words; p: corrected."""
+def word_verdict(comparison: Comparison, p: float, n_images: int) -> str:
+    """Put a comparison into words; p: corrected."""
     if math.isnan(p):
         return "cannot be compared: it takes two replicates of each"
     if p < LEVEL:

@@ -4,43 +4,41 @@ import json
 from pathlib import Path
 
 from sweep.durable.files import write_durably
-from sweep.layout import RunsDir
 from sweep.report.conclusion import Conclusion
 from sweep.report.page import to_html
 from sweep.report.text import to_csv, to_dict, to_markdown
-from sweep.track.describe import REPORT_PAGE
-from sweep.track.runs import history
+from sweep.track.names import REPORT_PAGE
 
 NAMES = ("conclusion.md", "conclusion.csv", "conclusion.json", REPORT_PAGE)
 
 
-def publish(conclusion: Conclusion, runs: RunsDir) -> list[Path]:
-    """Write every file of the report; their paths."""
-    folder = runs.reports(conclusion.runs.study.name)
-    texts = report_texts(conclusion, runs)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
-        write_durably(folder / name, text.encode())
-    return report_files(runs, conclusion.runs.study.name)
+def publish(conclusion: Conclusion) -> list[Path]:
+    """Write every file of the report; return their paths."""
+    files = report_files(conclusion)
+    texts = report_texts(conclusion)
+    files[0].parent.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        write_durably(file, texts[file.name].encode())
+    return files
 
 
-def report_files(runs: RunsDir, study: str) -> list[Path]:
-    """Where the files of a study's report lie."""
-    return [runs.reports(study) / name for name in NAMES]
+def report_files(conclusion: Conclusion) -> list[Path]:
+    """List the paths of the report's files, whether they are there or not."""
+    tracked = conclusion.tracked
+    return [tracked.runs.reports(tracked.study.name) / name for name in NAMES]
 
 
-def stale(conclusion: Conclusion, runs: RunsDir) -> list[Path]:
-    """Files of the report that are missing, or not what the runs give."""
-    texts = report_texts(conclusion, runs)
-    files = report_files(runs, conclusion.runs.study.name)
+def find_stale(conclusion: Conclusion) -> list[Path]:
+    """Find the files of the report that are missing, or are not what the runs give."""
+    texts = report_texts(conclusion)
+    files = report_files(conclusion)
     return [file for file in files if not file.exists() or file.read_bytes() != texts[file.name].encode()]
 
 
-def report_texts(conclusion: Conclusion, runs: RunsDir) -> dict[str, str]:
-    """The report's files by name."""
-    study = conclusion.runs.study.name
+def report_texts(conclusion: Conclusion) -> dict[str, str]:
+    """Write the text of each file of the report, by name."""
     replicates = [run for column in conclusion.columns for run in column.replicate_runs]
-    histories = {run: history(runs, study, run) for run in replicates}
+    histories = {run: conclusion.tracked.files.history(run) for run in replicates}
     texts = (
         to_markdown(conclusion),
         to_csv(conclusion),

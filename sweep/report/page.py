@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +15,19 @@ from numpy.typing import NDArray
 from PIL import Image
 from plotly.offline import get_plotlyjs
 
-from sweep.report import figures
+from sweep.report import figures, search_figures
 from sweep.report.conclusion import Column, Conclusion
-from sweep.report.text import VERDICTS_NOTE, capital, champion_line, sources, subject, tables, verdict_lines
-from sweep.track.runs import StudyRuns
-from sweep.trial import Logs
+from sweep.report.text import (
+    VERDICTS_NOTE,
+    build_tables,
+    capitalize,
+    champion_line,
+    describe_subject,
+    list_sources,
+    verdict_lines,
+)
+from sweep.track.runs import TrackedStudy
+from sweep.trial import Logs, Phase, State
 
 N_PICTURES = 24  # of mistakes
 QUERY = "tags.phase != 'study' and attributes.status != 'RUNNING'"  # gives the runs that a report is made from
@@ -39,58 +48,60 @@ class Mistake:
 
 
 def to_html(conclusion: Conclusion, histories: dict[str, list[Logs]]) -> str:
-    """The page; `histories` holds the logs of each epoch of every replicate, by run id. The same runs give the same bytes."""
-    runs, champion = conclusion.runs, conclusion.champion
+    """Render the page; the same runs give the same bytes. histories: the logs of each epoch of every replicate, by run id."""
+    tracked, champion = conclusion.tracked, conclusion.champion
     confirmed = [column for column in conclusion.columns if column.replicate_runs]
-    scored = champion is not None and set(champion.replicate_runs) <= runs.predictions.keys()
+    is_scored = champion is not None and set(champion.replicate_runs) <= tracked.predictions.keys()
     return _templates.get_template("report.html").render(
-        study=runs.study,
-        subject=subject(conclusion),
+        study=tracked.study,
+        subject=describe_subject(conclusion),
         champion_line=champion_line(conclusion),
-        tables=tables(conclusion),
+        tables=build_tables(conclusion),
         verdicts_note=VERDICTS_NOTE,
         verdicts=verdict_lines(conclusion),
-        curves=_drawn("curves", figures.curves(confirmed, histories, _shown(runs))) if confirmed else None,
-        pareto=_drawn("pareto", figures.pareto(conclusion)) if runs.predictions else None,
-        confusion=_drawn("confusion", figures.confusion(runs, champion)) if champion and scored else None,
-        mistakes=list(_mistakes(runs, champion)) if champion and scored else [],
+        curves=_to_html("curves", figures.draw_curves(confirmed, histories, _choose_metric(tracked)))
+        if confirmed
+        else None,
+        pareto=_to_html("pareto", figures.draw_pareto(conclusion)) if tracked.predictions else None,
+        confusion=_to_html("confusion", figures.draw_confusion(tracked, champion)) if champion and is_scored else None,
+        mistakes=list(_mistakes(tracked, champion)) if champion and is_scored else [],
         n_replicates=len(champion.replicate_runs) if champion else 0,
-        search={title: _drawn(title, figure) for title, figure in figures.search(runs).items()},
-        min_complete=figures.MIN_COMPLETE,
-        costs=_costs(runs),
-        provenance=_provenance(runs),
-        sources=sources(conclusion),
+        search={title: _to_html(title, figure) for title, figure in search_figures.draw_search(tracked).items()},
+        min_complete=search_figures.MIN_COMPLETE,
+        costs=_costs(tracked),
+        provenance=_provenance(tracked),
+        sources=list_sources(conclusion),
         plotly=Markup(get_plotlyjs()),
     )
 
 
-def _shown(runs: StudyRuns) -> str:
-    """The metric whose curve is shown beside the loss: the objective, where there are validation rows for it."""
-    return runs.study.objective if runs.facts["n_validation"] else "accuracy"
+def _choose_metric(tracked: TrackedStudy) -> str:
+    """Choose the metric whose curve is shown beside the loss: the objective, where there are validation rows."""
+    return tracked.study.objective if tracked.facts.n_validation else "accuracy"
 
 
-def _drawn(name: str, figure: go.Figure) -> Markup:
-    """A figure as HTML that uses the page's own copy of Plotly; its id follows from its name, so that bytes repeat."""
+def _to_html(name: str, figure: go.Figure) -> Markup:
+    """Render a figure for the page's own copy of Plotly. Its id follows from its name, so that bytes repeat."""
     options = {"displaylogo": False, "responsive": True}
     return Markup(figure.to_html(full_html=False, include_plotlyjs=False, div_id=f"figure-{name}", config=options))
 
 
-def _mistakes(runs: StudyRuns, champion: Column) -> Iterator[Mistake]:
-    """Rows that most of the champion's replicates get wrong, then those that one was surest of; only where rows are pictures."""
-    shape = runs.facts["feature_shape"]
-    if runs.facts["scaling"] != "pixels" or len(shape) != 2:
+def _mistakes(tracked: TrackedStudy, champion: Column) -> Iterator[Mistake]:
+    """Yield the rows that most of the champion's replicates get wrong, the surest mistakes first; none where rows are no pictures."""
+    shape = tracked.facts.feature_shape
+    if tracked.facts.scaling != "pixels" or len(shape) != 2:
         return
-    said = [runs.predictions[run] for run in champion.replicate_runs]
-    n_wrong = np.sum([~replicate.correct for replicate in said], axis=0)
+    predictions = [tracked.predictions[run] for run in champion.replicate_runs]
+    n_wrong = np.sum([~replicate.correct for replicate in predictions], axis=0)
     surest: dict[int, tuple[float, int, int, NDArray[Any]]] = {}
-    for replicate in said:
+    for replicate in predictions:
         for row, certainty, pixels in zip(replicate.mistakes, replicate.certainty, replicate.rows, strict=True):
             if row not in surest or certainty > surest[row][0]:
                 surest[int(row)] = float(certainty), int(replicate.labels[row]), int(replicate.predicted[row]), pixels
     order = sorted(surest, key=lambda row: (-n_wrong[row], -surest[row][0], row))
     for row in order[:N_PICTURES]:
         certainty, true, predicted, pixels = surest[row]
-        classes = runs.facts["classes"]
+        classes = tracked.facts.classes
         yield Mistake(_png(pixels.reshape(shape)), classes[true], classes[predicted], certainty, int(n_wrong[row]))
 
 
@@ -100,20 +111,20 @@ def _png(pixels: NDArray[np.uint8]) -> str:
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def _costs(runs: StudyRuns) -> dict[str, str]:
-    """What was spent, and what was not."""
-    frame, max_epochs = runs.frame, runs.study.training.max_epochs
-    if not len(frame):
+def _costs(tracked: TrackedStudy) -> dict[str, str]:
+    """Say what was spent on training, and what was saved."""
+    trials, max_epochs = tracked.trials, tracked.study.training.max_epochs
+    if not trials:
         return {}
-    pruned, complete = frame[frame["state"] == "pruned"], frame[frame["state"] == "complete"]
-    seconds = {
-        phase: frame.loc[frame["phase"] == phase, "train_seconds"].sum() for phase in ("baseline", "search", "confirm")
-    }
+    seconds = {phase: sum(t.train_seconds for t in trials if t.trial.phase == phase) for phase in Phase}
+    saved = {state: [max_epochs - t.n_epochs for t in trials if t.state == state] for state in State}
+    pruned, complete = saved[State.PRUNED], saved[State.COMPLETE]
+    n_epochs = sum(t.n_epochs for t in trials)
     return {
-        "Trained": f"{int(frame['epochs'].sum()):,} epochs in {_duration(frame['train_seconds'].sum())} of one core each",
-        "Of it": ", ".join(f"{name} {_duration(s)}" for name, s in seconds.items() if s),
-        "Epochs saved by pruning": f"{int((max_epochs - pruned['epochs']).sum()):,} of {len(pruned)} trials",
-        "Epochs saved by early stopping": f"{int((max_epochs - complete['epochs']).sum()):,} of {len(complete)} trainings",
+        "Trained": f"{n_epochs:,} epochs in {_duration(sum(seconds.values()))} of one core each",
+        "Of it": ", ".join(f"{phase} {_duration(s)}" for phase, s in seconds.items() if s),
+        "Epochs saved by pruning": f"{sum(pruned):,} of {len(pruned)} trials",
+        "Epochs saved by early stopping": f"{sum(complete):,} of {len(complete)} trainings",
     }
 
 
@@ -122,22 +133,20 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def _provenance(runs: StudyRuns) -> dict[str, str]:
-    """What it was made with; where runs differ, every value."""
-    frame = runs.frame
-    tags = sorted(
-        name
-        for name in map(str, frame.columns)
-        if name.startswith(("git_", "version_")) or name in ("processor", "engine", "device")
-    )
-    found = {_called(tag): frame[tag].dropna().unique() for tag in tags}
+def _provenance(tracked: TrackedStudy) -> dict[str, str]:
+    """Say what the runs were made with; where they differ, every value."""
+    values: dict[str, set[str]] = defaultdict(set)
+    for one in tracked.trials:
+        for name, value in one.provenance.items():
+            if name.startswith(("git_", "version_")) or name in ("processor", "engine", "device"):
+                values[name].add(value)
     return {
-        "Data": f"{runs.facts['name']}, sha256 {runs.facts['sha256']}",
-        **{name: ", ".join(sorted(map(str, values))) for name, values in found.items()},
-        "Query": f"MLflow experiment {runs.study.name}: {QUERY}",
+        "Data": f"{tracked.facts.name}, sha256 {tracked.facts.sha256}",
+        **{_heading(name): ", ".join(sorted(values[name])) for name in sorted(values)},
+        "Query": f"MLflow experiment {tracked.study.name}: {QUERY}",
     }
 
 
-def _called(tag: str) -> str:
-    """A tag as a heading; a library keeps its name."""
-    return tag.removeprefix("version_") if tag.startswith("version_") else capital(tag.replace("_", " "))
+def _heading(tag: str) -> str:
+    """Turn the name of a tag into a heading; a library keeps its name."""
+    return tag.removeprefix("version_") if tag.startswith("version_") else capitalize(tag.replace("_", " "))

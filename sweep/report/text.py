@@ -3,11 +3,14 @@
 import csv
 import io
 import math
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from sweep.report.compare import Summary
 from sweep.report.conclusion import ROWS, Column, Conclusion, Verdict
+from sweep.trial import State
 
 NO_VALIDATION = "no validation rows"
 MISSING = "-"
@@ -17,10 +20,10 @@ VERDICTS_NOTE = (
 )
 
 
-def tables(conclusion: Conclusion) -> list[tuple[str, list[list[str]]]]:
-    """Each table as a title and rows of cells, the first row its head."""
-    selected = {capital(column.finalist.name): column for column in conclusion.selected}
-    baselines = {capital(column.finalist.baseline or ""): column for column in conclusion.baselines}
+def build_tables(conclusion: Conclusion) -> list[tuple[str, list[list[str]]]]:
+    """Build each table: a title, and rows of cells, the head first."""
+    selected = {capitalize(column.finalist.name): column for column in conclusion.selected}
+    baselines = {capitalize(column.finalist.baseline or ""): column for column in conclusion.baselines}
     titled = {
         "Selected by validation": _table(conclusion, selected, with_references=False),
         "Baselines": _table(conclusion, baselines, with_references=True),
@@ -29,19 +32,20 @@ def tables(conclusion: Conclusion) -> list[tuple[str, list[list[str]]]]:
 
 
 def to_markdown(conclusion: Conclusion) -> str:
-    """The whole conclusion as a page."""
+    """Write the whole conclusion as a Markdown page."""
     made_from = "\n".join(
-        f"- {what}: " + (", ".join(f"`{run}`" for run in ids) or "none") for what, ids in sources(conclusion).items()
+        f"- {what}: " + (", ".join(f"`{run}`" for run in ids) or "none")
+        for what, ids in list_sources(conclusion).items()
     )
     sections = {**markdown_sections(conclusion), "Made from these runs": made_from}
-    parts = [f"# {conclusion.runs.study.name}", subject(conclusion)]
+    parts = [f"# {conclusion.tracked.study.name}", describe_subject(conclusion)]
     parts += [f"## {title}\n\n{text}" for title, text in sections.items()]
     return "\n\n".join(parts) + "\n"
 
 
 def markdown_sections(conclusion: Conclusion) -> dict[str, str]:
-    """What the study found, by title."""
-    sections = {title: _markdown_table(rows) for title, rows in tables(conclusion)}
+    """Write the findings as Markdown sections, by title."""
+    sections = {title: _markdown_table(rows) for title, rows in build_tables(conclusion)}
     sections["Champion"] = champion_line(conclusion)
     if conclusion.verdicts:
         lines = "\n".join(f"- {line}" for line in verdict_lines(conclusion))
@@ -55,50 +59,50 @@ def _markdown_table(rows: list[list[str]]) -> str:
 
 
 def champion_line(conclusion: Conclusion) -> str:
-    """Who won, by what rule, in a sentence."""
+    """Say in a sentence who won, and by which rule."""
     champion = conclusion.champion
-    objective = conclusion.runs.study.objective
+    objective = conclusion.tracked.study.objective
     if champion is None:
-        if not conclusion.runs.facts["n_validation"]:
+        if not conclusion.tracked.facts.n_validation:
             return (
                 "None: the study holds no validation rows to choose by, and choosing by the test split would spoil it."
             )
-        if conclusion.runs.study.confirmation is None:
+        if conclusion.tracked.study.confirmation is None:
             return "None: the study asks for no confirmation."
         return "None yet: no finalist is confirmed."
     summary = champion.summaries[objective]
     baseline = f" (the baseline {champion.finalist.baseline!r})" if champion.finalist.baseline else ""
-    line = f"{capital(champion.finalist.name)}{baseline}, {champion.finalist.config.units_label}: best mean {objective} over replicates, {summary.text} (n = {summary.n})"
+    line = f"{capitalize(champion.finalist.name)}{baseline}, {champion.finalist.config.units_label}: best mean {objective} over replicates, {summary.text} (n = {summary.n})"
     test = champion.summaries.get("test_accuracy")
     return line + (f"; test accuracy {test.text}." if test else ".")
 
 
 def verdict_lines(conclusion: Conclusion) -> list[str]:
-    """One sentence for each pair that was compared."""
+    """Write one sentence for each pair that was compared."""
     return [verdict_line(verdict) for verdict in conclusion.verdicts]
 
 
 def verdict_line(verdict: Verdict) -> str:
-    return f"{capital(verdict.first)} and {verdict.second}: {verdict.comparison.difference:+.4f}, {verdict.text}"
+    return f"{capitalize(verdict.first)} and {verdict.second}: {verdict.comparison.difference:+.4f}, {verdict.text}"
 
 
 def champions_table(conclusions: Sequence[Conclusion]) -> list[list[str]]:
-    """A row for each study's champion, below a head."""
+    """Build a table with a row for each study's champion, the head first."""
     head = ["Study", "Champion", "Hidden units", "Objective", "Test accuracy", "95 % interval", "n", "Parameters"]
     rows = [head]
     for conclusion in conclusions:
-        name, champion = conclusion.runs.study.name, conclusion.champion
+        name, champion = conclusion.tracked.study.name, conclusion.champion
         if champion is None:
             rows.append([name, "none"] + [MISSING] * (len(head) - 2))
             continue
-        objective = champion.summaries[conclusion.runs.study.objective]
+        objective = champion.summaries[conclusion.tracked.study.objective]
         test = champion.summaries.get("test_accuracy")
         rows.append(
             [
                 name,
                 champion.finalist.name,
                 champion.finalist.config.units_label,
-                f"{conclusion.runs.study.objective} {objective.text}",
+                f"{conclusion.tracked.study.objective} {objective.text}",
                 test.text if test else MISSING,
                 _interval(test),
                 str(objective.n),
@@ -109,7 +113,7 @@ def champions_table(conclusions: Sequence[Conclusion]) -> list[list[str]]:
 
 
 def to_csv(conclusion: Conclusion) -> str:
-    """One line for each finalist and metric."""
+    """Write the conclusion as CSV: a line for each finalist and metric."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
@@ -128,14 +132,14 @@ def to_csv(conclusion: Conclusion) -> str:
 
 
 def to_dict(conclusion: Conclusion) -> dict[str, Any]:
-    """The conclusion for programs."""
-    runs = conclusion.runs
+    """Collect the conclusion for programs, as JSON takes it."""
+    tracked = conclusion.tracked
     return {
-        "study": runs.study.name,
-        "objective": runs.study.objective,
-        "seed": runs.study.seed,
-        "data": runs.facts,
-        "parent_run": runs.parent_run_id,
+        "study": tracked.study.name,
+        "objective": tracked.study.objective,
+        "seed": tracked.study.seed,
+        "data": asdict(tracked.facts),
+        "parent_run": tracked.parent_run_id,
         "trials": _counts(conclusion),
         "champion": conclusion.champion.finalist.name if conclusion.champion else None,
         "finalists": [_column_dict(column) for column in conclusion.columns],
@@ -178,22 +182,21 @@ def _number(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def subject(conclusion: Conclusion) -> str:
-    facts = conclusion.runs.facts
-    rows = f"{facts['n_train']} training, {facts['n_validation']} validation and {facts['n_test']} test rows"
+def describe_subject(conclusion: Conclusion) -> str:
+    facts = conclusion.tracked.facts
+    rows = f"{facts.n_train} training, {facts.n_validation} validation and {facts.n_test} test rows"
     counts = ", ".join(f"{n} {state}" for state, n in _counts(conclusion).items())
     return (
-        f"Data: {facts['name']}, {rows} (sha256 {facts['sha256'][:12]}...). Trials: {counts or 'none'}. Every figure is the mean "
+        f"Data: {facts.name}, {rows} (sha256 {facts.sha256[:12]}...). Trials: {counts or 'none'}. Every figure is the mean "
         "± standard deviation over replicates, the config retrained with fresh seeds; intervals hold the mean with 95 % confidence "
         "(Student's t); test rows were opened after selection."
     )
 
 
 def _counts(conclusion: Conclusion) -> dict[str, int]:
-    states = conclusion.runs.searched["state"]
-    return {
-        state: int((states == state).sum()) for state in ("complete", "pruned", "failed") if (states == state).any()
-    }
+    """Count the searched trials of each state that any has."""
+    counts = Counter(searched.state for searched in conclusion.tracked.searched)
+    return {str(state): counts[state] for state in State if counts[state]}
 
 
 def _table(conclusion: Conclusion, titled: dict[str, Column], with_references: bool) -> list[list[str]]:
@@ -205,7 +208,7 @@ def _table(conclusion: Conclusion, titled: dict[str, Column], with_references: b
         rows.append(["Trials seen", *(MISSING if c.n_trials is None else str(c.n_trials) for c in columns)])
     rows.append(["Replicates", *(str(len(column.replicate_runs)) for column in columns)])
     for metric, title in ROWS.items():
-        if metric == conclusion.runs.study.objective:
+        if metric == conclusion.tracked.study.objective:
             rows.append([f"{title}, when selected", *(_fixed(column.selected_value) for column in columns)])
         rows.append([title, *(_cell(conclusion, column, metric) for column in columns)])
         if metric == "test_accuracy":
@@ -223,7 +226,7 @@ def _interval(summary: Summary | None) -> str:
     return MISSING if summary is None or summary.n < 2 else "{:.4f} to {:.4f}".format(*summary.interval)
 
 
-def capital(text: str) -> str:
+def capitalize(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
@@ -236,12 +239,12 @@ def _cell(conclusion: Conclusion, column: Column, metric: str) -> str:
     summary = column.summaries.get(metric)
     if summary is not None:
         return summary.text
-    return NO_VALIDATION if metric.startswith("val_") and not conclusion.runs.facts["n_validation"] else MISSING
+    return NO_VALIDATION if metric.startswith("val_") and not conclusion.tracked.facts.n_validation else MISSING
 
 
-def sources(conclusion: Conclusion) -> dict[str, list[str]]:
-    """The ids of the runs that it was made from, by what they are."""
-    found = {"parent run": [conclusion.runs.parent_run_id]}
+def list_sources(conclusion: Conclusion) -> dict[str, list[str]]:
+    """List the ids of the runs that the conclusion was made from, by their role."""
+    found = {"parent run": [conclusion.tracked.parent_run_id]}
     for column in conclusion.columns:
         if column.selected_run:
             found[f"{column.finalist.name}, as selected"] = [column.selected_run]

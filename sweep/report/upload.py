@@ -1,4 +1,4 @@
-"""The report in MLflow: its files are artifacts of the parent run, whose description holds the conclusion.
+"""The report in MLflow: artifacts of the parent run, and the conclusion in its description.
 
 The files on disk come first, and they come from the runs alone: MLflow is shown a report, and never asked for one.
 """
@@ -8,52 +8,54 @@ from collections.abc import Iterator
 from sweep.durable.failpoint import failpoint
 from sweep.durable.files import sha256_of
 from sweep.errors import TrackingError
-from sweep.layout import RunsDir
 from sweep.report.conclusion import Conclusion
 from sweep.report.files import report_files
 from sweep.report.text import champion_line, markdown_sections
-from sweep.track.client import NOTE, follow_move, open_client, translate_errors
-from sweep.track.describe import REPORT_FOLDER, experiment_text, study_text
-from sweep.track.runs import artifact, has_artifact
+from sweep.track.client import open_client
+from sweep.track.describe import experiment_text, study_text
+from sweep.track.errors import translate_errors
+from sweep.track.names import NOTE, REPORT_FOLDER
+from sweep.track.tables import follow_move
 
 MAX_NOTE = 8000  # characters that MLflow keeps of a tag
 
 
-def announce(conclusion: Conclusion, runs: RunsDir) -> None:
-    """Show in MLflow the report that was written to disk, in place of an older one; nothing where it is there already.
+def upload(conclusion: Conclusion) -> None:
+    """Show in MLflow the report that was written to disk, in place of an older one. Nothing is written where it is there.
 
-    Raises TrackingError, which costs the files on disk nothing.
+    Raises TrackingError; the files on disk stay.
     """
+    tracked = conclusion.tracked
     try:
-        if not is_announced(conclusion, runs):
-            _announce(conclusion, runs)
+        if not is_uploaded(conclusion):
+            _upload(conclusion)
     except TrackingError as error:
         raise TrackingError(
-            f"the report is written to {runs.reports(conclusion.runs.study.name)}, and MLflow does not show it yet: {error}; "
+            f"the report is written to {tracked.runs.reports(tracked.study.name)}, and MLflow does not show it yet: {error}; "
             "`python -m sweep report` again, once that is put right"
         ) from error
 
 
-def is_announced(conclusion: Conclusion, runs: RunsDir) -> bool:
-    """Whether MLflow shows the report that lies on disk, to the byte."""
-    study, parent = conclusion.runs.study.name, conclusion.runs.parent_run_id
-    client = open_client(runs)
-    with translate_errors(runs):
+def is_uploaded(conclusion: Conclusion) -> bool:
+    """Return whether MLflow shows the report that lies on disk, to the byte. Raises TrackingError."""
+    tracked, parent = conclusion.tracked, conclusion.tracked.parent_run_id
+    client = open_client(tracked.runs)
+    with translate_errors(tracked.runs):
         run = client.get_run(parent)
         experiment = client.get_experiment(run.info.experiment_id)
-    if run.data.tags.get(NOTE) != note(conclusion):
+    if run.data.tags.get(NOTE) != compose_note(conclusion):
         return False
-    if experiment.tags.get(NOTE) != _experiment_note(conclusion, experiment.experiment_id):
+    if experiment.tags.get(NOTE) != _compose_experiment_note(conclusion, experiment.experiment_id):
         return False
-    copies = {file: f"{REPORT_FOLDER}/{file.name}" for file in report_files(runs, study)}
+    copies = {file: f"{REPORT_FOLDER}/{file.name}" for file in report_files(conclusion)}
     return all(
-        has_artifact(runs, study, parent, copy) and sha256_of(artifact(runs, study, parent, copy)) == sha256_of(file)
+        tracked.files.has_artifact(parent, copy) and sha256_of(tracked.files.artifact(parent, copy)) == sha256_of(file)
         for file, copy in copies.items()
     )
 
 
-def note(conclusion: Conclusion) -> str:
-    """What the parent run's description says: as much of the conclusion as a tag holds, its end left out first."""
+def compose_note(conclusion: Conclusion) -> str:
+    """Compose the parent run's description: as many sections of the conclusion as a tag holds, the last left out first."""
     whole = f"The whole report is among the artifacts of this run, in `{REPORT_FOLDER}/`."
     kept = ""
     for part in _parts(conclusion):
@@ -63,9 +65,9 @@ def note(conclusion: Conclusion) -> str:
     return kept + whole
 
 
-def _experiment_note(conclusion: Conclusion, experiment: str) -> str:
-    found = conclusion.runs
-    return experiment_text(found.study, found.facts, experiment, found.parent_run_id, champion_line(conclusion))
+def _compose_experiment_note(conclusion: Conclusion, experiment: str) -> str:
+    tracked = conclusion.tracked
+    return experiment_text(tracked.study, tracked.facts, experiment, tracked.parent_run_id, champion_line(conclusion))
 
 
 def _parts(conclusion: Conclusion) -> Iterator[str]:
@@ -73,18 +75,18 @@ def _parts(conclusion: Conclusion) -> Iterator[str]:
     yield f"**Champion.** {sections.pop('Champion')}"
     for title, text in sections.items():
         yield f"### {title}\n\n{text}"
-    yield f"### The study\n\n{study_text(conclusion.runs.study, conclusion.runs.facts)}"
+    yield f"### The study\n\n{study_text(conclusion.tracked.study, conclusion.tracked.facts)}"
 
 
-def _announce(conclusion: Conclusion, runs: RunsDir) -> None:
-    if runs.mlflow_server is None:
-        follow_move(runs)
-    client, parent = open_client(runs), conclusion.runs.parent_run_id
+def _upload(conclusion: Conclusion) -> None:
+    runs, parent = conclusion.tracked.runs, conclusion.tracked.parent_run_id
+    follow_move(runs)
+    client = open_client(runs)
     with translate_errors(runs):
-        for file in report_files(runs, conclusion.runs.study.name):
+        for file in report_files(conclusion):
             client.log_artifact(parent, str(file), REPORT_FOLDER)
             failpoint("announce.file")
         experiment = client.get_run(parent).info.experiment_id
-        client.set_experiment_tag(experiment, NOTE, _experiment_note(conclusion, experiment))
-        client.set_tag(parent, NOTE, note(conclusion))
+        client.set_experiment_tag(experiment, NOTE, _compose_experiment_note(conclusion, experiment))
+        client.set_tag(parent, NOTE, compose_note(conclusion))
         failpoint("announce.noted")

@@ -1,17 +1,11 @@
 """What a study is, in Markdown, for whoever opens it in MLflow without having read anything else."""
 
-from collections.abc import Mapping
-from typing import Any
-
+from sweep.data.prepared import DataFacts
 from sweep.search.finalists import NUMBER_WORDS
 from sweep.study.schema import Study
 from sweep.study.space import Axis, Choice, Float, Int, Space
+from sweep.track.names import REPORT_FOLDER, REPORT_PAGE
 from sweep.track.views import models_address, run_address, view_address
-
-Facts = Mapping[str, Any]  # `DataFacts` as MLflow keeps them
-
-REPORT_FOLDER = "report"  # among the artifacts of the parent run
-REPORT_PAGE = "report.html"
 
 HOW_TO_READ = """\
 Every trial is a run below the parent run: `12 · 400-100 · drop 0.31 · bs 128` is trial 12, its hidden units, dropout and batch \
@@ -20,7 +14,7 @@ size. `tags.phase` is `baseline`, `search` or `confirm` (a finalist trained agai
 without a prefix are the finished model's, `epoch/...` are curves."""
 
 
-def experiment_text(study: Study, facts: Facts, experiment: str, parent: str, champion: str | None = None) -> str:
+def experiment_text(study: Study, facts: DataFacts, experiment: str, parent: str, champion: str | None = None) -> str:
     """The description of a study's experiment; of its first line MLflow's UI shows as much as fits.
 
     experiment, parent: ids, which links need. champion: who won, once that is reported.
@@ -38,7 +32,7 @@ def experiment_text(study: Study, facts: Facts, experiment: str, parent: str, ch
     return "\n\n".join([seen, listed, study_text(study, facts), HOW_TO_READ])
 
 
-def study_text(study: Study, facts: Facts) -> str:
+def study_text(study: Study, facts: DataFacts) -> str:
     """Space, budget and data of a study, as a table."""
     rows = {"Selected by": _selection(study, facts), "Data": _data(facts)}
     if study.space is not None:
@@ -50,16 +44,16 @@ def study_text(study: Study, facts: Facts) -> str:
     return "\n".join([f"| Study | {study.name}, seed {study.seed} |", "|---|---|", *lines])
 
 
-def _selection(study: Study, facts: Facts) -> str:
-    if not facts["n_validation"]:
+def _selection(study: Study, facts: DataFacts) -> str:
+    if not facts.n_validation:
         return "nothing: there are no validation rows"
-    return f"{study.objective} on {facts['n_validation']:,} validation rows"
+    return f"{study.objective} on {facts.n_validation:,} validation rows"
 
 
-def _data(facts: Facts) -> str:
-    parts = [f"{facts[f'n_{part}']:,} {part}" for part in ("train", "validation", "test")]
-    what = f"{facts['n_features']} features, {len(facts['classes'])} classes"
-    return f"{facts['name']}: {_listed(parts, 'and')} rows, {what} (sha256 {facts['sha256'][:12]}...)"
+def _data(facts: DataFacts) -> str:
+    parts = [f"{facts.n_train:,} train", f"{facts.n_validation:,} validation", f"{facts.n_test:,} test"]
+    what = f"{facts.n_features} features, {facts.n_classes} classes"
+    return f"{facts.name}: {_join(parts, 'and')} rows, {what} (sha256 {facts.sha256[:12]}...)"
 
 
 def _space(space: Space) -> list[str]:
@@ -83,14 +77,14 @@ def _axis(axis: Axis) -> str:
         case Float(low, high, step, log):
             return f"{low:g} to {high:g}" + (f" by {step:g}" if step is not None else "") + (" (log)" if log else "")
         case Choice(options):
-            return _listed([_axis(option) for option in options], "or")
+            return _join([_axis(option) for option in options], "or")
         case bool():
             return "yes" if axis else "no"
         case _:
             return f"{axis:g}"
 
 
-def _listed(words: list[str], last: str) -> str:
+def _join(words: list[str], last: str) -> str:
     return f" {last} ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
@@ -112,7 +106,7 @@ def _search(study: Study) -> str:
     if pruner is None:
         return text
     kept = f"best 1/{pruner.reduction_factor}" if pruner.kind == "halving" else "better half"
-    return f"{text}; at epoch {_listed([str(rung) for rung in pruner.rungs], 'and')} the {kept} of them goes on"
+    return f"{text}; at epoch {_join([str(rung) for rung in pruner.rungs], 'and')} the {kept} of them goes on"
 
 
 def _confirmation(study: Study) -> str:
@@ -121,5 +115,5 @@ def _confirmation(study: Study) -> str:
     n = study.confirmation.replicates
     number = NUMBER_WORDS[n] if n < len(NUMBER_WORDS) else str(n)
     best = f"the best for each value of {study.confirmation.group_by.replace('_', ' ')}"
-    who = _listed(([best] if study.search.trials else []) + (["every baseline"] if study.baselines else []), "and")
+    who = _join(([best] if study.search.trials else []) + (["every baseline"] if study.baselines else []), "and")
     return f"{who}, trained again with {number} fresh seed{'' if n == 1 else 's'}, then scored once on test"

@@ -3,28 +3,105 @@
 `mlflow.keras.log_model` wants a live Keras model, and so TensorFlow in this process: 500 MB and seconds for a file copy.
 """
 
+import logging
 import platform
 import shutil
 import tempfile
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from mlflow import MlflowClient
-from mlflow.models import Model, ModelSignature
-from mlflow.types import Schema, TensorSpec
 
 from sweep.data.prepared import DataFacts
 from sweep.durable.failpoint import failpoint
-from sweep.track.client import MODEL_PATH, sent_once
+from sweep.errors import DamagedResultError
+from sweep.record import results
+from sweep.study.objective import cost
+from sweep.study.schema import Study
+from sweep.track.fields import final_metrics, from_run, to_ms
+from sweep.track.mlflow_api import (
+    LoggedModelOutput,
+    Metric,
+    MlflowClient,
+    Model,
+    ModelSignature,
+    Run,
+    Schema,
+    TensorSpec,
+    send_once,
+)
+from sweep.track.names import MODEL_PATH
+from sweep.trial import Ended
+
+N_BEST = 10  # searched trials of cohorts whose models are logged as such
+
+logger = logging.getLogger(__name__)
 
 
-def log_model(client: MlflowClient, experiment: str, run_id: str, name: str, saved: Path, facts: DataFacts) -> str:
-    """The logged model of a run, found or made of the .keras file `saved`; its id. Safe to repeat."""
+@dataclass
+class Models:
+    """Logs the models of a study's runs. Every call may be repeated."""
+
+    client: MlflowClient
+    experiment: str  # its id
+    folder: Path  # of the study's results
+    study: Study
+    facts: DataFacts
+
+    def log(self, run_id: str, ended: Ended, has_outputs: bool) -> None:
+        """Log the model of a run, with the final metrics as those of both.
+
+        has_outputs: whether the run names the model already; MLflow refuses the same outputs twice.
+        """
+        result = ended.result
+        name, saved = f"mlp-{ended.trial.config.units_label}", self.folder / result.key / results.MODEL
+        model_id = _log_model(self.client, self.experiment, run_id, name, saved, self.facts)
+        self.client.log_batch(run_id, _model_metrics(ended, run_id, model_id))
+        if not has_outputs:
+            self.client.log_outputs(run_id, [LoggedModelOutput(model_id, result.best_epoch)])
+
+    def log_best(self) -> None:
+        """Log the models of the best searched trials of cohorts, whose other models are files of their runs."""
+        objective = self.study.objective
+        best = self.client.search_runs(
+            [self.experiment],
+            "tags.phase = 'search' AND tags.engine = 'cohort' AND tags.state = 'complete'",  # as `is_archived` says
+            order_by=[f"metrics.{objective} {'ASC' if cost(objective, 1.0) > 0 else 'DESC'}"],
+            max_results=N_BEST,
+        )
+        for run in best:
+            if not has_outputs(run) and objective in run.data.metrics:
+                self._log_archived(run)
+
+    def _log_archived(self, run: Run) -> None:
+        tracked = from_run(run)
+        try:
+            result = results.load(self.folder / tracked.trial.key)
+        except DamagedResultError as error:  # its run is whole, and no model less good takes its place
+            logger.warning("not among the logged models: %s", error)
+            return
+        self.log(tracked.run_id, Ended(tracked.trial, result, None), has_outputs=False)
+
+
+def has_outputs(run: Run | None) -> bool:
+    """Return whether a run names a model that it logged."""
+    return run is not None and run.outputs is not None and bool(run.outputs.model_outputs)
+
+
+def _model_metrics(ended: Ended, run_id: str, model_id: str) -> list[Metric]:
+    """List a trial's final metrics as those of its logged model."""
+    at, epoch = to_ms(ended.result.ended_at), ended.result.best_epoch
+    finals = final_metrics(ended).items()
+    return [Metric(name, value, at, epoch, model_id=model_id, run_id=run_id) for name, value in finals]
+
+
+def _log_model(client: MlflowClient, experiment: str, run_id: str, name: str, saved: Path, facts: DataFacts) -> str:
+    """Find the logged model of a run, or make it of the .keras file `saved`; return its id. Safe to repeat."""
     found = client.search_logged_models([experiment], filter_string=f"source_run_id = '{run_id}'")
     for twin in found[1:]:  # a server that was slow may have made it twice
         client.delete_logged_model(twin.model_id)
-    with sent_once():
+    with send_once():
         model = found[0] if found else client.create_logged_model(experiment, name, run_id, model_type="keras")
     failpoint("track.model")
     if model.status != "READY":
@@ -46,7 +123,7 @@ def _signature(facts: DataFacts) -> ModelSignature:
 
 
 def _write_model(folder: Path, saved: Path, run_id: str, model_id: str, signature: ModelSignature) -> None:
-    """Laid out as `mlflow.keras.save_model` does."""
+    """Write a model folder laid out as `mlflow.keras.save_model` does."""
     copy = folder / MODEL_PATH
     copy.parent.mkdir()
     shutil.copyfile(saved, copy)

@@ -4,12 +4,11 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
 from sweep.errors import DamagedResultError, SweepError, TrackingError
-from sweep.trial import Score, Trial, TrialResult
+from sweep.trial import Ended, Score, Trial, TrialResult
 
 logger = logging.getLogger(__name__)
 
@@ -17,15 +16,6 @@ POLL_S = 0.2  # how long an interruption can go unnoticed
 RETRY_S = 10.0  # between attempts while MLflow cannot be written
 
 Load = Callable[[], tuple[TrialResult, Score | None]]  # a trial's result and, for a scored replicate, its score
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A trial that ended, with all that is tracked of it."""
-
-    trial: Trial
-    result: TrialResult
-    score: Score | None
 
 
 class Projection(Protocol):

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from sweep.layout import RunsDir
-from sweep.report.compare import compare, verdict
+from sweep.report.compare import compare, word_verdict
 from sweep.report.conclusion import conclude, right_answers
 from sweep.study.file import load_study
 from sweep.study.toml_text import to_toml
-from sweep.track.runs import read_runs
+from sweep.track.runs import read_study
 from tests.bench.configs import STUDY, config_set
 from tests.bench.contender import prepare_rows
 from tests.bench.measure import measure
@@ -73,7 +73,7 @@ def search(folder: Path, n_trials: int, epochs: int, rows: int | None, n_textboo
     ):
         root = folder / title.replace(" ", "-")
         taken = sweep(root, {**table, "search": section}, rows, programs)
-        device = read_runs(RunsDir(root / "mlruns"), table["name"]).frame["device"].iloc[0]
+        device = read_study(RunsDir(root / "mlruns"), table["name"]).trials[0].provenance["device"]
         say(f"{n_trials} trials of {epochs} epochs, {title}: {taken:.1f} s from command to report, on {device}")
     prepare_rows()
     outcome = run("textbook", config_set("default", n_textbook), epochs, 1, ON_JAX)
@@ -95,7 +95,7 @@ def replicate(folder: Path, given: argparse.Namespace) -> None:
         table["training"] = {"max_epochs": given.epochs, "precision": precision}
         taken = sweep(folder / precision, table, given.rows, folder / "programs")
         say(f"{precision}, {given.notebook} replicates of each net: {taken:.1f} s from command to report")
-        runs = read_runs(RunsDir(folder / precision / "mlruns"), table["name"])
+        runs = read_study(RunsDir(folder / precision / "mlruns"), table["name"])
         for column in conclude(runs).columns:
             test, train = column.summaries["test_accuracy"], column.summaries["running_accuracy"]
             say(f"  {column.finalist.name}: test {test.text}, train (running) {train.text}, n = {test.n}")
@@ -104,7 +104,7 @@ def replicate(folder: Path, given: argparse.Namespace) -> None:
                 first[column.finalist.name] = correct
             else:
                 effect = compare(correct, first[column.finalist.name])
-                say(f"    {effect.difference:+.5f}: {verdict(effect, effect.p, correct.shape[1])}")
+                say(f"    {effect.difference:+.5f}: {word_verdict(effect, effect.p, correct.shape[1])}")
 
 
 def sweep(folder: Path, table: dict[str, Any], rows: int | None, programs: Path) -> float:

@@ -33,8 +33,9 @@ from sweep.record.trials import Record
 from sweep.search.sources import SearchSource
 from sweep.study.file import parse_study
 from sweep.study.schema import Study
-from sweep.track.projection import Projection, Tracked
-from sweep.track.runs import read_runs
+from sweep.track.experiment import ProjectedStudy
+from sweep.track.projection import Projection
+from sweep.track.runs import read_study
 from sweep.track.tracker import Ended
 from sweep.trial import EpochReport, Event, Trial, TrialEvent, TrialResult, WorkerDied
 from tests.bench.configs import STUDY
@@ -136,7 +137,7 @@ class TimedExecutor(FakeExecutor):
             return super().wait(timeout_s)
 
 
-def read_study(n_trials: int, with_pruner: bool) -> tuple[Study, dict[str, Any]]:
+def default_study(n_trials: int, with_pruner: bool) -> tuple[Study, dict[str, Any]]:
     """The default study's space and sampler, without its baselines; unpruned, every trial has all its epochs."""
     import tomllib
 
@@ -154,7 +155,7 @@ def run_loop(study: Study, table: dict[str, Any], runs: RunsDir) -> Stopwatch:
     watch = Stopwatch()
     folder = runs.results(study.name)
     record = Record(runs.optuna_db, study, "search", FACTS.sha256)
-    projection = Projection(runs, Tracked(study, table, FACTS, read_provenance()))
+    projection = Projection(runs, ProjectedStudy(study, table, FACTS, read_provenance()))
     source = TimedSource(SearchSource(study, record, folder), watch)
 
     def track(trial: Trial, result: TrialResult) -> None:
@@ -185,13 +186,13 @@ def main() -> None:
         "--profile", action="store_true", help="profile it, which slows it, and print the top of sweep/"
     )
     given = parser.parse_args()
-    study, table = read_study(given.trials, given.pruner)
+    study, table = default_study(given.trials, given.pruner)
     RESULTS.mkdir(exist_ok=True)
     root = Path(tempfile.mkdtemp(prefix="loop-cost-", dir=RESULTS))
     runs, profile = RunsDir(root / "mlruns"), cProfile.Profile()
     try:
         watch = profile.runcall(run_loop, study, table, runs) if given.profile else run_loop(study, table, runs)
-        read_s = timed(lambda: read_runs(runs, study.name))
+        read_s = timed(lambda: read_study(runs, study.name))
     finally:
         shutil.rmtree(root)
     points = [n for n in AROUND if n <= given.trials]

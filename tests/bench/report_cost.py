@@ -26,9 +26,9 @@ from sweep.record import results
 from sweep.record.predictions import Predictions
 from sweep.report.conclusion import conclude
 from sweep.report.files import publish
-from sweep.report.upload import announce
+from sweep.report.upload import upload
 from sweep.study.config import derive_seed
-from sweep.track.runs import read_runs
+from sweep.track.runs import read_study
 from sweep.trial import Logs
 from tests import studies
 from tests.bench.configs import STUDY
@@ -73,10 +73,10 @@ def timed(took: dict[str, float], part: str, function: Callable[[], T]) -> T:
 def report(runs: RunsDir) -> dict[str, float]:
     """Report the study, in this process; seconds by part."""
     took: dict[str, float] = {}
-    found = timed(took, "read runs", lambda: read_runs(runs, "mnist"))
+    found = timed(took, "read runs", lambda: read_study(runs, "mnist"))
     conclusion = timed(took, "conclude", lambda: conclude(found))
-    timed(took, "publish", lambda: publish(conclusion, runs))
-    timed(took, "announce", lambda: announce(conclusion, runs))
+    timed(took, "publish", lambda: publish(conclusion))
+    timed(took, "announce", lambda: upload(conclusion))
     return took
 
 

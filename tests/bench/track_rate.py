@@ -17,7 +17,8 @@ from sweep.record.provenance import read_provenance
 from sweep.record.results import CURVES, MODEL, SUMMARY
 from sweep.record.trials import Record
 from sweep.study.file import load_study
-from sweep.track.projection import Projection, Tracked
+from sweep.track.experiment import ProjectedStudy
+from sweep.track.projection import Projection
 from sweep.track.tracker import Ended
 from tests.bench.configs import STUDY, default
 from tests.bench.run import RESULTS
@@ -41,7 +42,7 @@ def measure(runs: RunsDir, n_trials: int) -> list[str]:
     record = Record(runs.optuna_db, study, "search", FACTS.sha256)
     engine = FakeEngine(EPOCHS, files=FILES)
     made_by = read_provenance() | {"engine": "cohort"}
-    projection = Projection(runs, Tracked(study, table, FACTS, made_by))
+    projection = Projection(runs, ProjectedStudy(study, table, FACTS, made_by))
     lines, total = [], Stopwatch()
     claim, tell, track = Stopwatch(), Stopwatch(), Stopwatch()
     waiting: list[Ended] = []  # a cohort's trials end together

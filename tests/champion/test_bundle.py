@@ -17,7 +17,7 @@ from sweep.errors import ConversionError, DamagedResultError
 from sweep.layout import RunsDir
 from sweep.report.conclusion import conclude
 from sweep.study.toml_text import to_toml
-from sweep.track.runs import read_runs
+from sweep.track.runs import read_study
 from tests.bundles import WEIGHTS, convert_by_hand, seal, sweep_by_hand, write_onnx
 from tests.studies import ROOT, STUDY, tiny_table, write_tiny_data
 
@@ -35,7 +35,7 @@ def swept(migrated, tmp_path_factory):
     write_tiny_data(folder)
     runs = RunsDir(folder / "mlruns")
     sweep_by_hand(runs, tiny_table(), folder)
-    export(conclude(read_runs(runs, "tiny")), runs, convert_by_hand, STUDY)
+    export(conclude(read_study(runs, "tiny")), convert_by_hand, STUDY)
     return runs
 
 
@@ -166,11 +166,11 @@ def test_test_rows_that_were_drawn_are_found_by_number(migrated, tmp_path):
     arrays = np.load(write_tiny_data(tmp_path))
     np.savez(tmp_path / "all.npz", x_train=arrays["x_train"], y_train=arrays["y_train"])
     data = sweep_by_hand(runs, table, tmp_path)
-    conclusion = conclude(read_runs(runs, "tiny"))
-    folder = export(conclusion, runs, convert_by_hand).folder
+    conclusion = conclude(read_study(runs, "tiny"))
+    folder = export(conclusion, convert_by_hand).folder
     assert "90 of 90 test rows are classified as recorded" in verify.verify(folder, tmp_path / "all.npz")
     shutil.rmtree(data.folder)  # from here on the data is not at hand
-    export(conclusion, runs, convert_by_hand)
+    export(conclusion, convert_by_hand)
     assert refused(folder, tmp_path / "all.npz").startswith(
         "which rows of the data were the test split is not recorded"
     )
@@ -183,7 +183,7 @@ def test_a_study_without_test_rows_has_a_bundle_without_them(migrated, tmp_path)
     arrays = np.load(write_tiny_data(tmp_path))
     np.savez(tmp_path / "all.npz", x_train=arrays["x_train"], y_train=arrays["y_train"])
     sweep_by_hand(runs, table, tmp_path)
-    folder = export(conclude(read_runs(runs, "tiny")), runs, convert_by_hand).folder
+    folder = export(conclude(read_study(runs, "tiny")), convert_by_hand).folder
     assert {path.name for path in folder.iterdir()} == FILES - {"predictions.npz", "confusion.csv", "confusion.png"}
     assert verify.verify(folder, None).endswith("no test rows, so there is no test accuracy to reproduce")
 
@@ -198,12 +198,12 @@ def test_the_confusion_matrix_counts_every_test_row_once(swept):
 
 
 def test_the_study_file_is_as_typed_while_it_says_what_was_run(swept):
-    conclusion = conclude(read_runs(swept, "tiny"))
+    conclusion = conclude(read_study(swept, "tiny"))
     path = swept.exports("tiny") / "study.toml"
     assert path.read_text() == STUDY
-    export(conclusion, swept, convert_by_hand, STUDY.replace("trials = 4", "trials = 9"))
-    assert tomllib.loads(path.read_text()) == conclusion.runs.table
-    export(conclusion, swept, convert_by_hand, STUDY)
+    export(conclusion, convert_by_hand, STUDY.replace("trials = 4", "trials = 9"))
+    assert tomllib.loads(path.read_text()) == conclusion.tracked.table
+    export(conclusion, convert_by_hand, STUDY)
     assert path.read_text() == STUDY
 
 
@@ -218,16 +218,16 @@ def test_a_table_is_written_as_a_study_file_that_reads_back_the_same(text):
 
 
 def test_a_model_is_converted_once_and_another_again(swept):
-    conclusion, asked = conclude(read_runs(swept, "tiny")), []
+    conclusion, asked = conclude(read_study(swept, "tiny")), []
 
     def convert(*arguments):
         asked.append(arguments)
         return convert_by_hand(*arguments)
 
-    export(conclusion, swept, convert, STUDY)
+    export(conclusion, convert, STUDY)
     assert asked == []
     (swept.exports("tiny") / "model.onnx").write_bytes(b"not what was exported")
-    export(conclusion, swept, convert, STUDY)
+    export(conclusion, convert, STUDY)
     assert len(asked) == 1
 
 
@@ -238,11 +238,11 @@ def test_an_export_that_fails_leaves_the_bundle_before(swept):
     folder = swept.exports("tiny")
     (folder / "SHA256SUMS").write_text("")  # so that it is converted anew
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    conclusion = conclude(read_runs(swept, "tiny"))
+    conclusion = conclude(read_study(swept, "tiny"))
     with pytest.raises(ConversionError):
-        export(conclusion, swept, fail, STUDY)
+        export(conclusion, fail, STUDY)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    export(conclusion, swept, convert_by_hand, STUDY)
+    export(conclusion, convert_by_hand, STUDY)
     assert {path.name for path in swept.all_exports.iterdir()} == {"tiny", ".lock"}
 
 

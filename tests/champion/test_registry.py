@@ -12,7 +12,7 @@ from sweep.errors import TrackingError
 from sweep.layout import RunsDir
 from sweep.report.conclusion import conclude
 from sweep.track.client import open_client
-from sweep.track.runs import read_runs
+from sweep.track.runs import read_study
 from tests.champions import champion_handed_on, fake_convert, hand_on
 from tests.studies import FILES, STUDY, fake_sweep, tiny_table
 
@@ -45,14 +45,14 @@ def challenged(conclusion, holder_is_right, challenger_is_right):
     """The conclusion with another champion, and given shares of test rows that holder and challenger get right."""
     holder = conclusion.champion
     challenger = next(column for column in conclusion.columns if column is not holder)
-    predictions = dict(conclusion.runs.predictions)
+    predictions = dict(conclusion.tracked.predictions)
     rng = np.random.default_rng(6)
     for column, share in ((holder, holder_is_right), (challenger, challenger_is_right)):
         for run in column.replicate_runs:
             labels = predictions[run].labels
             said = np.where(rng.random(len(labels)) < share, labels, (labels + 1) % 3)
             predictions[run] = replace(predictions[run], predicted=said.astype(np.uint16))
-    return replace(conclusion, champion=challenger, runs=replace(conclusion.runs, predictions=predictions))
+    return replace(conclusion, champion=challenger, tracked=replace(conclusion.tracked, predictions=predictions))
 
 
 def test_the_first_champion_is_registered_once_with_the_alias_and_its_reason(copy):
@@ -72,14 +72,14 @@ def test_the_first_champion_is_registered_once_with_the_alias_and_its_reason(cop
 def test_registering_again_writes_nothing(copy):
     conclusion, exported = champion_handed_on(copy)
     before = copy.mlflow_db.read_bytes()
-    assert register(conclusion, exported, copy) == "models:/tiny/1, champion: the first of its study"
+    assert register(conclusion, exported) == "models:/tiny/1, champion: the first of its study"
     assert copy.mlflow_db.read_bytes() == before
 
 
 def test_a_challenger_that_cannot_be_told_apart_leaves_the_alias_and_says_why(copy):
     conclusion, _ = champion_handed_on(copy)
     challenger = challenged(conclusion, 0.7, 0.75)
-    exported = hand_on(challenger, copy)
+    exported = hand_on(challenger)
     found, bearer = versions(copy)
     tags = found["2"].tags
     assert (len(found), bearer, found["2"].run_id) == (2, "1", exported.run_id)
@@ -89,14 +89,14 @@ def test_a_challenger_that_cannot_be_told_apart_leaves_the_alias_and_says_why(co
     assert float(tags[f"{VERDICT}.difference"]) > 0, "it must be the test that holds the alias, not the sign"
     assert tags[f"{VERDICT}.n"] == "3"
     before = copy.mlflow_db.read_bytes()
-    assert register(challenger, exported, copy).startswith("models:/tiny/2, not champion: against version 1: ")
+    assert register(challenger, exported).startswith("models:/tiny/2, not champion: against version 1: ")
     assert copy.mlflow_db.read_bytes() == before
 
 
 @pytest.mark.parametrize(("holder", "challenger", "bearer"), [(0.5, 0.95, "2"), (0.95, 0.5, "1")])
 def test_the_alias_moves_to_a_challenger_that_is_better_not_to_one_that_is_worse(copy, holder, challenger, bearer):
     conclusion, _ = champion_handed_on(copy)
-    hand_on(challenged(conclusion, holder, challenger), copy)
+    hand_on(challenged(conclusion, holder, challenger))
     found, bears = versions(copy)
     assert bears == bearer
     assert "differs (p" in found["2"].tags[VERDICT]
@@ -107,7 +107,7 @@ def test_the_same_config_confirmed_again_takes_the_alias_over(copy):
     conclusion, first = champion_handed_on(copy)
     others = [run for run in conclusion.champion.replicate_runs if run != first.run_id]
     again = replace(conclusion, champion=replace(conclusion.champion, replicate_runs=tuple(others)))
-    second = hand_on(again, copy)
+    second = hand_on(again)
     found, bearer = versions(copy)
     assert (bearer, found["2"].run_id) == ("2", second.run_id)
     assert found["2"].tags[VERDICT] == "the config of version 1, confirmed again"
@@ -116,8 +116,10 @@ def test_the_same_config_confirmed_again_takes_the_alias_over(copy):
 def test_a_version_that_cannot_be_compared_leaves_the_alias(copy):
     conclusion, _ = champion_handed_on(copy)
     challenger = challenged(conclusion, 0.5, 0.95)
-    kept = {run: said for run, said in challenger.runs.predictions.items() if run in challenger.champion.replicate_runs}
-    hand_on(replace(challenger, runs=replace(challenger.runs, predictions=kept)), copy)
+    kept = {
+        run: said for run, said in challenger.tracked.predictions.items() if run in challenger.champion.replicate_runs
+    }
+    hand_on(replace(challenger, tracked=replace(challenger.tracked, predictions=kept)))
     found, bearer = versions(copy)
     assert bearer == "1"
     assert found["2"].tags[VERDICT].startswith("cannot be compared with version 1")
@@ -146,7 +148,7 @@ def test_a_registration_that_was_cut_off_anywhere_is_completed_once(copy, monkey
 def test_versions_lie_where_the_runs_directory_was_moved(copy, tmp_path):
     champion_handed_on(copy)
     moved = RunsDir(copy.root.rename(tmp_path / "elsewhere"))
-    hand_on(conclude(read_runs(moved, "tiny")), moved)
+    hand_on(conclude(read_study(moved, "tiny")))
     found, _ = versions(moved)
     assert found["1"].source.startswith(f"{moved.root}/artifacts/tiny/")
     assert open_client(moved).get_model_version_download_uri("tiny", "1") == found["1"].source
@@ -161,7 +163,7 @@ def test_a_registry_that_is_away_loses_no_export_and_is_told_in_one_line(copy, t
         raise TrackingError("MLflow at somewhere: no answer")
 
     with monkeypatch.context() as patched:
-        patched.setattr("sweep.champion.registry.open_client", unavailable)
+        patched.setattr("sweep.track.versions.open_client", unavailable)
         assert main(["export", str(study), "--runs-dir", str(copy.root)]) == 3
     out, err = capsys.readouterr()
     assert out == f"Export: {copy.exports('tiny')}\n"

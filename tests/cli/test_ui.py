@@ -19,9 +19,9 @@ from sweep.cli.dashboard import guarded
 from sweep.layout import RunsDir
 from sweep.report.conclusion import conclude
 from sweep.report.files import publish
-from sweep.report.upload import announce
+from sweep.report.upload import upload
 from sweep.track.client import open_client
-from sweep.track.runs import read_runs
+from sweep.track.runs import read_study
 from sweep.track.views import models_address, run_address, view_address
 from tests.browser import open_browser
 from tests.servers import free_port, http_status, mlflow_server
@@ -39,9 +39,9 @@ def finished(migrated, tmp_path_factory):
     runs = RunsDir(tmp_path_factory.mktemp("finished") / "mlruns")
     shutil.copytree(migrated.root, runs.root)
     fake_sweep(runs, tiny_table(search={"trials": 12}), files=FILES)
-    conclusion = conclude(read_runs(runs, "tiny"))
-    publish(conclusion, runs)
-    announce(conclusion, runs)
+    conclusion = conclude(read_study(runs, "tiny"))
+    publish(conclusion)
+    upload(conclusion)
     return runs, conclusion
 
 
@@ -73,10 +73,10 @@ def text_of(browser):
 def test_the_trials_are_listed_best_first_with_what_matters_of_each(finished, mlflow):
     (_, conclusion), (browser, address, experiment) = finished, mlflow
     browser.get(f"{address}/{view_address(experiment, 'trials')}")
-    found = conclusion.runs.searched
-    best = found[found["state"] == "complete"].nlargest(3, "val_accuracy")["trial"]
+    found = conclusion.tracked.searched
+    best = sorted((one for one in found if one.state == "complete"), key=lambda one: -one.metrics["val_accuracy"])[:3]
     names = wait_for(browser, lambda b: [t for t in texts(b, ".ag-row a") if " · drop " in t])
-    assert [int(name.split(" · ")[0]) for name in names[:3]] == best.tolist()
+    assert [int(name.split(" · ")[0]) for name in names[:3]] == [one.trial.number for one in best]
     heads = texts(browser, ".ag-header-cell-text, .ag-header-cell")
     assert any(head.startswith("val_accuracy") for head in heads)
     assert f"{len(found)} matching runs" in text_of(browser)
@@ -105,7 +105,7 @@ def test_trials_and_replicates_lie_below_the_parent_run(mlflow):
 
 def test_the_parent_run_says_the_conclusion_and_holds_the_report(finished, mlflow):
     (_, conclusion), (browser, address, experiment) = finished, mlflow
-    parent = conclusion.runs.parent_run_id
+    parent = conclusion.tracked.parent_run_id
     browser.get(f"{address}/{run_address(experiment, parent)}")
     wait_for(browser, lambda b: "Show more" in text_of(b))
     browser.find_element(By.XPATH, "//*[text()='Show more']").click()
@@ -126,7 +126,7 @@ def test_models_are_listed_with_their_metrics(finished, mlflow):
     browser.get(f"{address}/{models_address(experiment)}")
     wait_for(browser, lambda b: [t for t in texts(b, ".ag-row a") if t.startswith("mlp-")])
     models = open_client(runs).search_logged_models([experiment])
-    complete = conclusion.runs.frame[conclusion.runs.frame["state"] != "failed"]
+    complete = [one for one in conclusion.tracked.trials if one.state != "failed"]
     assert len(models) == len(complete)
     assert all("val_accuracy" in {metric.key for metric in model.metrics} for model in models)
 
@@ -157,7 +157,7 @@ def test_the_dashboard_shows_a_search_and_cannot_change_it(finished, unused_port
         drawn = "return document.querySelectorAll('.main-svg').length"
         assert wait_for(browser, lambda b: b.execute_script(drawn) >= 3)
         browser.get(f"{address}/dashboard/studies/1/trials")
-        wait_for(browser, lambda b: f"{len(conclusion.runs.searched)} Trials" in text_of(b))
+        wait_for(browser, lambda b: f"{len(conclusion.tracked.searched)} Trials" in text_of(b))
         assert '"phase": "baseline"' in text_of(browser)
         assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
     assert runs.optuna_db.read_bytes() == before

@@ -41,7 +41,7 @@ MUTATIONS = {
         "coordinator.py", "        results.load(folder / key)  # checks the model's hash\n", "        pass\n", "tests/test_coordinator.py::test_a_model_that_was_damaged_before_it_was_scored_is_not_scored",
     ),
     "an artifact of a run is not checked": (
-        "doctor.py", "if sha256_of(_file_of(runs, study, row[\"run_id\"], name)) != digest:", "if False:", "tests/test_doctor.py::test_a_flipped_byte_in_a_tracked_model_is_named",
+        "doctor.py", "if sha256_of(path) != digest:", "if False:", "tests/test_doctor.py::test_a_flipped_byte_in_a_tracked_model_is_named",
     ),
     "a finished training is not looked for": (
         "record/recover.py", "result = results.find(folder / trial.key)", "result = None", "tests/test_coordinator.py::test_a_trial_that_was_trained_and_not_told_is_not_trained_again",
@@ -56,13 +56,13 @@ MUTATIONS = {
         "track/projection.py", "return trial.key not in self._whole", "return True", "tests/track/test_projection.py",
     ),
     "a database is made under its own name": (
-        "track/client.py", 'draft = db.with_name(f".{db.name}")', "draft = db", "tests/track/test_projection.py::test_a_database_that_was_cut_off_among_its_migrations_is_made_anew",
+        "track/tables.py", 'draft = db.with_name(f".{db.name}")', "draft = db", "tests/track/test_projection.py::test_a_database_that_was_cut_off_among_its_migrations_is_made_anew",
     ),
     "a run of another config is taken": (
         "track/projection.py", 'if run.data.tags.get("config") != trial.config.key:', "if False:", "tests/track/test_projection.py::test_a_run_of_another_config_under_the_same_key_is_not_taken_for_this_one",
     ),
     "a run that was made twice stays": (
-        "track/projection.py", "self._client.delete_run(run.info.run_id)", "pass", "tests/track/test_projection.py::test_of_a_run_that_a_slow_server_made_twice_one_stays",
+        "track/projection.py", "client.delete_run(run.info.run_id)", "pass", "tests/track/test_projection.py::test_of_a_run_that_a_slow_server_made_twice_one_stays",
     ),
     "a result of another record is taken": (
         "coordinator.py", "        _refuse_strangers(folder, search, confirmation)\n", "", "tests/test_coordinator.py::test_results_of_another_record_are_refused_and_not_taken_for_those_of_this_one",
@@ -77,7 +77,7 @@ MUTATIONS = {
         "data/prepared.py", "    sync(folder.parent)\n", "", "tests/data/test_prepared.py",
     ),
     "a created run is asked for twice": (
-        "track/client.py", 'os.environ[_RETRIES] = "0"', "pass", "tests/track/test_server.py",
+        "track/mlflow_api.py", 'os.environ[_RETRIES] = "0"', "pass", "tests/track/test_server.py",
     ),
     "a worker that is stopped outlives its parent": (
         "execute/process.py", ".prctl(PR_SET_PDEATHSIG, signal.SIGKILL)", "", "tests/execute/test_workers.py::test_no_worker_outlives_a_killed_coordinator",
@@ -89,10 +89,16 @@ MUTATIONS = {
         "track/projection.py", "for key in news if key in self._before}", "for key in news if False}", "tests/track/test_projection.py",
     ),
     "a half-written run is read": (
-        "track/runs.py", 'if run.info.status != "RUNNING"]', "]", "tests/track/test_projection.py::test_a_run_that_is_half_written_is_not_read",
+        "track/runs.py", "if run.info.status != RUNNING]", "]", "tests/track/test_projection.py::test_a_run_that_is_half_written_is_not_read",
     ),
     "a run is not one transaction": (
-        "track/writers.py", 'with self._engine.begin() as connection:\n            for run_id', 'with self._engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:\n            for run_id', "tests/track/test_projection.py::test_a_run_of_rows_that_cannot_all_be_written_leaves_none",
+        "track/tables.py", 'with self._engine.begin() as connection:\n            for run_id', 'with self._engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:\n            for run_id', "tests/track/test_projection.py::test_a_run_of_rows_that_cannot_all_be_written_leaves_none",
+    ),
+    "tables of an unknown schema are written": (
+        "track/tables.py", "    if revision == TESTED_REVISION:", "    if True:", "tests/track/test_tables.py",
+    ),
+    "paths are changed in tables of an unknown schema": (
+        "track/tables.py", "    if revision != TESTED_REVISION:", "    if False:", "tests/track/test_tables.py",
     ),
     "two coordinators": (
         "durable/lock.py", "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass", "tests/test_coordinator.py::test_a_second_coordinator_is_refused_with_the_name_of_the_first",

@@ -10,13 +10,14 @@ from dataclasses import replace
 
 import pytest
 
-from sweep.track.runs import read_runs
+from sweep.track.runs import read_study
 from tests.faults.checker import N_TRIALS
 from tests.faults.driver import Sweep
 from tests.faults.engine import EPOCH_S
 from tests.faults.loopback import losing_answers, serving, silent
 from tests.faults.test_failpoints import ON_A_SERVER
 from tests.servers import mlflow_server
+from tests.studies import has_each_key_once
 
 pytestmark = pytest.mark.faults
 
@@ -40,10 +41,10 @@ def kept(new_runs):
 def check_is_tracked(sweep, address):
     """Every trial has one run on the server, whole."""
     assert sweep.run("doctor", MLFLOW_TRACKING_URI=address) == 0, sweep.printed
-    found = read_runs(replace(sweep.runs, mlflow_server=address), "tiny")
+    found = read_study(replace(sweep.runs, mlflow_server=address), "tiny")
     assert len(found.searched) == N_TRIALS
-    assert found.frame["key"].is_unique
-    assert found.half_written == []
+    assert has_each_key_once(found)
+    assert found.half_written == ()
 
 
 @pytest.mark.parametrize("number", range(N_KILLS // KILLS_A_SWEEP))

@@ -7,7 +7,7 @@ import pytest
 from sweep.coordinator import run_study
 from sweep.errors import ChangedStudyError, MissingRunsError
 from sweep.record import results
-from sweep.track.runs import read_runs
+from sweep.track.runs import read_study
 from tests.studies import fake_sweep, job, tiny_table
 
 WIDER = {**tiny_table()["space"], "units": {"int": [4, 64]}}
@@ -23,31 +23,30 @@ def fork(runs, table, name="tiny"):
 
 def test_finished_trials_of_a_narrower_space_are_taken_over_and_the_rest_is_searched(runs):
     fake_sweep(runs)
-    old = read_runs(runs, "tiny").searched
-    n_old = (old["state"] == "complete").sum()
+    old = read_study(runs, "tiny").searched
+    n_old = sum(one.state == "complete" for one in old)
     started = fork(runs, tiny_table(name="wider", space=WIDER, search=BUDGET))
-    new = read_runs(runs, "wider").searched
+    new = read_study(runs, "wider").searched
     assert len(new) == 1 + 9
     assert len(started) == 1 + 9 - n_old
-    taken = new[new["taken_over_from"].notna()]
+    taken = [one for one in new if "taken_over_from" in one.provenance]
     assert len(taken) == n_old
-    assert set(taken["config"]) <= set(old["config"])
-    by_config = old.set_index("config")["val_accuracy"]
-    assert (taken.set_index("config")["val_accuracy"] == by_config[taken["config"]]).all()
+    by_config = {one.trial.config: one.metrics["val_accuracy"] for one in old}
+    assert all(one.metrics["val_accuracy"] == by_config[one.trial.config] for one in taken)
 
 
 def test_a_trial_outside_the_new_space_is_left_where_it_is(runs):
     fake_sweep(runs)
     narrow = {**tiny_table()["space"], "hidden_layers": 1}
     fork(runs, tiny_table(name="narrow", space=narrow, search=BUDGET))
-    searched = read_runs(runs, "narrow").searched
-    assert set(searched[searched["phase"] == "search"]["hidden_layers"]) == {"1"}
+    searched = read_study(runs, "narrow").searched
+    assert {one.trial.config.hidden_layers for one in searched if one.trial.phase == "search"} == {1}
 
 
 def test_no_more_is_taken_over_than_the_budget_asks_for(runs):
     fake_sweep(runs)
     fork(runs, tiny_table(name="smaller", search={**BUDGET, "trials": 1}))
-    assert (read_runs(runs, "smaller").searched["phase"] == "search").sum() == 1
+    assert sum(one.trial.phase == "search" for one in read_study(runs, "smaller").searched) == 1
 
 
 def test_what_was_trained_otherwise_is_refused_with_the_reason(runs):
@@ -83,7 +82,5 @@ def test_a_fork_that_was_cut_is_completed_by_the_same_command(runs, monkeypatch)
         with pytest.raises(Crash):
             fork(runs, table)
     fork(runs, table)
-    new = read_runs(runs, "wider").searched
-    assert len(new) == 1 + 9
-    assert new["key"].is_unique
-    assert new["config"].is_unique
+    new = read_study(runs, "wider").searched
+    assert len({one.trial.key for one in new}) == len({one.trial.config for one in new}) == len(new) == 1 + 9

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sweep.report.compare import LEVEL, compare, holm, summarise, verdict
+from sweep.report.compare import LEVEL, compare, holm, summarise, word_verdict
 
 
 def test_the_interval_is_that_of_student():
@@ -82,11 +82,11 @@ def test_verdicts_in_words():
     rng = np.random.default_rng(1)
     [better] = simulated(rng, 1, 5, 2000, gap=3.0)
     [alike] = simulated(rng, 1, 5, 2000)
-    assert verdict(compare(*better), 0.0004, 2000) == "differs (p < 0.001)"
-    assert "cannot be told apart with n = 5 (p = 0.412)" in verdict(compare(*alike), 0.412, 2000)
+    assert word_verdict(compare(*better), 0.0004, 2000) == "differs (p < 0.001)"
+    assert "cannot be told apart with n = 5 (p = 0.412)" in word_verdict(compare(*alike), 0.412, 2000)
     one = compare(better[0][:1], better[1])
     assert math.isnan(one.p)
-    assert verdict(one, one.p, 2000) == "cannot be compared: it takes two replicates of each"
+    assert word_verdict(one, one.p, 2000) == "cannot be compared: it takes two replicates of each"
     same = compare(better[0][:2] | True, better[0][:2] | True)
     assert same.p == 1.0
 
@@ -96,4 +96,4 @@ def test_what_no_number_of_replicates_would_tell_is_said():
     [alike] = simulated(rng, 1, 5, 500, gap=0.05)
     found = compare(*alike)
     assert found.n_needed is None
-    assert "on 500 test images no number of replicates would tell" in verdict(found, found.p, 500)
+    assert "on 500 test images no number of replicates would tell" in word_verdict(found, found.p, 500)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,7 @@ from sweep.report.conclusion import conclude
 from sweep.report.files import publish, report_texts
 from sweep.report.page import QUERY
 from sweep.track.client import open_client
-from sweep.track.runs import read_runs
+from sweep.track.runs import read_study
 from tests.browser import open_browser
 from tests.studies import FILES, fake_sweep, tiny_table
 
@@ -22,7 +23,7 @@ def swept(new_runs):
     """A finished study on the fake executor, published."""
     runs = new_runs()
     fake_sweep(runs, tiny_table(search={"trials": 16}, confirmation={"replicates": 3}), files=FILES)
-    publish(conclude(read_runs(runs, "tiny")), runs)
+    publish(conclude(read_study(runs, "tiny")))
     return runs
 
 
@@ -45,22 +46,23 @@ def test_the_page_holds_every_section_and_names_nothing_outside_itself(page):
 def test_the_query_on_the_page_gives_the_runs_that_it_is_made_from(swept, page):
     client = open_client(swept)
     found = client.search_runs([client.get_experiment_by_name("tiny").experiment_id], QUERY)
-    assert sorted(run.info.run_id for run in found) == sorted(read_runs(swept, "tiny").frame["run_id"])
+    assert sorted(run.info.run_id for run in found) == sorted(one.run_id for one in read_study(swept, "tiny").trials)
     assert f"MLflow experiment tiny: {QUERY}".replace("'", "&#39;") in page
 
 
 def test_a_search_that_is_too_small_for_pictures_says_so(swept, monkeypatch):
-    monkeypatch.setattr("sweep.report.figures.MIN_COMPLETE", 100)
-    text = report_texts(conclude(read_runs(swept, "tiny")), swept)["report.html"]
+    monkeypatch.setattr("sweep.report.search_figures.MIN_COMPLETE", 100)
+    text = report_texts(conclude(read_study(swept, "tiny")))["report.html"]
     assert "they need 100 complete trials" in text
     assert "Optimisation history" not in text
 
 
 def test_what_a_study_calls_itself_is_text_and_never_markup(swept):
-    conclusion = conclude(read_runs(swept, "tiny"))
-    facts = {**conclusion.runs.facts, "name": "<script>alert(1)</script>"}
-    conclusion.runs.facts.update(facts)
-    assert "<script>alert(1)</script>" not in report_texts(conclusion, swept)["report.html"]
+    tracked = read_study(swept, "tiny")
+    named = replace(tracked, facts=replace(tracked.facts, name="<script>alert(1)</script>"))
+    text = report_texts(conclude(named))["report.html"]
+    assert "<script>alert(1)</script>" not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
 
 
 def test_a_check_says_which_file_is_not_what_the_runs_give(swept, study_file, capsys):

@@ -3,6 +3,9 @@ import io
 import json
 import re
 import shutil
+import statistics
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +15,8 @@ from sweep.errors import MissingRunsError
 from sweep.layout import RunsDir
 from sweep.report.conclusion import compare_champions, conclude
 from sweep.report.files import publish
-from sweep.report.text import champion_line, tables, to_csv, to_dict, to_markdown
-from sweep.track.runs import config_of, read_runs
+from sweep.report.text import build_tables, champion_line, to_csv, to_dict, to_markdown
+from sweep.track.runs import read_study
 from tests.studies import FACTS, FILES, STUDY, fake_sweep, tiny_table
 
 
@@ -27,7 +30,7 @@ def swept(new_runs):
 
 @pytest.fixture(scope="module")
 def conclusion(swept):
-    return conclude(read_runs(swept, "tiny"))
+    return conclude(read_study(swept, "tiny"))
 
 
 def cells(rows, title):
@@ -35,7 +38,7 @@ def cells(rows, title):
 
 
 def test_a_column_for_each_depth_and_each_baseline(conclusion):
-    (_, selected), (_, baselines) = tables(conclusion)
+    (_, selected), (_, baselines) = build_tables(conclusion)
     assert selected[0] == ["Metric", "Best with one hidden layer", "Best with two hidden layers"]
     assert baselines[0] == ["Metric", "By hand"]
     assert cells(baselines, "Hidden units") == ["16-8"]
@@ -43,25 +46,27 @@ def test_a_column_for_each_depth_and_each_baseline(conclusion):
 
 
 def test_figures_are_mean_and_deviation_of_the_replicates(conclusion):
-    frame = conclusion.runs.replicates
     column = conclusion.columns[0]
-    mine = frame[frame["config"] == column.finalist.config.key]["test_accuracy"]
-    assert column.summaries["test_accuracy"].mean == pytest.approx(mine.mean(), abs=1e-12)
-    assert column.summaries["test_accuracy"].sd == pytest.approx(mine.std(), abs=1e-12)
+    mine = [r for r in conclusion.tracked.replicates if r.trial.config == column.finalist.config]
+    accuracies = [replicate.metrics["test_accuracy"] for replicate in mine]
+    assert column.summaries["test_accuracy"].mean == pytest.approx(statistics.mean(accuracies), abs=1e-12)
+    assert column.summaries["test_accuracy"].sd == pytest.approx(statistics.stdev(accuracies), abs=1e-12)
 
 
 def test_what_was_selected_is_shown_as_it_was_selected_and_as_it_was_confirmed(conclusion):
-    (_, selected), _ = tables(conclusion)
-    searched = conclusion.runs.searched
-    best = searched[searched["state"] == "complete"].groupby("hidden_layers")["val_accuracy"].max()
+    (_, selected), _ = build_tables(conclusion)
+    by_depth = {
+        depth: [s for s in conclusion.tracked.searched if s.trial.config.hidden_layers == depth] for depth in (1, 2)
+    }
+    best = [max(s.metrics["val_accuracy"] for s in of_it if s.state == "complete") for of_it in by_depth.values()]
     assert cells(selected, "Validation accuracy, when selected") == [f"{value:.4f}" for value in best]
     confirmed = [column.summaries["val_accuracy"].text for column in conclusion.selected]
     assert cells(selected, "Validation accuracy") == confirmed
-    assert cells(selected, "Trials seen") == [str(n) for n in searched.groupby("hidden_layers").size()]
+    assert cells(selected, "Trials seen") == [str(len(of_it)) for of_it in by_depth.values()]
 
 
 def test_an_interval_stands_below_the_test_accuracy(conclusion):
-    (_, selected), _ = tables(conclusion)
+    (_, selected), _ = build_tables(conclusion)
     low, high = conclusion.selected[0].summaries["test_accuracy"].interval
     assert cells(selected, "Test accuracy, 95 % interval")[0] == f"{low:.4f} to {high:.4f}"
 
@@ -78,7 +83,7 @@ def test_groups_are_compared_with_one_another_and_the_champion_with_every_baseli
 
 
 def test_published_figures_stand_below_ours(conclusion):
-    _, (_, baselines) = tables(conclusion)
+    _, (_, baselines) = build_tables(conclusion)
     assert cells(baselines, "Test accuracy, published") == ["0.5"]
     assert cells(baselines, "Train accuracy (running), published") == ["0.5"]
     assert [row for row in baselines if row[0] == "Train accuracy, published"] == []
@@ -91,29 +96,29 @@ def test_the_champion_is_the_best_by_validation_never_by_test(conclusion):
 
 
 def test_finalists_of_the_report_are_those_that_were_confirmed(conclusion):
-    confirmed = {config_of(row) for _, row in conclusion.runs.replicates.iterrows()}
+    confirmed = {replicate.trial.config for replicate in conclusion.tracked.replicates}
     assert {column.finalist.config for column in conclusion.columns} == confirmed
 
 
 def test_the_same_runs_give_the_same_bytes_also_after_a_move(swept, tmp_path):
-    first = [path.read_bytes() for path in publish(conclude(read_runs(swept, "tiny")), swept)]
+    first = [path.read_bytes() for path in publish(conclude(read_study(swept, "tiny")))]
     moved = RunsDir(tmp_path / "moved")
     shutil.copytree(swept.root, moved.root)
-    assert [path.read_bytes() for path in publish(conclude(read_runs(moved, "tiny")), moved)] == first
+    assert [path.read_bytes() for path in publish(conclude(read_study(moved, "tiny")))] == first
 
 
 def test_every_file_names_the_runs_it_was_made_from(conclusion):
-    run_ids = set(conclusion.runs.replicates["run_id"]) | {conclusion.runs.parent_run_id}
+    run_ids = {replicate.run_id for replicate in conclusion.tracked.replicates} | {conclusion.tracked.parent_run_id}
     markdown, table = to_markdown(conclusion), to_csv(conclusion)
     assert all(run_id in markdown for run_id in run_ids)
     rows = list(csv.DictReader(io.StringIO(table)))
-    assert {run_id for row in rows for run_id in row["run_ids"].split()} == run_ids - {conclusion.runs.parent_run_id}
+    assert {run_id for row in rows for run_id in row["run_ids"].split()} == run_ids - {conclusion.tracked.parent_run_id}
 
 
 def test_json_holds_what_the_table_shows(conclusion):
     found = json.loads(json.dumps(to_dict(conclusion)))
     assert found["champion"] == conclusion.champion.finalist.name
-    assert found["trials"] == conclusion.runs.searched["state"].value_counts().to_dict()
+    assert found["trials"] == Counter(searched.state for searched in conclusion.tracked.searched)
     assert [finalist["metrics"]["test_loss"]["n"] for finalist in found["finalists"]] == [2, 2, 2]
 
 
@@ -123,8 +128,8 @@ def test_a_study_without_validation_rows_says_so_and_has_no_champion(runs):
         data={"source": "tiny.npz", "validation_rows": 0}, space=None, search=None, training={"max_epochs": 2}
     )
     fake_sweep(runs, table, facts=facts, curve=lambda config, seed, epoch: {"loss": 0.1, "accuracy": 0.9})
-    found = conclude(read_runs(runs, "tiny"))
-    ((_, rows),) = tables(found)
+    found = conclude(read_study(runs, "tiny"))
+    ((_, rows),) = build_tables(found)
     assert cells(rows, "Validation accuracy") == ["no validation rows"]
     assert found.champion is None
     assert "no validation rows to choose by" in champion_line(found)
@@ -132,16 +137,16 @@ def test_a_study_without_validation_rows_says_so_and_has_no_champion(runs):
 
 def test_a_study_that_was_never_run_is_a_named_error(runs):
     with pytest.raises(MissingRunsError, match="holds no runs of study 'other'"):
-        read_runs(runs, "other")
+        read_study(runs, "other")
     with pytest.raises(MissingRunsError, match=r"no such file; run the study first"):
-        read_runs(RunsDir(runs.root / "nowhere"), "tiny")
+        read_study(RunsDir(runs.root / "nowhere"), "tiny")
 
 
 def test_runs_whose_files_are_gone_are_a_named_error(swept, tmp_path):
     shutil.copytree(swept.root, tmp_path / "cut")
     shutil.rmtree(tmp_path / "cut" / "artifacts")
     with pytest.raises(MissingRunsError, match="was the runs directory copied whole"):
-        read_runs(RunsDir(tmp_path / "cut"), "tiny")
+        read_study(RunsDir(tmp_path / "cut"), "tiny")
 
 
 def test_a_baseline_that_wins_its_group_stands_in_both_tables(runs):
@@ -150,8 +155,8 @@ def test_a_baseline_that_wins_its_group_stands_in_both_tables(runs):
         return {"loss": 0.1, "accuracy": accuracy, "val_loss": 0.1, "val_accuracy": accuracy}
 
     fake_sweep(runs, curve=baseline_wins)
-    found = conclude(read_runs(runs, "tiny"))
-    (_, selected), (_, baselines) = tables(found)
+    found = conclude(read_study(runs, "tiny"))
+    (_, selected), (_, baselines) = build_tables(found)
     assert cells(selected, "Hidden units")[-1] == "16-8"
     assert cells(baselines, "Hidden units") == ["16-8"]
     assert "(the baseline 'by hand')" in champion_line(found)
@@ -171,6 +176,6 @@ def test_champions_of_two_studies_are_compared_where_they_saw_the_same_test_rows
     said = capsys.readouterr().out
     assert len(re.findall(r"^- Tiny and other: [+-]0\.\d{4}, ", said, re.M)) == 1
     assert "not compared" not in said
-    conclusions = [conclude(read_runs(runs, name)) for name in ("tiny", "other")]
-    conclusions[0].runs.facts["sha256"] = "1" * 64
-    assert compare_champions(conclusions) == []
+    first, second = (conclude(read_study(runs, name)) for name in ("tiny", "other"))
+    facts = replace(first.tracked.facts, sha256="1" * 64)
+    assert compare_champions([replace(first, tracked=replace(first.tracked, facts=facts)), second]) == []

@@ -8,13 +8,15 @@ import pytest
 
 from sweep.cli.commands import main
 from sweep.layout import RunsDir
-from sweep.report import upload as rooms_of_announce
+from sweep.report import upload as report_upload
 from sweep.report.conclusion import conclude
 from sweep.report.files import NAMES, publish, report_files
-from sweep.report.text import tables
-from sweep.report.upload import announce, is_announced, note
-from sweep.track.client import NOTE, open_client
-from sweep.track.runs import artifact, read_runs
+from sweep.report.text import build_tables
+from sweep.report.upload import compose_note, is_uploaded, upload
+from sweep.track.client import open_client
+from sweep.track.names import NOTE
+from sweep.track.run_files import RunFiles
+from sweep.track.runs import read_study
 from tests.studies import FILES, copied, fake_sweep, tiny_table
 
 
@@ -24,7 +26,7 @@ def finished(tmp_path_factory, migrated):
     runs = RunsDir(tmp_path_factory.mktemp("finished") / "mlruns")
     shutil.copytree(migrated.root, runs.root)
     fake_sweep(runs, files=FILES)
-    publish(conclude(read_runs(runs, "tiny")), runs)
+    publish(conclude(read_study(runs, "tiny")))
     return runs
 
 
@@ -36,18 +38,18 @@ def swept(finished, tmp_path):
 
 @pytest.fixture
 def conclusion(swept):
-    return conclude(read_runs(swept, "tiny"))
+    return conclude(read_study(swept, "tiny"))
 
 
 def description(runs):
     """Of the parent run."""
-    return open_client(runs).get_run(read_runs(runs, "tiny").parent_run_id).data.tags[NOTE]
+    return open_client(runs).get_run(read_study(runs, "tiny").parent_run_id).data.tags[NOTE]
 
 
 def shown(runs, conclusion):
     """The report's files among the artifacts of the parent run, as MLflow lists them."""
-    found = open_client(runs).list_artifacts(conclusion.runs.parent_run_id, "report")
-    return {info.path: (runs.artifacts("tiny") / conclusion.runs.parent_run_id / "artifacts" / info.path).read_bytes() for info in found}  # fmt: skip
+    found = open_client(runs).list_artifacts(conclusion.tracked.parent_run_id, "report")
+    return {info.path: (runs.artifacts("tiny") / conclusion.tracked.parent_run_id / "artifacts" / info.path).read_bytes() for info in found}  # fmt: skip
 
 
 def rows_of(runs):
@@ -71,49 +73,50 @@ def test_a_study_that_asks_for_more_is_described_as_it_is_now(swept):
 
 
 def test_the_parent_run_holds_the_report_and_its_description_the_conclusion(swept, conclusion):
-    announce(conclusion, swept)
-    assert shown(swept, conclusion) == {
-        f"report/{path.name}": path.read_bytes() for path in report_files(swept, "tiny")
-    }
+    upload(conclusion)
+    assert shown(swept, conclusion) == {f"report/{path.name}": path.read_bytes() for path in report_files(conclusion)}
     text = description(swept)
-    for _, rows in tables(conclusion):
+    for _, rows in build_tables(conclusion):
         assert all("| " + " | ".join(row) + " |" in text for row in rows)
     assert conclusion.verdicts[0].text in text
 
 
 def test_the_same_report_is_announced_once_and_another_in_its_place(swept, conclusion):
-    announce(conclusion, swept)
-    before, copy = rows_of(swept), artifact(swept, "tiny", conclusion.runs.parent_run_id, "report/report.html")
+    upload(conclusion)
+    before, copy = (
+        rows_of(swept),
+        RunFiles(swept, "tiny").artifact(conclusion.tracked.parent_run_id, "report/report.html"),
+    )
     written_at = copy.stat().st_ctime_ns  # a copy keeps the time of its original
-    announce(conclusion, swept)
+    upload(conclusion)
     assert (rows_of(swept), copy.stat().st_ctime_ns) == (before, written_at)
     fake_sweep(swept, tiny_table(confirmation={"replicates": 3}), files=FILES)
-    assert description(swept) == note(conclusion), "a description that holds the conclusion was taken back"
-    another = conclude(read_runs(swept, "tiny"))
-    publish(another, swept)
-    assert not is_announced(another, swept)
-    announce(another, swept)
+    assert description(swept) == compose_note(conclusion), "a description that holds the conclusion was taken back"
+    another = conclude(read_study(swept, "tiny"))
+    publish(another)
+    assert not is_uploaded(another)
+    upload(another)
     assert set(shown(swept, another)) == {f"report/{name}" for name in NAMES}
-    assert shown(swept, another)["report/conclusion.md"] == report_files(swept, "tiny")[0].read_bytes()
+    assert shown(swept, another)["report/conclusion.md"] == report_files(conclusion)[0].read_bytes()
     assert "| Replicates | 3 | 3 |" in description(swept)
 
 
 def test_a_report_does_not_change_by_being_announced(swept, conclusion, study_file):
-    announce(conclusion, swept)
+    upload(conclusion)
     assert main(["report", str(study_file), "--runs-dir", str(swept.root), "--check"]) == 0
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_copy_that_is_damaged_or_gone_is_no_announced_report(swept, conclusion, name):
-    announce(conclusion, swept)
-    copy = artifact(swept, "tiny", conclusion.runs.parent_run_id, f"report/{name}")
+    upload(conclusion)
+    copy = RunFiles(swept, "tiny").artifact(conclusion.tracked.parent_run_id, f"report/{name}")
     good = copy.read_bytes()
     copy.write_bytes(good[:-1] + b"?")
-    assert not is_announced(conclusion, swept)
+    assert not is_uploaded(conclusion)
     copy.unlink()
-    assert not is_announced(conclusion, swept)
+    assert not is_uploaded(conclusion)
     copy.write_bytes(good)
-    assert is_announced(conclusion, swept)
+    assert is_uploaded(conclusion)
 
 
 def test_a_store_that_cannot_be_written_costs_the_report_nothing(swept, study_file, capsys):
@@ -121,7 +124,7 @@ def test_a_store_that_cannot_be_written_costs_the_report_nothing(swept, study_fi
     with closing(sqlite3.connect(swept.mlflow_db)) as connection:
         connection.execute("CREATE TRIGGER full BEFORE UPDATE ON tags BEGIN SELECT RAISE(FAIL, 'disk is full'); END")
     assert main(["report", str(study_file), "--runs-dir", str(swept.root)]) == 3
-    assert all(path.exists() for path in report_files(swept, "tiny"))
+    assert all((swept.reports("tiny") / name).exists() for name in NAMES)
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert said.startswith(
@@ -131,13 +134,13 @@ def test_a_store_that_cannot_be_written_costs_the_report_nothing(swept, study_fi
     with closing(sqlite3.connect(swept.mlflow_db)) as connection:
         connection.execute("DROP TRIGGER full")
     assert main(["report", str(study_file), "--runs-dir", str(swept.root)]) == 0
-    assert is_announced(conclude(read_runs(swept, "tiny")), swept)
+    assert is_uploaded(conclude(read_study(swept, "tiny")))
 
 
 def test_a_description_ends_where_mlflow_would_cut_it(conclusion, monkeypatch):
-    whole = note(conclusion)
-    monkeypatch.setattr(rooms_of_announce, "MAX_NOTE", len(whole) - 1)
-    cut = note(conclusion)
+    whole = compose_note(conclusion)
+    monkeypatch.setattr(report_upload, "MAX_NOTE", len(whole) - 1)
+    cut = compose_note(conclusion)
     pointer = whole.splitlines()[-1]
     assert len(cut) < len(whole)
     assert cut.endswith(f"\n\n{pointer}")

@@ -1,5 +1,3 @@
-from dataclasses import asdict
-
 import pytest
 
 from sweep.study.file import load_study, parse_study
@@ -10,7 +8,7 @@ ANY = {"hidden_layers": 1, "units": 8}
 
 
 def row(title, **changes):
-    text = study_text(parse_study(tiny_table(**changes), "tiny.toml"), asdict(FACTS))
+    text = study_text(parse_study(tiny_table(**changes), "tiny.toml"), FACTS)
     return next((line for line in text.splitlines() if line.startswith(f"| {title} |")), None)
 
 
@@ -50,6 +48,6 @@ def test_a_pruner_in_words():
 
 @pytest.mark.parametrize("path", sorted((ROOT / "studies").glob("*.toml")), ids=lambda path: path.stem)
 def test_every_study_here_has_a_description_that_mlflow_can_hold(path):
-    text = experiment_text(load_study(path)[0], asdict(FACTS), "1", "0" * 32, "champion")
+    text = experiment_text(load_study(path)[0], FACTS, "1", "0" * 32, "champion")
     assert len(text) < 5000
     assert all(line.count("|") == 3 for line in text.splitlines() if line.startswith("|") and "---" not in line)

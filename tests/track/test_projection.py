@@ -14,13 +14,14 @@ from sweep.layout import RunsDir
 from sweep.record import results
 from sweep.study.config import Config
 from sweep.study.file import parse_study
-from sweep.track import client as mlflow_store
+from sweep.track import tables
 from sweep.track.client import open_client
-from sweep.track.projection import N_BEST, Projection, Tracked
-from sweep.track.runs import read_runs, saved_model
-from sweep.track.tracker import Ended
+from sweep.track.experiment import ProjectedStudy
+from sweep.track.models import N_BEST
+from sweep.track.projection import Projection
+from sweep.track.runs import read_study
 from sweep.track.writers import ClientRuns
-from sweep.trial import Trial, TrialResult
+from sweep.trial import Ended, Trial, TrialResult
 from tests.studies import FACTS, tiny_table
 
 CONFIG = Config(units=(8,), dropout=0.2, batch_size=32, learning_rate=0.01)
@@ -50,7 +51,7 @@ def save(runs, number=0, engine="graph", val_accuracy=0.75):
 
 def project(runs):
     table = tiny_table()
-    return Projection(runs, Tracked(parse_study(table, "tiny.toml"), table, FACTS, {"git_commit": "none"}))
+    return Projection(runs, ProjectedStudy(parse_study(table, "tiny.toml"), table, FACTS, {"git_commit": "none"}))
 
 
 def write(projection, trial, load):
@@ -72,6 +73,16 @@ def stored(runs):
         [(m.model_id, str(m.status)) for m in models],
         [[output.model_id for output in run.outputs.model_outputs] for run in found],
     )
+
+
+def numbers(runs):
+    return [one.trial.number for one in read_study(runs, "tiny").trials]
+
+
+def models(runs):
+    """The content of every saved model."""
+    tracked = read_study(runs, "tiny")
+    return {tracked.files.saved_model(one.run_id).read_bytes() for one in tracked.trials}
 
 
 CUTS = ["create", "add_files", "create_logged_model", "finalize_logged_model", "log_batch", "log_outputs", "close"]
@@ -103,12 +114,12 @@ class CutOff:
 def through_client(projection, last=None):
     """Have it write as it does to a server, here cut off after the call `last`."""
     client = CutOff(projection._client, last)
-    projection._client, projection._writer = client, ClientRuns(client, projection._experiment)
+    projection._models.client, projection._writer = client, ClientRuns(client, projection._experiment)
     return projection
 
 
 def cut_off(projection, last):
-    projection._client, projection._writer = CutOff(projection._client, last), CutOff(projection._writer, last)
+    projection._models.client, projection._writer = CutOff(projection._client, last), CutOff(projection._writer, last)
     return projection
 
 
@@ -150,8 +161,7 @@ OF_A_RUN = """
 
 def rows_of(runs, trial):
     """What the tables of MLflow hold of a trial's run, without its random ids, and its artifacts by name."""
-    frame = read_runs(runs, "tiny").frame
-    [run] = frame.loc[frame["trial"] == trial, "run_id"]
+    [run] = [one.run_id for one in read_study(runs, "tiny").trials if one.trial.number == trial]
     with closing(sqlite3.connect(runs.mlflow_db)) as connection:
         rows = connection.execute(OF_A_RUN, {"run": run}).fetchall()
     artifacts = runs.artifacts("tiny") / run / "artifacts"
@@ -208,7 +218,7 @@ def test_a_run_whose_files_are_gone_holds_back_none_of_those_before_it(runs):
     (runs.results("tiny") / ended[1].trial.key / results.SUMMARY).unlink()
     with pytest.raises(TrackingError, match="summary"):
         project(runs).write(ended)
-    assert read_runs(runs, "tiny").frame["trial"].tolist() == [0]
+    assert numbers(runs) == [0]
     assert [project(runs).lacks(one.trial) for one in ended] == [False, True, True]
 
 
@@ -235,9 +245,8 @@ def test_of_runs_that_were_cut_off_together_each_is_completed_once(runs, last):
     again = project(runs)
     again.write([one for one in ended if again.lacks(one.trial)])
     assert [status for _, status, *_ in stored(runs)[0]] == ["FINISHED"] * 3
-    frame = read_runs(runs, "tiny").frame
-    assert sorted(frame["trial"]) == [0, 1, 2]
-    assert {saved_model(runs, "tiny", run).read_bytes() for run in frame["run_id"]} == {b"model"}
+    assert numbers(runs) == [0, 1, 2]
+    assert models(runs) == {b"model"}
 
 
 def test_a_database_that_was_cut_off_among_its_migrations_is_made_anew(tmp_path, migrated, monkeypatch):
@@ -251,7 +260,7 @@ def test_a_database_that_was_cut_off_among_its_migrations_is_made_anew(tmp_path,
                 if cut:
                     raise Cut
 
-        monkeypatch.setattr(mlflow_store, "SqlAlchemyStore", Store)
+        monkeypatch.setattr(tables, "SqlAlchemyStore", Store)
         return open_client(RunsDir(tmp_path / "mlruns"))
 
     with pytest.raises(Cut):
@@ -297,7 +306,7 @@ def test_a_run_that_is_half_written_is_not_read(runs):
     write(projection, trial(0), save(runs, 0))
     with pytest.raises(Cut):
         write(through_client(projection, "create_run"), trial(1), save(runs, 1))
-    assert read_runs(runs, "tiny").frame["trial"].tolist() == [0]
+    assert numbers(runs) == [0]
 
 
 def test_a_run_that_a_person_adds_to_the_experiment_disturbs_nothing(runs):
@@ -306,14 +315,14 @@ def test_a_run_that_a_person_adds_to_the_experiment_disturbs_nothing(runs):
     client = open_client(runs)
     client.create_run(client.get_experiment_by_name("tiny").experiment_id, tags={"note": "mine", "key": "mine"})
     write(project(runs), trial(1), save(runs, 1))
-    assert read_runs(runs, "tiny").frame["trial"].tolist() == [0, 1]
+    assert numbers(runs) == [0, 1]
 
 
 def test_the_parent_run_ends_with_a_time(runs):
     projection = project(runs)
     write(projection, trial(0), save(runs, 0))
     projection.close("FINISHED")
-    parent = open_client(runs).get_run(read_runs(runs, "tiny").parent_run_id)
+    parent = open_client(runs).get_run(read_study(runs, "tiny").parent_run_id)
     assert parent.info.status == "FINISHED"
     assert parent.info.end_time >= parent.info.start_time
     assert asdict(FACTS)["sha256"] == parent.data.tags["data_sha256"]
@@ -332,11 +341,11 @@ def test_of_a_search_in_cohorts_the_best_models_are_logged_as_such_at_its_end(ru
             cut_off(projection, last).close("FINISHED")
         projection = project(runs)
     projection.close("FINISHED")
-    frame = read_runs(runs, "tiny").frame
-    listed = {run for run in frame["run_id"] if open_client(runs).get_run(run).outputs.model_outputs}
-    assert set(frame.loc[~frame["run_id"].isin(listed), "trial"]) == worst
+    client, trials = open_client(runs), read_study(runs, "tiny").trials
+    unlisted = {one.trial.number for one in trials if not client.get_run(one.run_id).outputs.model_outputs}
+    assert unlisted == worst
     assert [status for _, status in stored(runs)[2]] == ["READY"] * N_BEST
-    assert {saved_model(runs, "tiny", run).read_bytes() for run in frame["run_id"]} == {b"model"}
+    assert models(runs) == {b"model"}
     before = stored(runs)
     project(runs).close("FINISHED")
     assert stored(runs) == before

@@ -9,12 +9,13 @@ from sweep.coordinator import sync_study
 from sweep.doctor import diagnose
 from sweep.errors import TrackingError
 from sweep.report.files import publish
-from sweep.report.upload import announce, is_announced
-from sweep.track.runs import has_artifact, read_runs
+from sweep.report.upload import is_uploaded, upload
+from sweep.track.run_files import RunFiles
+from sweep.track.runs import read_study
 from tests.champions import champion_handed_on
 from tests.faults.loopback import losing_answers, serving
 from tests.servers import mlflow_server
-from tests.studies import FILES, fake_sweep, job, tiny_table
+from tests.studies import FILES, fake_sweep, has_each_key_once, job, tiny_table
 
 N_TRIALS = 5
 
@@ -23,17 +24,17 @@ def test_a_sweep_is_tracked_on_a_server_reported_exported_registered_and_found_s
     with mlflow_server(new_runs(), unused_port) as uri:
         there = replace(runs, mlflow_server=uri)
         done = fake_sweep(there, files=FILES)
-        found = read_runs(there, "tiny")
+        found = read_study(there, "tiny")
         assert len(found.searched) == N_TRIALS
         conclusion, exported = champion_handed_on(there)
         assert (exported.folder / "model.keras").read_bytes() == FILES["model.keras"]
         registered = MlflowClient(uri).get_model_version_by_alias("tiny", "champion")
         assert (registered.run_id, exported.model_id in registered.source) == (exported.run_id, True)
-        publish(conclusion, there)
-        assert not is_announced(conclusion, there)
-        announce(conclusion, there)
-        assert is_announced(conclusion, there)
-        assert has_artifact(there, "tiny", exported.run_id, "history.json")
+        publish(conclusion)
+        assert not is_uploaded(conclusion)
+        upload(conclusion)
+        assert is_uploaded(conclusion)
+        assert RunFiles(there, "tiny").has_artifact(exported.run_id, "history.json")
         assert diagnose(done).findings == []
         check_lost_answers(runs, uri)
 
@@ -59,9 +60,9 @@ def check_lost_answers(runs, uri):
             except TrackingError:
                 continue
     assert lost == {"runs", "logged-models"}
-    found = read_runs(replace(runs, mlflow_server=uri), "lost")
+    found = read_study(replace(runs, mlflow_server=uri), "lost")
     assert len(found.searched) == N_TRIALS
-    assert found.frame["key"].is_unique
+    assert has_each_key_once(found)
 
 
 @pytest.mark.slow
@@ -76,7 +77,7 @@ def test_a_server_that_is_away_costs_no_training_and_is_brought_up_to_date(runs,
     assert len([trial for trial in trained if trial.phase != "confirm"]) == N_TRIALS
     with mlflow_server(new_runs(), unused_port):
         sync_study(job(away))
-        found = read_runs(away, "tiny")
-        assert len(found.frame) == len(trained)
-        assert found.frame["key"].is_unique
+        found = read_study(away, "tiny")
+        assert len(found.trials) == len(trained)
+        assert has_each_key_once(found)
         assert found.parent_status == "FINISHED"

@@ -1,0 +1,205 @@
+"""What a run says of a trial, and back: `to_run`, `from_run`."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from sweep.data.prepared import DataFacts
+from sweep.errors import DamagedResultError
+from sweep.record import results
+from sweep.study.config import Config
+from sweep.study.schema import Study
+from sweep.track.errors import REWRITE
+from sweep.track.mlflow_api import MLFLOW_PARENT_RUN_ID, Dataset, DatasetInput, InputTag, Metric, Run
+from sweep.trial import Ended, Logs, Phase, State, Trial, TrialResult
+
+EPOCH = "epoch/"  # what the name of a learning curve begins with; other metrics are of the finished model
+# Tags that identify a trial; all others that are not MLflow's say what it was made with.
+TRIAL_TAGS = (
+    "key", "study", "phase", "state", "reason", "trial", "attempt", "seed", "config", "data_sha256", "name", "replicate",
+)  # fmt: skip
+COUNTS = ("best_epoch", "epochs", "train_seconds", "params_count")
+
+
+@dataclass(frozen=True)
+class NewRun:
+    """Everything that a run is created with. Metrics are finite, times are milliseconds since 1970."""
+
+    name: str
+    started_at: int
+    tags: dict[str, str]
+    params: dict[str, str]
+    metrics: Sequence[Metric]
+    inputs: Sequence[DatasetInput]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackedTrial:
+    """A trial that ended, as MLflow has it."""
+
+    run_id: str
+    trial: Trial  # without its rungs, which no run keeps
+    state: State
+    reason: str  # why it failed or where it was pruned
+    metrics: Logs  # of the finished model: those of its result, running means, test metrics
+    best_epoch: int  # the epoch whose weights the model has, counted from 1; 0 where there is none
+    n_epochs: int
+    train_seconds: float  # wall clock
+    params_count: int
+    provenance: dict[str, str]  # code, libraries, processor, engine
+
+    @property
+    def engine(self) -> str | None:
+        """The engine that trained it; None in runs that do not say."""
+        return self.provenance.get("engine")
+
+
+def to_run(ended: Ended, study: Study, facts: DataFacts, parent: str) -> NewRun:
+    """Describe a trial that ended as a run below `parent`, the id of the study's parent run.
+
+    The final metrics of a trial with a logged model are left out: they are logged together with the model.
+    """
+    trial, result = ended.trial, ended.result
+    return NewRun(
+        name=trial.label,
+        started_at=to_ms(result.started_at),
+        tags=_tags(trial, result, study, facts) | {MLFLOW_PARENT_RUN_ID: parent},
+        params=_params(trial.config, study),
+        metrics=[*_summary_metrics(ended), *_curves(result)],
+        inputs=list(_inputs(facts, is_scored=ended.score is not None)),
+    )
+
+
+def from_run(run: Run) -> TrackedTrial:
+    """Read the trial that `to_run` described. Raises DamagedResultError where the run is not what was written."""
+    tags, metrics = run.data.tags, run.data.metrics
+    try:
+        trial = Trial(
+            number=int(tags["trial"]),
+            phase=Phase(tags["phase"]),
+            config=_config(run.data.params),
+            seed=int(tags["seed"]),
+            attempt=int(tags["attempt"]),
+            name=tags.get("name", ""),
+            replicate=int(tags["replicate"]) if "replicate" in tags else None,
+        )
+        if (tags["key"], tags["config"]) != (trial.key, trial.config.key):
+            raise ValueError(f"its key is {tags['key']} and its config {tags['config']}")
+        return TrackedTrial(
+            run_id=str(run.info.run_id),
+            trial=trial,
+            state=State(tags["state"]),
+            reason=tags.get("reason", ""),
+            metrics={
+                name: value for name, value in metrics.items() if not name.startswith(EPOCH) and name not in COUNTS
+            },
+            best_epoch=int(metrics["best_epoch"]),
+            n_epochs=int(metrics["epochs"]),
+            train_seconds=metrics["train_seconds"],
+            params_count=int(metrics["params_count"]),
+            provenance={
+                name: value for name, value in tags.items() if name not in TRIAL_TAGS and not name.startswith("mlflow.")
+            },
+        )
+    except (KeyError, ValueError) as error:
+        raise DamagedResultError(f"run {run.info.run_id}: not what was written ({error}); {REWRITE}") from error
+
+
+def to_ms(seconds: float) -> int:
+    """Convert seconds since 1970 to MLflow's milliseconds."""
+    return round(seconds * 1000)
+
+
+def final_metrics(ended: Ended) -> Logs:
+    """Collect the metrics that a trial ends with: of its result, running means, test metrics."""
+    return {**ended.result.metrics, **_running_means(ended.result), **(ended.score.metrics if ended.score else {})}
+
+
+def has_logged_model(ended: Ended) -> bool:
+    """Return whether a trial's model is logged as a model of MLflow at once, rather than kept as a file of its run."""
+    return results.MODEL in ended.result.files and not is_archived(ended.trial.phase, ended.result.provenance)
+
+
+def is_archived(phase: str, made_with: Mapping[str, str]) -> bool:
+    """Return whether a model is a file of its run at first: cohorts end trials faster than MLflow takes logged models."""
+    return phase == Phase.SEARCH and made_with.get("engine") == "cohort"
+
+
+def _tags(trial: Trial, result: TrialResult, study: Study, facts: DataFacts) -> dict[str, str]:
+    tags = {
+        "key": trial.key,
+        "study": study.name,
+        "phase": str(trial.phase),
+        "state": str(result.state),
+        "reason": result.reason,
+        "trial": str(trial.number),
+        "attempt": str(trial.attempt),
+        "seed": str(trial.seed),
+        "config": trial.config.key,
+        "data_sha256": facts.sha256,
+        "name": trial.name,
+        "replicate": "" if trial.replicate is None else str(trial.replicate),
+        **result.provenance,
+    }
+    return {name: value for name, value in tags.items() if value != ""}
+
+
+def _params(config: Config, study: Study) -> dict[str, str]:
+    training = study.training
+    stopping = {} if training.early_stopping is None else training.early_stopping.model_dump()
+    params = {**config.params(), "optimizer": "adam", "precision": training.precision}
+    params |= {"max_epochs": training.max_epochs, **stopping}
+    return {name: str(value) for name, value in params.items()}
+
+
+def _config(params: Mapping[str, str]) -> Config:
+    return Config(
+        units=tuple(int(units) for units in params["units"].split("-")),
+        dropout=float(params["dropout"]),
+        batch_size=int(params["batch_size"]),
+        learning_rate=float(params["learning_rate"]),
+        batch_norm=params["batch_norm"] == "True",
+    )
+
+
+def _summary_metrics(ended: Ended) -> Iterator[Metric]:
+    result = ended.result
+    finals = {} if has_logged_model(ended) else final_metrics(ended)
+    counts = (result.best_epoch, len(result.history), result.train_seconds, result.params_count)
+    at = to_ms(result.ended_at)
+    for name, value in {**finals, **dict(zip(COUNTS, counts, strict=True))}.items():
+        if math.isfinite(value):
+            yield Metric(name, value, at, result.best_epoch)
+
+
+def _curves(result: TrialResult) -> Iterator[Metric]:
+    """Yield each epoch's logs at its step. Values that are no numbers are left out; the reason tag tells them."""
+    for epoch, (logs, ended_at) in enumerate(zip(result.history, result.epoch_ended_at, strict=True), start=1):
+        for name, value in logs.items():
+            if math.isfinite(value):
+                yield Metric(f"{EPOCH}{name}", value, to_ms(ended_at), epoch)
+
+
+def _running_means(result: TrialResult) -> Logs:
+    """Return loss and accuracy as `fit` reports them for the epoch whose weights are kept: means over its moving weights."""
+    if result.state == State.FAILED:
+        return {}
+    logs = result.history[result.best_epoch - 1]
+    return {"running_loss": logs["loss"], "running_accuracy": logs["accuracy"]}
+
+
+def _inputs(facts: DataFacts, is_scored: bool) -> Iterator[DatasetInput]:
+    """Yield the rows that a run saw, by part. The digest is our own SHA-256: MLflow's covers the first rows only."""
+    parts = {"training": facts.n_train, "validation": facts.n_validation, "test": facts.n_test if is_scored else 0}
+    schema = {"n_features": facts.n_features, "n_classes": facts.n_classes}
+    for part, n_rows in parts.items():
+        if n_rows:
+            dataset = Dataset(
+                name=facts.name,
+                digest=f"{facts.sha256[:24]}-{part[:5]}",
+                source_type="local",
+                source=json.dumps({"uri": facts.name, "sha256": facts.sha256}),
+                profile=json.dumps({"num_rows": n_rows, **schema}),
+            )
+            yield DatasetInput(dataset, [InputTag("mlflow.data.context", part)])
