@@ -33,7 +33,7 @@ CONTINUE = "the same `run` command continues"
 
 
 class Remedy(StrEnum):
-    """What `mend` can do about a finding."""
+    """The action that `mend` can take on a finding."""
 
     DRAFTS = "drafts"  # remove what killed writers left
     SYNC = "sync"  # write missing runs
@@ -51,7 +51,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """How much was checked, and what is wrong."""
+    """The findings, and how much was checked."""
 
     n_trials: int
     n_runs: int

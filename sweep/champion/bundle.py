@@ -18,20 +18,20 @@ from sweep.errors import DamagedResultError, translate
 KERAS_MODEL, ONNX_MODEL, SUMMARY, CARD, CURVES = "model.keras", verify.MODEL, verify.SUMMARY, "README.md", "curves.png"
 CONFUSION, CONFUSION_PICTURE, RECORDED = "confusion.csv", "confusion.png", verify.RECORDED
 STUDY, VERIFY, SUMS = "study.toml", "verify.py", verify.SUMS
-N_ROWS = 1000  # that the .onnx form and Keras are compared on
+N_ROWS = 1000  # for the comparison of the .onnx form with Keras
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How near the .onnx form of a model comes to Keras."""
+    """The agreement of a model's .onnx form with Keras."""
 
     rows: int
-    rows_of_data: int  # of them; the others were drawn in the range of the data
+    rows_of_data: int  # training rows among them; the others were drawn in the range of the data
     max_difference: float  # of any probability
 
 
 Scaling = Literal["pixels", "standardize"]
-# (.keras file, .onnx file to write, scaling, prepared data if it is at hand) -> how near the two are. Raises ConversionError.
+# (.keras file, .onnx file to write, scaling, prepared data if it is at hand) -> agreement. Raises ConversionError.
 Convert = Callable[[Path, Path, Scaling, PreparedData | None], Parity]
 
 
@@ -48,7 +48,7 @@ def write_bundle(folder: Path, write_files: Callable[[Path], None]) -> None:
     for left in folder.parent.glob(f".{folder.name}.*"):
         if re.fullmatch(
             r"old|\d+", left.name.removeprefix(f".{folder.name}.")
-        ):  # and is not of another study, `name.v2`
+        ):  # a study called `name.v2` has drafts of its own
             shutil.rmtree(left)
     draft = make_draft(folder)
     failpoint("export.draft")
@@ -67,14 +67,14 @@ def write_bundle(folder: Path, write_files: Callable[[Path], None]) -> None:
 
 
 def read_bundle(folder: Path) -> dict[str, Any]:
-    """The summary of a bundle, every file checked. Raises DamagedResultError."""
+    """Check every file of a bundle and read its summary. Raises DamagedResultError."""
     with translate_errors():
         verify.check_sums(folder)
         return verify.read_summary(folder)
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
-    """The summary of a bundle, nothing else looked at. Raises DamagedResultError."""
+    """Read the summary of a bundle, without checking its other files. Raises DamagedResultError."""
     with translate_errors():
         return verify.read_summary(folder)
 
@@ -87,5 +87,5 @@ def translate_errors() -> AbstractContextManager[None]:
 
 
 def _sums(folder: Path) -> str:
-    """As `sha256sum` prints them, and `sha256sum --check` reads them."""
+    """Write checksums as `sha256sum` prints them and `sha256sum --check` reads them."""
     return "".join(f"{sha256_of(path)}  {path.name}\n" for path in sorted(folder.iterdir()))

@@ -28,7 +28,7 @@ from sweep.track.fields import TrackedTrial
 from sweep.track.runs import TrackedStudy
 from sweep.train.pictures import draw_confusion
 
-CONVERTERS = ("keras", "tensorflow", "tf2onnx", "onnx", "onnxruntime")  # whose versions an .onnx file follows from
+CONVERTERS = ("keras", "tensorflow", "tf2onnx", "onnx", "onnxruntime")  # the .onnx file depends on their versions
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _write_onnx(draft: Path, before: Path, scaling: Scaling, convert: Convert, d
         if summary["model_sha256"] == sha256_of(model) and summary["onnx"]["made_with"] == _converters():
             shutil.copyfile(before / bundle.ONNX_MODEL, onnx)
             return Parity(**parity)
-    except (DamagedResultError, KeyError, TypeError, AttributeError):  # none there, or not one of ours
+    except (DamagedResultError, KeyError, TypeError, AttributeError):  # no bundle there, or not one of ours
         pass
     return convert(model, onnx, scaling, data)
 

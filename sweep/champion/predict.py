@@ -1,4 +1,4 @@
-"""What the model of a bundle says of rows, with onnxruntime and numpy alone."""
+"""Predictions of a bundle's model, with onnxruntime and numpy alone."""
 
 import csv
 import io
@@ -8,11 +8,11 @@ from sweep.champion import bundle, verify
 from sweep.data.files import check_size, read_arrays
 from sweep.errors import InvalidDataError, MissingRunsError
 
-NAMES = ("x", "x_test")  # of the array that is taken, the first there is
+NAMES = ("x", "x_test")  # of the array to take: the first that is there
 
 
 def predict(folder: Path, images: Path) -> str:
-    """The class of each row of an .npz file and the probability that the model gives it, as CSV.
+    """Predict the class of each row of an .npz file; return row, class and probability as CSV.
 
     Raises DamagedResultError for a bundle that is not what was exported, before any of it is used; InvalidDataError for rows
     that its model cannot be asked about.

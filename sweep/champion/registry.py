@@ -18,7 +18,7 @@ VERDICT = "verdict"  # the tag that says why a version has the alias, or why not
 
 @dataclass(frozen=True)
 class Ruling:
-    """Whether a challenger takes the alias over, and why."""
+    """The decision whether a challenger takes the alias over, with its reason."""
 
     takes_over: bool
     why: str

@@ -1,4 +1,4 @@
-"""Check a bundle: its files are whole, and its model says of the test rows what was recorded of it.
+"""Check a bundle: its files are whole, and its model predicts the test rows as recorded.
 
     python verify.py DATA.npz
 
@@ -35,7 +35,7 @@ class BundleError(ValueError):
 
 
 def check_sums(folder: Path) -> int:
-    """Every file that SHA256SUMS names is what it was; how many there are. Raises BundleError."""
+    """Check every file that SHA256SUMS names; return how many there are. Raises BundleError."""
     path = folder / SUMS
     sums: dict[str, str] = {}
     for line in _text(path).splitlines():
@@ -52,7 +52,7 @@ def check_sums(folder: Path) -> int:
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
-    """What summary.json says of the model, with everything in it that this file needs. Raises BundleError."""
+    """Read summary.json, and check that it holds everything this file needs. Raises BundleError."""
     path = folder / SUMMARY
     try:
         summary = json.loads(_text(path))
@@ -73,11 +73,11 @@ def read_summary(folder: Path) -> dict[str, Any]:
 
 
 def open_model(path: Path, n_features: int, n_classes: int) -> Model:
-    """The model of an .onnx file, from rows of numbers to probabilities. Raises BundleError, and so does what it returns."""
+    """Open the model of an .onnx file, from rows of numbers to probabilities. Raises BundleError; so does the model."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what is wrong is told once, in our words
+    options.log_severity_level = 4  # errors are told once, in our words
     try:
         content = _bytes(path, MAX_MODEL_BYTES)
         with tempfile.TemporaryDirectory() as empty:  # weights must lie in the file: nothing beside it is read
@@ -86,7 +86,7 @@ def open_model(path: Path, n_features: int, n_classes: int) -> Model:
         ends = [(end.type, end.shape[1:]) for end in (*session.get_inputs(), *session.get_outputs())]
     except BundleError:
         raise
-    except Exception as error:  # the runtime's own have no other base
+    except Exception as error:  # the runtime's errors have no narrower base
         raise BundleError(f"{path}: not a model that can be run: {_first_line(error)}") from error
     if ends != [("tensor(float)", [n_features]), ("tensor(float)", [n_classes])]:
         raise BundleError(f"{path}: wanted float32 (n, {n_features}) -> (n, {n_classes}), it takes and gives {ends}")
@@ -135,7 +135,7 @@ def flat_rows(rows: NDArray[Any], wanted: dict[str, Any], name: str) -> NDArray[
 
 
 def verify(folder: Path, data: Path | None) -> str:
-    """What was found to hold, in a line. Raises BundleError for what does not."""
+    """Verify the bundle; return a line that says what holds. Raises BundleError for anything that does not."""
     n_files = check_sums(folder)
     summary = read_summary(folder)
     held = f"{n_files} files are what {SUMS} says"
@@ -147,7 +147,7 @@ def verify(folder: Path, data: Path | None) -> str:
     predicted, labels = recorded["predicted"], recorded["labels"]
     rows = _test_rows(data, summary, recorded)
     said = open_model(folder / MODEL, summary["input"]["features"], len(summary["classes"]))(rows)
-    # Another processor rounds otherwise: where two classes lie nearer than that, either is what was recorded.
+    # Another processor rounds differently. Where two classes lie closer than that, either may be predicted.
     differs = np.flatnonzero(said[np.arange(len(said)), predicted] < said.max(axis=1) - TOLERANCE)
     if len(differs):
         raise BundleError(
@@ -162,7 +162,7 @@ def verify(folder: Path, data: Path | None) -> str:
 
 
 def _recorded(path: Path, n_classes: int) -> dict[str, NDArray[Any]]:
-    """Of each test row the class and what was said of it, as class numbers; and its number in the data, if it was drawn."""
+    """Read class and predicted class of each test row, as class numbers, and its row number in the data if it was drawn."""
     recorded = _read(path, ("labels", "predicted", "row_numbers"))
     shapes = {array.shape for array in recorded.values()}
     is_whole = {"labels", "predicted"} <= recorded.keys() and len(shapes) == 1 and len(next(iter(shapes))) == 1
@@ -175,7 +175,7 @@ def _recorded(path: Path, n_classes: int) -> dict[str, NDArray[Any]]:
 
 
 def _test_rows(data: Path, summary: dict[str, Any], recorded: dict[str, NDArray[Any]]) -> NDArray[Any]:
-    """The sealed rows that the model was scored on, found in the file of the data, and known by their labels."""
+    """Find the test rows that the model was scored on in the data file. Their labels must match."""
     part = summary["test"]["part"]
     if part == "train" and "row_numbers" not in recorded:
         raise BundleError(

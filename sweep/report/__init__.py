@@ -1,1 +1,1 @@
-"""What a study's runs amount to."""
+"""The conclusion of a study: statistics, tables, pictures, the report."""

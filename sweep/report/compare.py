@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 LEVEL = 0.05  # of every test and interval
-POWER = 0.8  # with which "about N replicates" would tell
-MAX_REPLICATES = 1000  # that are ever proposed
+POWER = 0.8  # of the test with "about N replicates"
+MAX_REPLICATES = 1000  # proposed at most
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Comparison:
     difference: float  # of the mean accuracies, first minus second
     p: float  # two-sided, of no difference over new seeds and new images; NaN where a side has one replicate
     n: int  # replicates of the side that has fewer
-    n_needed: int | None  # replicates of each that would tell a difference as large as this one; None: no number would
+    n_needed: int | None  # replicates of each side that would tell a difference of this size; None: no number would
 
 
 def compare(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Comparison:
@@ -102,7 +102,7 @@ def _n_needed(difference: float, of_images: float, of_seeds: float) -> int | Non
 
 
 _COUNTS = np.arange(2, MAX_REPLICATES + 1)
-# How many standard errors a difference must be away from none, by replicates of each side.
+# Standard errors between a difference and zero that the test needs, by replicates of each side.
 _DISTANCES = stats.t.ppf(1 - LEVEL / 2, 2 * (_COUNTS - 1)) + stats.t.ppf(POWER, 2 * (_COUNTS - 1))
 
 

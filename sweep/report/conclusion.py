@@ -38,7 +38,7 @@ class Column:
     finalist: Finalist
     summaries: dict[str, Summary]  # by metric; a metric that no replicate has is absent
     reference: dict[str, float]  # published figures, by our metric
-    n_trials: int | None  # of its group that the search saw; None of a baseline that was not selected
+    n_trials: int | None  # searched in its group; None for a baseline that was not selected
     selected_value: float | None  # objective of the trial it was selected by: the best of many, and so biased upwards
     selected_run: str | None
     replicate_runs: tuple[str, ...]  # run ids, in the order of their training
@@ -49,7 +49,7 @@ class Column:
 class Verdict:
     """The answer to whether two finalists differ in test accuracy."""
 
-    first: str  # what is compared: finalists, or studies
+    first: str  # name of a finalist, or of a study
     second: str
     comparison: Comparison
     p: float  # corrected for the number of verdicts (Holm)
@@ -58,7 +58,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Conclusion:
-    """What a study's runs amount to: report, export and registry are made of it."""
+    """The result of a study. Report, export and registry are made of it."""
 
     tracked: TrackedStudy
     columns: tuple[Column, ...]

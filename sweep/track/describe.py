@@ -1,4 +1,4 @@
-"""What a study is, in Markdown, for whoever opens it in MLflow without having read anything else."""
+"""Descriptions of a study in Markdown, for readers who open MLflow without having read anything else."""
 
 from sweep.data.prepared import DataFacts
 from sweep.search.finalists import NUMBER_WORDS
@@ -15,7 +15,7 @@ without a prefix are the finished model's, `epoch/...` are curves."""
 
 
 def experiment_text(study: Study, facts: DataFacts, experiment: str, parent: str, champion: str | None = None) -> str:
-    """The description of a study's experiment; of its first line MLflow's UI shows as much as fits.
+    """Write the description of a study's experiment. MLflow's UI shows as much of its first line as fits.
 
     experiment, parent: ids, which links need. champion: who won, once that is reported.
     """
@@ -33,7 +33,7 @@ def experiment_text(study: Study, facts: DataFacts, experiment: str, parent: str
 
 
 def study_text(study: Study, facts: DataFacts) -> str:
-    """Space, budget and data of a study, as a table."""
+    """Write space, budget and data of a study as a Markdown table."""
     rows = {"Selected by": _selection(study, facts), "Data": _data(facts)}
     if study.space is not None:
         rows["Space"] = "; ".join(_space(study.space))
@@ -57,7 +57,7 @@ def _data(facts: DataFacts) -> str:
 
 
 def _space(space: Space) -> list[str]:
-    """Each axis in a few words, those that vary and those that do not."""
+    """Write each axis in a few words, fixed ones too."""
     units = space.units if isinstance(space.units, tuple) else (space.units,)
     axes = {
         "hidden layers": (space.hidden_layers,),

@@ -1,4 +1,4 @@
-"""What a run says of a trial, and back: `to_run`, `from_run`."""
+"""Trials as MLflow's runs, both ways: `to_run` and `from_run`."""
 
 import json
 import math
@@ -14,8 +14,8 @@ from sweep.track.errors import REWRITE
 from sweep.track.mlflow_api import MLFLOW_PARENT_RUN_ID, Dataset, DatasetInput, InputTag, Metric, Run
 from sweep.trial import Ended, Logs, Phase, State, Trial, TrialResult
 
-EPOCH = "epoch/"  # what the name of a learning curve begins with; other metrics are of the finished model
-# Tags that identify a trial; all others that are not MLflow's say what it was made with.
+EPOCH = "epoch/"  # prefix of learning curves; metrics without it belong to the finished model
+# Tags that identify a trial. All others that are not MLflow's own are its provenance.
 TRIAL_TAGS = (
     "key", "study", "phase", "state", "reason", "trial", "attempt", "seed", "config", "data_sha256", "name", "replicate",
 )  # fmt: skip

@@ -48,7 +48,7 @@ class Projection:
 
     @property
     def at_once(self) -> int:
-        """How many runs are best written together."""
+        """Number of runs that are best written together."""
         return self._writer.at_once
 
     def lacks(self, trial: Trial) -> bool:

@@ -15,21 +15,21 @@ logger = logging.getLogger(__name__)
 POLL_S = 0.2  # how long an interruption can go unnoticed
 RETRY_S = 10.0  # between attempts while MLflow cannot be written
 
-Load = Callable[[], tuple[TrialResult, Score | None]]  # a trial's result and, for a scored replicate, its score
+Load = Callable[[], tuple[TrialResult, Score | None]]  # loads a trial's result and, for a scored replicate, its score
 
 
 class Projection(Protocol):
-    """Where runs are written; see `projection.Projection`."""
+    """Writes runs; see `projection.Projection`."""
 
     @property
     def at_once(self) -> int:
-        """How many runs are best written together."""
+        """Number of runs that are best written together."""
 
     def lacks(self, trial: Trial) -> bool:
-        """Whether the run of a trial is not there. Raises TrackingError where one of another config is in its place."""
+        """Return whether a trial has no whole run. Raises TrackingError where a run of another config has its key."""
 
     def write(self, ended: Sequence[Ended]) -> None:
-        """Write the runs of trials, which it lacks. Raises TrackingError."""
+        """Write the runs of trials that it lacks. Raises TrackingError."""
 
     def close(self, status: str) -> None:
         """End the parent run as `status`."""
@@ -47,9 +47,9 @@ class Tracker:
         self._waiting: deque[tuple[Trial, Load]] = deque()
         self._changed = threading.Condition()
         self._closing_status: str | None = None
-        self._trouble: TrackingError | None = None  # with MLflow, since the last write that succeeded
+        self._trouble: TrackingError | None = None  # MLflow's, since the last write that succeeded
         self._damage: DamagedResultError | None = None  # the first result that could not be read
-        self._mistake: Exception | None = None  # our own
+        self._mistake: Exception | None = None  # a bug of ours
         self._thread = threading.Thread(target=self._run, name="sweep-tracker", daemon=True)
         self._thread.start()
 
@@ -69,7 +69,7 @@ class Tracker:
             self._changed.notify()
         while self._thread.is_alive() and not gives_up():
             self._thread.join(POLL_S)
-        if self._mistake is not None:  # to be seen in full
+        if self._mistake is not None:  # with its traceback
             raise self._mistake
         if self._trouble is not None:
             return TrackingError(
@@ -88,7 +88,7 @@ class Tracker:
                 if self._trouble is None:
                     logger.warning("MLflow cannot be written, training goes on: %s", error)
                 self._trouble = error
-            except Exception as error:  # whatever it is, it must not end unseen with this thread
+            except Exception as error:  # a bug must not end unseen with this thread
                 self._mistake = error
                 logger.warning("tracking stopped, training goes on: %s", error)
                 return
@@ -109,7 +109,7 @@ class Tracker:
         self._recovered()
 
     def _load(self, projection: Projection, trial: Trial, load: Load) -> Ended | None:
-        """What is to be written of a trial; None where that was done before, or cannot be read."""
+        """Load what is to be written of a trial; None where it was written before, or cannot be read."""
         if not projection.lacks(trial):
             return None
         try:
@@ -120,7 +120,7 @@ class Tracker:
             return None
 
     def _next(self, n: int) -> list[tuple[Trial, Load]]:
-        """The next trials to write, `n` at most; none when this is closed and all are written."""
+        """Wait for the next trials to write, `n` at most; return none once this is closed and all are written."""
         with self._changed:
             self._changed.wait_for(lambda: bool(self._waiting) or self._closing_status is not None)
             return list(islice(self._waiting, n))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from sweep.study.objective import Objective, cost
 
-MODE = "workflowType=machine_learning"  # else MLflow's UI shows what it has for chat traces
-VIEW = "mlflow.sharedViewState."  # what the tag of a view begins with
+MODE = "workflowType=machine_learning"  # otherwise MLflow's UI opens its page for chat traces
+VIEW = "mlflow.sharedViewState."  # prefix of the tag that holds a view
 RUN_NAME = "attributes.`Run Name`"
 PARAMS = tuple(f"params.`{name}`" for name in ("units", "dropout", "batch_size", "learning_rate"))
 WIDTHS = {RUN_NAME: 290}  # pixels
@@ -39,23 +39,23 @@ def views(objective: Objective) -> dict[str, View]:
 
 
 def view_tags(objective: Objective) -> dict[str, str]:
-    """The tags that make the views, as the UI itself saves them."""
+    """Make the tags that hold the views, as the UI itself saves them."""
     return {f"{VIEW}{key}": _saved(view) for key, view in views(objective).items()}
 
 
 def view_address(experiment: str, key: str, *, with_curves: bool = False) -> str:
-    """Of a view, from the root of the UI."""
+    """Return the address of a view, from the root of the UI."""
     charts = "&compareRunsMode=CHART" if with_curves else ""
     return f"#/experiments/{experiment}/runs?{MODE}&viewStateShareKey={key}{charts}"
 
 
 def models_address(experiment: str) -> str:
-    """Of the list of models."""
+    """Return the address of the list of models."""
     return f"#/experiments/{experiment}/models?{MODE}"
 
 
 def run_address(experiment: str, run: str, artifact: str | None = None) -> str:
-    """Of a run's page, or of a file among its artifacts."""
+    """Return the address of a run's page, or of a file among its artifacts."""
     path = f"#/experiments/{experiment}/runs/{run}" + (f"/artifacts/{artifact}" if artifact else "")
     return f"{path}?{MODE}"
 

@@ -14,7 +14,7 @@ _BATCH = 1000  # metrics that MLflow takes in one call
 
 @dataclass(frozen=True)
 class End:
-    """How a run ends: as FINISHED, KILLED or FAILED."""
+    """The end of a run: FINISHED, KILLED or FAILED."""
 
     run_id: str
     status: str
