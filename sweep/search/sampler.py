@@ -12,19 +12,15 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers._tpe import _truncnorm
 from optuna.trial import FrozenTrial, TrialState
-from scipy.special import log_ndtr
 
 from sweep.record.optuna_terms import OPTUNA_STATES, to_direction, to_distribution, to_params
 from sweep.record.trials import Record
+from sweep.search import faster_tpe
 from sweep.study.config import Config, derive_seed, derive_training_seed
 from sweep.study.schema import Study
 from sweep.study.space import Choice, Float, Int, Scalar
 from sweep.trial import Phase, State, Trial, TrialResult
-
-# Optuna 5.0 takes this logarithm number by number in Python: two thirds of a draw by TPE at 1,000 trials.
-_truncnorm._log_ndtr = log_ndtr
 
 N_REDRAWS = 20  # of a config that was tried already, before the sampler is left for chance
 
@@ -33,6 +29,7 @@ class Suggester:
     """Proposes configs that were not tried before, given the record, and claims them."""
 
     def __init__(self, study: Study, record: Record) -> None:
+        faster_tpe.install()
         self._study = study
         self._record = record
         self._storage = optuna.storages.InMemoryStorage()

@@ -2,9 +2,7 @@ import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import pytest
-from optuna.samplers._tpe import _truncnorm
 
 from sweep.errors import RecordError
 from sweep.layout import RunsDir
@@ -61,12 +59,6 @@ def test_a_search_that_was_cut_suggests_what_an_uncut_one_does(runs, tmp_path, s
         record = open_record(runs, again)
         cut += [trial.config for trial in search(record, Suggester(again, record), n)]
     assert cut == uncut
-
-
-def test_the_logarithm_that_tpe_is_given_is_the_one_it_has():
-    at = np.concatenate([np.linspace(-60, 60, 2001), [-np.inf, np.inf]])
-    ours = _truncnorm._log_ndtr(at)
-    np.testing.assert_allclose(ours, [_truncnorm._log_ndtr_single(x) for x in at], rtol=1e-9, atol=1e-15)
 
 
 def test_tpe_learns_from_what_it_is_told(runs):
