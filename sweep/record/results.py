@@ -23,7 +23,6 @@ TRACKED = (HISTORY, SUMMARY, CURVES, PREDICTIONS)  # files that become artifacts
 LOCK = ".lock"  # of the coordinator, in the folder of results
 RESULT = "result.json"
 SCORE = "score.json"
-_TAIL = "}\n"
 WAY_OUT = "restore the folder from a copy; if its trial is not recorded yet, remove it and it is trained again"
 
 
@@ -37,7 +36,7 @@ def save(folder: Path, result: TrialResult, write_files: Callable[[Path], None])
     write_files(draft)
     failpoint("result.files")
     result = replace(result, files={path.name: sha256_of(path) for path in sorted(draft.iterdir())})
-    (draft / RESULT).write_text(_sealed(result.to_dict()))
+    (draft / RESULT).write_text(_seal(result.to_dict()))
     failpoint("result.written")
     sync_folder(draft)
     failpoint("result.synced")
@@ -81,7 +80,7 @@ def load(folder: Path) -> TrialResult:
     Raises DamagedResultError, naming the file, if one is missing or not what was written.
     """
     try:
-        result = TrialResult.from_dict(_opened(folder / RESULT))
+        result = TrialResult.from_dict(_read_sealed(folder / RESULT))
         _check_files(folder, result.files, WAY_OUT)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise DamagedResultError(f"{folder}: cannot be read ({error}); {WAY_OUT}") from error
@@ -95,7 +94,7 @@ def load_score(folder: Path) -> Score | None:
         return None
     way_out = f"remove {SCORE} to score it again"
     try:
-        score = Score(**_opened(path))
+        score = Score(**_read_sealed(path))
         _check_files(folder, score.files, way_out)
     except (OSError, ValueError, TypeError) as error:
         raise DamagedResultError(f"{path}: cannot be read ({error}); {way_out}") from error
@@ -113,24 +112,24 @@ def save_score(folder: Path, metrics: Logs, predictions: bytes) -> Score:
     write_durably(folder / PREDICTIONS, predictions)
     failpoint("score.predictions")
     score = Score(metrics, {PREDICTIONS: sha256_of(folder / PREDICTIONS)})
-    write_durably(folder / SCORE, _sealed(asdict(score)).encode())
+    write_durably(folder / SCORE, _seal(asdict(score)).encode())
     failpoint("score.saved")
     return score
 
 
-def _sealed(content: Any) -> str:
-    """JSON with the sha256 of its content in front, so that a byte that changes anywhere in the file shows."""
-    return _seal(json.dumps(content, indent=1))
+def _seal(content: Any) -> str:
+    """Return `content` as JSON with its sha256 in front, so that a changed byte shows wherever it is."""
+    text = json.dumps(content, indent=1)
+    return f'{{"sha256": "{hashlib.sha256(text.encode()).hexdigest()}",\n"content": {text}}}\n'
 
 
-def _opened(path: Path) -> Any:
-    """The content of a sealed file. Raises OSError or ValueError."""
+def _read_sealed(path: Path) -> Any:
+    """Read the content of a sealed file. Raises OSError, or ValueError if the file is not what was written."""
     text = path.read_bytes().decode()
-    content = text[len(_seal("")) - len(_TAIL) : -len(_TAIL)]
+    try:
+        content = json.loads(text)["content"]
+    except (ValueError, TypeError, KeyError):  # no JSON, or none of ours
+        content = None
     if _seal(content) != text:
         raise ValueError(f"{path.name} is not what was written (sha256)")
-    return json.loads(content)
-
-
-def _seal(content: str) -> str:
-    return f'{{"sha256": "{hashlib.sha256(content.encode()).hexdigest()}",\n"content": {content}{_TAIL}'
+    return content
