@@ -19,7 +19,7 @@ from sweep.layout import RunsDir
 from sweep.loop import Source, Watch, run_trials
 from sweep.record import results
 from sweep.record.provenance import read_provenance
-from sweep.record.takeover import check_alike, found
+from sweep.record.takeover import check_alike, list_offers
 from sweep.record.trials import Record, RecordedTrial, is_recorded, stored_search
 from sweep.search.finalists import select_finalists
 from sweep.search.sources import ConfirmSource, SearchSource
@@ -167,7 +167,7 @@ def _take_over(job: Job, name: str, search: Record, source: SearchSource) -> Non
     identity, trials = stored_search(job.runs.optuna_db, name)
     check_alike(name, identity, search.identity)
     n_before = len(search.trials)
-    source.take_over(found(name, trials, job.runs.results(name)))
+    source.take_over(list_offers(name, trials, job.runs.results(name)))
     logger.info("took over %d trials of study %s", len(search.trials) - n_before, name)
 
 

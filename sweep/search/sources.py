@@ -2,12 +2,10 @@
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from sweep.record import results
 from sweep.record.recover import after_death, recover
-from sweep.record.takeover import Found
+from sweep.record.takeover import Offer
 from sweep.record.trials import Record
 from sweep.search.finalists import Finalist, plan_replicates
 from sweep.search.pruner import survives_rung
@@ -56,25 +54,25 @@ class SearchSource(_RecordedSource):
         self._n_left -= 1
         return self._suggester.suggest()
 
-    def take_over(self, found: Iterable[Found]) -> None:
-        """Record trials that another study has trained as trials of this one, as far as the budget goes."""
+    def take_over(self, offers: Iterable[Offer]) -> None:
+        """Record the offered trials of another study as trials of this one, as far as the budget goes."""
         known = {recorded.trial.config for recorded in self._record.trials.values()}
-        for config, load in found:
-            baseline = next((b for b in self._baselines if b.config == config), None)
-            is_wanted = self._n_left > 0 and config not in known and self._study.in_space(config)
+        for offer in offers:
+            baseline = next((b for b in self._baselines if b.config == offer.config), None)
+            is_wanted = self._n_left > 0 and offer.config not in known and self._study.in_space(offer.config)
             if baseline is None and not is_wanted:
                 continue
-            result, files = load()
+            result = offer.load()
             if baseline is not None:
                 self._baselines.remove(baseline)
-                trial = self._suggester.given(config, Phase.BASELINE, baseline.name)
+                trial = self._suggester.given(offer.config, Phase.BASELINE, baseline.name)
             else:
                 self._n_left -= 1
-                trial = self._suggester.given(config, Phase.SEARCH)
+                trial = self._suggester.given(offer.config, Phase.SEARCH)
             for rung in trial.rungs:
                 if rung <= len(result.history):
                     self._report(trial.key, rung, result.history[rung - 1][self._study.objective])
-            self.tell(results.save(self._folder / trial.key, replace(result, key=trial.key), files))
+            self.tell(offer.save(result, self._folder / trial.key))
 
     def verdicts(self, reports: Sequence[EpochReport]) -> dict[str, bool]:
         for report in reports:  # all are peers of each other
