@@ -103,7 +103,7 @@ def open_records(job: Job) -> tuple[Record, Record]:
     """Of the search and of the confirmation. Raises ChangedStudyError, RecordError, StorageError."""
     check_keeps_locks(job.runs.root)
     db, sha256 = job.runs.optuna_db, job.data.facts.sha256
-    return Record(db, job.study, Phase.SEARCH, sha256), Record(db, job.study, Phase.CONFIRM, sha256)
+    return Record.open(db, job.study, Phase.SEARCH, sha256), Record.open(db, job.study, Phase.CONFIRM, sha256)
 
 
 def _refuse_strangers(folder: Path, *records: Record) -> None:

@@ -109,7 +109,7 @@ class DyingExecutor(FakeExecutor):
 def search(runs):
     """What the tiny study would try: four trials, and a baseline before them."""
     study = parse_study(tiny_table(search={"trials": 4}), "tiny.toml")
-    record = Record(runs.optuna_db, study, "search", "0" * 64)
+    record = Record.open(runs.optuna_db, study, "search", "0" * 64)
     return SearchSource(study, record, runs.results("tiny"))
 
 

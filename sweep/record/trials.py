@@ -1,5 +1,6 @@
 """The record of trials in Optuna's storage: what was claimed, and how it ended. It decides what has happened."""
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,58 +35,66 @@ class RecordedTrial:
 
 
 class Record:
-    """The trials of one part of a study in Optuna's storage, which decides what has happened.
+    """The trials of one part of a study, its search or its confirmation, in Optuna's storage.
 
-    A trial is claimed (RUNNING, with its config) before it is trained and told after its result is durable. Claimed
-    trials that were never told belong to a coordinator that is gone: `unfinished` gives them back.
+    This record decides what has happened. A trial is claimed (RUNNING, with its config) before it is trained, and told
+    after its result is durable. A trial that was claimed and never told was left by a coordinator that is gone:
+    `unfinished` returns it.
     """
 
-    def __init__(self, db: Path, study: Study, part: Literal[Phase.SEARCH, Phase.CONFIRM], data_sha256: str) -> None:
-        name = study.name if part == Phase.SEARCH else f"{study.name}/confirm"
+    def __init__(
+        self,
+        db: Path,
+        storage: optuna.storages.RDBStorage,
+        stored: optuna.Study,
+        study: Study,
+        identity: dict[str, Any],
+        trials: Iterable[FrozenTrial],
+    ) -> None:
+        """Hold what `open` opened. stored: the study in Optuna's storage; trials: those it has already, by number."""
+        self._db = db
+        self._storage = storage
+        self._stored = stored
+        self._study_id = storage.get_study_id_from_name(stored.study_name)
         self._objective: Objective = study.objective
         self._rungs = study.rungs()
-        self.identity = {**study.canonical(), "data": {**study.canonical()["data"], "sha256": data_sha256}}
-        self._db = db
-        db.parent.mkdir(parents=True, exist_ok=True)
-        # In turn, for two that create Optuna's tables at once are one too many.
-        with _translate(db, "open"), hold_in_turn(db.with_name(f".{db.name}.lock")):
-            self._storage = _storage(db)
-            self._study = optuna.create_study(
-                storage=self._storage,
-                study_name=name,
-                direction=to_direction(study.objective),
-                sampler=optuna.samplers.RandomSampler(seed=0),  # draws nothing here, see Suggester
-                load_if_exists=True,
-            )
-            failpoint("record.created")
-            self._check_identity(study.name)
-            failpoint("record.identified")
-            frozen = self.frozen()
-        self._study_id = self._storage.get_study_id_from_name(name)
+        self.identity = identity
         self.trials: dict[str, RecordedTrial] = {}
-        self._ids: dict[str, int] = {}  # Optuna's, by key, of those that were written to
+        self._ids: dict[str, int] = {}  # key -> Optuna's id, of trials that this process wrote to
         self._rung_values: dict[int, dict[str, float]] = {}
-        for trial in frozen:
+        for trial in trials:
             recorded = _recorded(trial, self._rungs)
             self.trials[recorded.trial.key] = recorded
             for rung, value in trial.intermediate_values.items():
                 self._rung_values.setdefault(rung, {})[recorded.trial.key] = value
 
-    def _check_identity(self, name: str) -> None:
-        stored = self._study.user_attrs.get("study")
-        if stored is None:
-            self._study.set_user_attr("study", self.identity)
-        elif changes := differences(stored, self.identity):
-            raise ChangedStudyError(
-                f"study {name!r} has changed since its trials were recorded ({'; '.join(changes)}): "
-                "its old and new results cannot stand in one table; undo the change, or give the study a new name and "
-                f"take over the trials that still hold with --fork {name}"
+    @classmethod
+    def open(cls, db: Path, study: Study, part: Literal[Phase.SEARCH, Phase.CONFIRM], data_sha256: str) -> "Record":
+        """Open one part of `study` in the database `db`, and read its trials. Create either where it is missing.
+
+        Raises ChangedStudyError if the study is not the one that was recorded, RecordError if `db` cannot be opened.
+        """
+        identity = {**study.canonical(), "data": {**study.canonical()["data"], "sha256": data_sha256}}
+        db.parent.mkdir(parents=True, exist_ok=True)
+        # One process at a time: Optuna fails where two create its tables at once.
+        with _translate(db, "open"), hold_in_turn(db.with_name(f".{db.name}.lock")):
+            storage = _storage(db)
+            stored = optuna.create_study(
+                storage=storage,
+                study_name=study.name if part == Phase.SEARCH else f"{study.name}/confirm",
+                direction=to_direction(study.objective),
+                sampler=optuna.samplers.RandomSampler(seed=0),  # draws nothing: `search/sampler.py` does
+                load_if_exists=True,
             )
+            failpoint("record.created")
+            _check_identity(stored, study.name, identity)
+            failpoint("record.identified")
+            return cls(db, storage, stored, study, identity, stored.get_trials(deepcopy=False))
 
     def frozen(self) -> list[FrozenTrial]:
         """The trials as Optuna has them now, by number."""
         with _translate(self._db, "read"):
-            return self._study.get_trials(deepcopy=False)
+            return self._stored.get_trials(deepcopy=False)
 
     def claim(
         self,
@@ -196,6 +205,19 @@ def stored_search(db: Path, study: str) -> tuple[dict[str, Any], list[RecordedTr
     with _translate(db, "read"):
         stored = optuna.load_study(storage=_storage(db), study_name=study)
         return stored.user_attrs["study"], [_recorded(trial, ()) for trial in stored.get_trials(deepcopy=False)]
+
+
+def _check_identity(stored: optuna.Study, name: str, identity: dict[str, Any]) -> None:
+    """Write the identity of a new study; raise ChangedStudyError if a stored one has another."""
+    before = stored.user_attrs.get("study")
+    if before is None:
+        stored.set_user_attr("study", identity)
+    elif changes := differences(before, identity):
+        raise ChangedStudyError(
+            f"study {name!r} has changed since its trials were recorded ({'; '.join(changes)}): "
+            "its old and new results cannot stand in one table; undo the change, or give the study a new name and "
+            f"take over the trials that still hold with --fork {name}"
+        )
 
 
 def _storage(db: Path) -> optuna.storages.RDBStorage:

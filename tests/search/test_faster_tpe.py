@@ -32,7 +32,7 @@ def test_the_logarithm_that_tpe_is_given_is_the_one_it_has():
 
 def test_a_suggester_draws_with_the_faster_logarithm(runs):
     study = parse_study(tiny_table(), "tiny.toml")
-    Suggester(study, Record(runs.optuna_db, study, Phase.SEARCH, "0" * 64))
+    Suggester(study, Record.open(runs.optuna_db, study, Phase.SEARCH, "0" * 64))
     assert _truncnorm._log_ndtr is log_ndtr
 
 

@@ -21,7 +21,7 @@ def study(sampler="tpe", **changes):
 
 
 def open_record(runs, the_study, part="search"):
-    return Record(runs.optuna_db, the_study, part, "0" * 64)
+    return Record.open(runs.optuna_db, the_study, part, "0" * 64)
 
 
 def result(trial, state="complete"):
