@@ -10,7 +10,7 @@ from sweep.record.trials import Record, is_recorded, stored_search
 from sweep.search.sampler import Suggester
 from sweep.study.file import parse_study
 from sweep.study.space import Choice
-from sweep.trial import TrialResult
+from sweep.trial import Phase, State, TrialResult
 from tests.studies import tiny_table
 
 SMALL = {"hidden_layers": {"choice": [1, 2]}, "units": {"choice": [4, 8]}, "batch_size": 32}  # 2 + 4 configs
@@ -20,17 +20,17 @@ def study(sampler="tpe", **changes):
     return parse_study(tiny_table(search={"trials": 50, "sampler": sampler}, **changes), "tiny.toml")
 
 
-def open_record(runs, the_study, part="search"):
-    return Record.open(runs.optuna_db, the_study, part, "0" * 64)
+def open_record(runs, the_study):
+    return Record.open(runs.optuna_db, the_study, Phase.SEARCH, "0" * 64)
 
 
-def result(trial, state="complete"):
+def result(trial, state=State.COMPLETE):
     value = 1 - abs(trial.config.units[0] - 20) / 100 - trial.config.dropout / 10
     return TrialResult(key=trial.key, state=state, metrics={"val_accuracy": value}, started_at=1.0, ended_at=2.0)
 
 
-def tell(record, suggester, trial, state="complete"):
-    if state == "pruned":
+def tell(record, suggester, trial, state=State.COMPLETE):
+    if state == State.PRUNED:
         value = result(trial).metrics["val_accuracy"]
         record.report(trial.key, 1, value)
         suggester.report(trial.key, 1, value)
@@ -42,7 +42,7 @@ def search(record, suggester, n):
     trials = []
     for _ in range(n):
         trials.append(suggester.suggest())
-        state = ("complete", "complete", "pruned", "failed")[trials[-1].number % 4]
+        state = (State.COMPLETE, State.COMPLETE, State.PRUNED, State.FAILED)[trials[-1].number % 4]
         tell(record, suggester, trials[-1], state)
     return trials
 
@@ -86,7 +86,8 @@ def test_every_group_gets_as_many_trials_as_another(runs, sampler, group_by):
     record = open_record(runs, the_study)
     suggester = Suggester(the_study, record)
     suggester.given(
-        the_study.space.config(lambda name, axis: axis.options[0] if isinstance(axis, Choice) else axis.low), "baseline"
+        the_study.space.config(lambda name, axis: axis.options[0] if isinstance(axis, Choice) else axis.low),
+        Phase.BASELINE,
     )
     trials = search(record, suggester, 11)
     groups = Counter(getattr(recorded.trial.config, group_by) for recorded in record.trials.values())
@@ -125,9 +126,9 @@ def test_a_baseline_in_the_space_teaches_the_sampler_and_another_does_not(runs):
     record = open_record(runs, the_study)
     suggester = Suggester(the_study, record)
     inside = the_study.baselines[0].config
-    suggester.given(inside, "baseline", "inside")
+    suggester.given(inside, Phase.BASELINE, "inside")
     outside = inside.from_dict({**inside.to_dict(), "units": [999]})
-    suggester.given(outside, "baseline", "outside")
+    suggester.given(outside, Phase.BASELINE, "outside")
     assert [bool(frozen.params) for frozen in record.frozen()] == [True, False]
     search(record, suggester, 3)
 
