@@ -85,7 +85,7 @@ def test_every_group_gets_as_many_trials_as_another(runs, sampler, group_by):
     the_study = study(sampler, space=space, confirmation={"group_by": group_by})
     record = open_record(runs, the_study)
     suggester = Suggester(the_study, record)
-    suggester.given(
+    suggester.claim(
         the_study.space.config(lambda name, axis: axis.options[0] if isinstance(axis, Choice) else axis.low),
         Phase.BASELINE,
     )
@@ -126,9 +126,9 @@ def test_a_baseline_in_the_space_teaches_the_sampler_and_another_does_not(runs):
     record = open_record(runs, the_study)
     suggester = Suggester(the_study, record)
     inside = the_study.baselines[0].config
-    suggester.given(inside, Phase.BASELINE, "inside")
+    suggester.claim(inside, Phase.BASELINE, "inside")
     outside = inside.from_dict({**inside.to_dict(), "units": [999]})
-    suggester.given(outside, Phase.BASELINE, "outside")
+    suggester.claim(outside, Phase.BASELINE, "outside")
     assert [bool(frozen.params) for frozen in record.frozen()] == [True, False]
     search(record, suggester, 3)
 
