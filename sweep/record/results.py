@@ -1,4 +1,4 @@
-"""Result folders: what a worker leaves of a trial, whole or not at all, every byte of it under a sha256."""
+"""Result folders of trials: complete or absent, with a sha256 over every byte."""
 
 import hashlib
 import json
@@ -18,18 +18,18 @@ MODEL = "model.keras"
 HISTORY = "history.json"
 SUMMARY = "summary.txt"
 CURVES = "curves.png"
-PREDICTIONS = "predictions.npz"  # of a scored replicate, see `predictions.py`
-TRACKED = (HISTORY, SUMMARY, CURVES, PREDICTIONS)  # files that become artifacts of the trial's run, beside its model
-LOCK = ".lock"  # of the coordinator, in the folder of results
+PREDICTIONS = "predictions.npz"  # of a scored replicate; `predictions.py` packs it
+TRACKED = (HISTORY, SUMMARY, CURVES, PREDICTIONS)  # become artifacts of the trial's MLflow run, beside its model
+LOCK = ".lock"  # the coordinator's, in the folder that holds a study's result folders
 RESULT = "result.json"
 SCORE = "score.json"
 WAY_OUT = "restore the folder from a copy; if its trial is not recorded yet, remove it and it is trained again"
 
 
 def save(folder: Path, result: TrialResult, write_files: Callable[[Path], None]) -> TrialResult:
-    """Make `result` durable as `folder`, with the files that `write_files` puts beside it; returns it with their hashes.
+    """Make `result` durable as `folder`, with the files that `write_files` writes. Return it with their hashes.
 
-    Written under another name, synced, then renamed: a reader finds the whole folder or none.
+    The folder is written under another name, synced, then renamed: a reader finds the whole folder or none.
     """
     draft = make_draft(folder)
     failpoint("result.draft")
@@ -48,7 +48,7 @@ def save(folder: Path, result: TrialResult, write_files: Callable[[Path], None])
 
 
 def remove_drafts(folder: Path) -> None:
-    """Remove what killed processes were writing; only while no trial is in training."""
+    """Remove the drafts that killed processes left. Call this only while no trial is being trained."""
     for path in list_drafts(folder):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -57,27 +57,27 @@ def remove_drafts(folder: Path) -> None:
 
 
 def list_drafts(folder: Path) -> list[Path]:
-    """What lies below a folder of results under the name that things have before they are whole."""
+    """List unfinished drafts (dot-files) left below `folder` by writers that died."""
     return sorted(path for pattern in (".*", "*/.*") for path in folder.glob(pattern) if path.name != LOCK)
 
 
 def list_strangers(folder: Path, known: Container[str]) -> list[Path]:
-    """Result folders of trials that are not among `known`, by key."""
+    """List the result folders of trials whose keys are not in `known`."""
     return [path for path in sorted(folder.glob("[!.]*")) if path.is_dir() and path.name not in known]
 
 
 def find(folder: Path) -> TrialResult | None:
-    """The result in `folder`, checked as `load` does; None where there is no folder."""
+    """Load the result in `folder` as `load` does. Return None if there is no folder."""
     if not folder.exists():
         return None
-    sync(folder.parent)  # its writer may have died between the name and the sync: it is about to be relied on
+    sync(folder.parent)  # its writer may have died after the rename and before the sync, and callers rely on the name
     return load(folder)
 
 
 def load(folder: Path) -> TrialResult:
-    """The result in `folder`, every file checked against its hash.
+    """Load the result in `folder`, and check every file against its hash.
 
-    Raises DamagedResultError, naming the file, if one is missing or not what was written.
+    Raises DamagedResultError, naming the file, if a file is missing or is not what was written.
     """
     try:
         result = TrialResult.from_dict(_read_sealed(folder / RESULT))
@@ -88,7 +88,7 @@ def load(folder: Path) -> TrialResult:
 
 
 def load_score(folder: Path) -> Score | None:
-    """The score of a confirmed replicate, checked as `load` does; None before it is scored."""
+    """Load the score of a confirmed replicate, checked as `load` does. Return None if it is not scored yet."""
     path = folder / SCORE
     if not path.exists():
         return None
@@ -108,7 +108,7 @@ def _check_files(folder: Path, files: dict[str, str], way_out: str) -> None:
 
 
 def save_score(folder: Path, metrics: Logs, predictions: bytes) -> Score:
-    """Make the test metrics of a replicate durable, and its packed predictions with them."""
+    """Make the test metrics of a replicate and its packed predictions durable."""
     write_durably(folder / PREDICTIONS, predictions)
     failpoint("score.predictions")
     score = Score(metrics, {PREDICTIONS: sha256_of(folder / PREDICTIONS)})

@@ -32,7 +32,10 @@ class Offer:
         return replace(result, provenance={**result.provenance, **origin})
 
     def save(self, result: TrialResult, folder: Path) -> TrialResult:
-        """Make `result`, as `load` returned it, durable as `folder`, with copies of its files. Its key is the folder's name."""
+        """Make `result`, as `load` returned it, durable as `folder`, with copies of its files.
+
+        The name of `folder` becomes the result's key.
+        """
         return results.save(folder, replace(result, key=folder.name), partial(self._copy_files, result.files))
 
     def _copy_files(self, names: Iterable[str], draft: Path) -> None:

@@ -1,4 +1,4 @@
-"""The record of trials in Optuna's storage: what was claimed, and how it ended. It decides what has happened."""
+"""The record of trials in Optuna's storage: what was claimed, and how it ended."""
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -22,16 +22,16 @@ from sweep.trial import Phase, State, Trial, TrialResult
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-_BUSY_S = 60  # to wait for another's transaction
+_BUSY_S = 60  # how long to wait for the transaction of another process
 
 
 @dataclass(frozen=True)
 class RecordedTrial:
-    """A trial as the record has it."""
+    """A trial with the state and the value that the record has."""
 
     trial: Trial
-    state: State | None  # None while it is claimed and not told
-    value: float | None  # of the objective
+    state: State | None  # None while the trial is claimed and not told
+    value: float | None  # of the objective; of a pruned trial, at its last rung
 
 
 class Record:
@@ -92,7 +92,7 @@ class Record:
             return cls(db, storage, stored, study, identity, stored.get_trials(deepcopy=False))
 
     def frozen(self) -> list[FrozenTrial]:
-        """The trials as Optuna has them now, by number."""
+        """Read the trials as Optuna has them now, by number."""
         with _translate(self._db, "read"):
             return self._stored.get_trials(deepcopy=False)
 
@@ -107,12 +107,12 @@ class Record:
         params: dict[str, Any] | None = None,
         distributions: dict[str, BaseDistribution] | None = None,
     ) -> Trial:
-        """Write a trial that is about to be trained, in one transaction."""
+        """Write a trial that is about to be trained, in one transaction. Return it."""
         trial = Trial(
             number=len(self.trials), phase=phase, config=config, seed=seed, name=name, replicate=replicate,
-            rungs=self._rungs if phase == Phase.SEARCH else (),  # a baseline is confirmed anyway, and trained in full
+            rungs=self._rungs if phase == Phase.SEARCH else (),  # baselines are confirmed anyway, so train them in full
         )  # fmt: skip
-        # One attribute for all that stays, and none for a first attempt: Optuna writes each with two statements of its own.
+        # One attribute for everything that stays, and none for a first attempt: Optuna writes each with two statements.
         lasting = {"config": config.to_dict(), "phase": phase, "seed": seed, "name": name, "replicate": replicate}
         claimed = optuna.trial.create_trial(
             state=TrialState.RUNNING,
@@ -127,7 +127,7 @@ class Record:
         return trial
 
     def restart(self, trial: Trial) -> Trial:
-        """The same trial as its next attempt, after the last one died."""
+        """Write that a trial starts again after its last attempt died. Return it as its next attempt."""
         again = replace(trial, attempt=trial.attempt + 1)
         with _translate(self._db, "write"):
             self._storage.set_trial_user_attr(self._id(trial), "attempt", again.attempt)
@@ -136,26 +136,26 @@ class Record:
         return again
 
     def report(self, key: str, rung: int, value: float) -> None:
-        """The objective of a trial when it reached a rung."""
+        """Write the objective of a trial that has reached a rung. A value that is written already is kept."""
         values = self._rung_values.setdefault(rung, {})
-        if key not in values:  # a restarted trial reaches it again
+        if key not in values:  # a restarted trial reaches the rung again
             with _translate(self._db, "write"):
                 self._storage.set_trial_intermediate_value(self._id(self.trials[key].trial), rung, value)
             values[key] = value
         failpoint("record.rung")
 
     def rung_values(self, rung: int) -> dict[str, float]:
-        """The objective of every trial when it first reached `rung`, by key."""
+        """Return the objective of every trial when it first reached `rung`, by key."""
         return dict(self._rung_values.get(rung, {}))
 
     def tell(self, result: TrialResult) -> None:
-        """Write how a trial ended: the point after which it is done. Its result must be durable already."""
+        """Write how a trial ended, which makes it done. Its result must be durable already."""
         trial, value = self.trials[result.key].trial, self._value_of(result)
         failpoint("record.tell")
         with _translate(self._db, "write"):
             if result.state == State.FAILED:
                 self._storage.set_trial_user_attr(self._id(trial), "reason", result.reason)
-            # As `Study.tell` does, which reads the trial twice more.
+            # The same write as in `Study.tell`, which also reads the trial twice.
             self._storage.set_trial_state_values(
                 self._id(trial), OPTUNA_STATES[result.state], None if value is None else [value]
             )
@@ -163,7 +163,7 @@ class Record:
         self.trials[result.key] = RecordedTrial(trial, result.state, value)
 
     def _value_of(self, result: TrialResult) -> float | None:
-        """The value that the record keeps: of a pruned trial the objective at its last rung, which Optuna's samplers read."""
+        """Return the value to record: for a pruned trial the objective at its last rung, which samplers read."""
         if result.state == State.COMPLETE:
             value = self.objective_of(result)
             assert value is not None, result.key
@@ -172,28 +172,29 @@ class Record:
         return self._rung_values[max(rungs)][result.key] if result.state == State.PRUNED and rungs else None
 
     def objective_of(self, result: TrialResult) -> float | None:
-        """The value of a complete result."""
-        # Without validation rows nothing is selected; the record still wants a value, and takes the train metric.
+        """Return the objective of a complete result, or None if its metrics lack it."""
+        # Without validation rows there is no selection. Optuna still requires a value, so take the train metric.
         train_metric = self._objective.replace("val_", "train_")
         return result.metrics.get(self._objective, result.metrics.get(train_metric))
 
     def complete(self) -> list[tuple[Config, float]]:
-        """Config and objective of every complete trial, by number."""
+        """Return config and objective of every complete trial, by number."""
         done = (r for r in self.trials.values() if r.state == State.COMPLETE)
         return [(r.trial.config, r.value) for r in done if r.value is not None]
 
     def unfinished(self) -> list[Trial]:
-        """Trials that were claimed and never told, oldest first."""
+        """Return the trials that were claimed and never told, oldest first."""
         return [recorded.trial for recorded in self.trials.values() if recorded.state is None]
 
     def _id(self, trial: Trial) -> int:
+        """Return Optuna's id of a trial."""
         if trial.key not in self._ids:
             self._ids[trial.key] = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
         return self._ids[trial.key]
 
 
 def is_recorded(db: Path, study: str) -> bool:
-    """Whether the record holds a study of that name. Creates nothing. Raises RecordError."""
+    """Return whether the record holds a study of that name. Creates nothing. Raises RecordError."""
     if not db.exists():
         return False
     with _translate(db, "read"):
@@ -201,7 +202,7 @@ def is_recorded(db: Path, study: str) -> bool:
 
 
 def stored_search(db: Path, study: str) -> tuple[dict[str, Any], list[RecordedTrial]]:
-    """The identity and the trials of a study's search as they are stored, whatever its file says now. Raises RecordError."""
+    """Read the stored identity and trials of a study's search, whatever its file says now. Raises RecordError."""
     with _translate(db, "read"):
         stored = optuna.load_study(storage=_storage(db), study_name=study)
         return stored.user_attrs["study"], [_recorded(trial, ()) for trial in stored.get_trials(deepcopy=False)]
@@ -215,8 +216,8 @@ def _check_identity(stored: optuna.Study, name: str, identity: dict[str, Any]) -
     elif changes := differences(before, identity):
         raise ChangedStudyError(
             f"study {name!r} has changed since its trials were recorded ({'; '.join(changes)}): "
-            "its old and new results cannot stand in one table; undo the change, or give the study a new name and "
-            f"take over the trials that still hold with --fork {name}"
+            "old and new results cannot be compared in one table; undo the change, or give the study a new name and "
+            f"take over the trials that are still valid with --fork {name}"
         )
 
 
@@ -228,7 +229,7 @@ def _translate(db: Path, verb: str) -> AbstractContextManager[None]:
     def into(error: Exception) -> RecordError:
         first_line = str(error).splitlines()[0]
         return RecordError(
-            f"cannot {verb} the record of trials {db}: {first_line}; see that the disk has room and the file is "
+            f"cannot {verb} the record of trials {db}: {first_line}; check that the disk has room and that the file is "
             "readable and writable; if it is damaged, restore it from a copy, or choose another --runs-dir"
         )
 

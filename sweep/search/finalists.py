@@ -67,5 +67,5 @@ def _group_name(group_by: str, group: int | bool) -> str:
 
 
 def _n_products(config: Config) -> int:
-    """Estimate the multiplications that one row takes, to order nets by size; 1000 stands for the number of features."""
+    """Estimate the multiplications that one row takes, to order nets by size; 1000 stands for the features."""
     return sum(a * b for a, b in zip((1000, *config.units), config.units, strict=False))
