@@ -122,7 +122,7 @@ def _integrity(db: Path) -> str:
 def _budget(study: Study, search: Record, confirmation: Record) -> Iterator[Finding]:
     """What was asked for and is not there, and what is there half."""
     for record in (search, confirmation):
-        for trial in record.unfinished():
+        for trial in record.list_unfinished():
             yield Finding(f"{trial.key} is claimed and has not ended", CONTINUE)
     n_searched = sum(recorded.trial.phase == Phase.SEARCH for recorded in search.trials.values())
     n_wanted = study.search.trials
@@ -144,7 +144,7 @@ def _budget(study: Study, search: Record, confirmation: Record) -> Iterator[Find
         if baseline.config not in known:
             yield Finding(f"baseline {baseline.name!r} is not recorded", CONTINUE)
     confirmed = {(r.trial.config, r.trial.replicate) for r in confirmation.trials.values()}
-    for finalist, replicate in plan_replicates(study, select_finalists(study, search.complete())):
+    for finalist, replicate in plan_replicates(study, select_finalists(study, search.list_complete())):
         if (finalist.config, replicate) not in confirmed:
             yield Finding(f"replicate {replicate} of {finalist.name} is not recorded", CONTINUE)
 

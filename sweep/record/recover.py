@@ -18,7 +18,7 @@ def recover(record: Record, folder: Path) -> list[Trial]:
     """
     results.remove_drafts(folder)
     to_train = []
-    for trial in record.unfinished():
+    for trial in record.list_unfinished():
         result = results.find(folder / trial.key)
         if result is None:
             to_train.append(record.restart(trial))
@@ -27,7 +27,7 @@ def recover(record: Record, folder: Path) -> list[Trial]:
     return to_train
 
 
-def after_death(record: Record, key: str, reason: str, n_deaths: int, folder: Path) -> Trial | TrialResult:
+def handle_death(record: Record, key: str, reason: str, n_deaths: int, folder: Path) -> Trial | TrialResult:
     """Return what follows the death of a trial's worker: the trial's result or its next attempt.
 
     The result is the one that the worker left, or else a failure if workers died `MAX_DEATHS` times on this trial.

@@ -39,7 +39,7 @@ class Record:
 
     This record decides what has happened. A trial is claimed (RUNNING, with its config) before it is trained, and told
     after its result is durable. A trial that was claimed and never told was left by a coordinator that is gone:
-    `unfinished` returns it.
+    `list_unfinished` returns it.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Record:
         self._ids: dict[str, int] = {}  # key -> Optuna's id, of trials that this process wrote to
         self._rung_values: dict[int, dict[str, float]] = {}
         for trial in trials:
-            recorded = _recorded(trial, self._rungs)
+            recorded = _to_recorded(trial, self._rungs)
             self.trials[recorded.trial.key] = recorded
             for rung, value in trial.intermediate_values.items():
                 self._rung_values.setdefault(rung, {})[recorded.trial.key] = value
@@ -78,7 +78,7 @@ class Record:
         db.parent.mkdir(parents=True, exist_ok=True)
         # One process at a time: Optuna fails where two create its tables at once.
         with _translate(db, "open"), hold_in_turn(db.with_name(f".{db.name}.lock")):
-            storage = _storage(db)
+            storage = _open_storage(db)
             stored = optuna.create_study(
                 storage=storage,
                 study_name=study.name if part == Phase.SEARCH else f"{study.name}/confirm",
@@ -91,7 +91,7 @@ class Record:
             failpoint("record.identified")
             return cls(db, storage, stored, study, identity, stored.get_trials(deepcopy=False))
 
-    def frozen(self) -> list[FrozenTrial]:
+    def read_frozen(self) -> list[FrozenTrial]:
         """Read the trials as Optuna has them now, by number."""
         with _translate(self._db, "read"):
             return self._stored.get_trials(deepcopy=False)
@@ -144,7 +144,7 @@ class Record:
             values[key] = value
         failpoint("record.rung")
 
-    def rung_values(self, rung: int) -> dict[str, float]:
+    def get_rung_values(self, rung: int) -> dict[str, float]:
         """Return the objective of every trial when it first reached `rung`, by key."""
         return dict(self._rung_values.get(rung, {}))
 
@@ -177,12 +177,12 @@ class Record:
         train_metric = self._objective.replace("val_", "train_")
         return result.metrics.get(self._objective, result.metrics.get(train_metric))
 
-    def complete(self) -> list[tuple[Config, float]]:
+    def list_complete(self) -> list[tuple[Config, float]]:
         """Return config and objective of every complete trial, by number."""
         done = (r for r in self.trials.values() if r.state == State.COMPLETE)
         return [(r.trial.config, r.value) for r in done if r.value is not None]
 
-    def unfinished(self) -> list[Trial]:
+    def list_unfinished(self) -> list[Trial]:
         """Return the trials that were claimed and never told, oldest first."""
         return [recorded.trial for recorded in self.trials.values() if recorded.state is None]
 
@@ -198,14 +198,14 @@ def is_recorded(db: Path, study: str) -> bool:
     if not db.exists():
         return False
     with _translate(db, "read"):
-        return study in optuna.study.get_all_study_names(_storage(db))
+        return study in optuna.study.get_all_study_names(_open_storage(db))
 
 
-def stored_search(db: Path, study: str) -> tuple[dict[str, Any], list[RecordedTrial]]:
+def read_stored_search(db: Path, study: str) -> tuple[dict[str, Any], list[RecordedTrial]]:
     """Read the stored identity and trials of a study's search, whatever its file says now. Raises RecordError."""
     with _translate(db, "read"):
-        stored = optuna.load_study(storage=_storage(db), study_name=study)
-        return stored.user_attrs["study"], [_recorded(trial, ()) for trial in stored.get_trials(deepcopy=False)]
+        stored = optuna.load_study(storage=_open_storage(db), study_name=study)
+        return stored.user_attrs["study"], [_to_recorded(trial, ()) for trial in stored.get_trials(deepcopy=False)]
 
 
 def _check_identity(stored: optuna.Study, name: str, identity: dict[str, Any]) -> None:
@@ -221,7 +221,7 @@ def _check_identity(stored: optuna.Study, name: str, identity: dict[str, Any]) -
         )
 
 
-def _storage(db: Path) -> optuna.storages.RDBStorage:
+def _open_storage(db: Path) -> optuna.storages.RDBStorage:
     return optuna.storages.RDBStorage(f"sqlite:///{db}", engine_kwargs={"connect_args": {"timeout": _BUSY_S}})
 
 
@@ -236,7 +236,7 @@ def _translate(db: Path, verb: str) -> AbstractContextManager[None]:
     return translate(optuna.exceptions.StorageInternalError, SQLAlchemyError, into=into)
 
 
-def _recorded(frozen: FrozenTrial, rungs: tuple[int, ...]) -> RecordedTrial:
+def _to_recorded(frozen: FrozenTrial, rungs: tuple[int, ...]) -> RecordedTrial:
     lasting = dict(frozen.user_attrs["trial"])
     phase = Phase(lasting.pop("phase"))
     trial = Trial(

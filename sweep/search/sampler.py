@@ -41,7 +41,7 @@ class Suggester:
         self._spaces = study.subspaces() if study.space is not None else {}
         self._n_tried: Counter[Scalar | None] = Counter()  # group -> number of its configs that were tried
         self._grid = _shuffle_grid(study) if study.search.sampler == "grid" else None
-        for frozen, recorded in zip(record.frozen(), record.trials.values(), strict=True):
+        for frozen, recorded in zip(record.read_frozen(), record.trials.values(), strict=True):
             self._remember(recorded.trial, self._add(frozen))
 
     def claim(self, config: Config, phase: Phase, name: str = "") -> Trial:

@@ -4,7 +4,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from sweep.record.recover import after_death, recover
+from sweep.record.recover import handle_death, recover
 from sweep.record.takeover import Offer
 from sweep.record.trials import Record
 from sweep.search.finalists import Finalist, plan_replicates
@@ -25,9 +25,9 @@ class _RecordedSource:
         self._cut_off = deque(recover(record, folder))
         self._n_deaths: Counter[str] = Counter()  # trial key -> deaths of its workers
 
-    def after_death(self, death: WorkerDied) -> Trial | TrialResult:
+    def handle_death(self, death: WorkerDied) -> Trial | TrialResult:
         self._n_deaths[death.key] += 1
-        return after_death(self._record, death.key, death.reason, self._n_deaths[death.key], self._folder)
+        return handle_death(self._record, death.key, death.reason, self._n_deaths[death.key], self._folder)
 
 
 class SearchSource(_RecordedSource):
@@ -75,7 +75,7 @@ class SearchSource(_RecordedSource):
                 self._report(trial.key, rung, result.history[rung - 1][self._study.objective])
         self.tell(offer.save(result, self._folder / trial.key))
 
-    def verdicts(self, reports: Sequence[EpochReport]) -> dict[str, bool]:
+    def judge(self, reports: Sequence[EpochReport]) -> dict[str, bool]:
         for report in reports:  # all of them before any verdict, as they are compared with each other
             self._report(report.key, report.epoch, report.logs[self._study.objective])
         return {report.key: self._survives(report) for report in reports}
@@ -84,7 +84,7 @@ class SearchSource(_RecordedSource):
         pruner, objective = self._study.search.pruner, self._study.objective
         # Use the recorded value, not the reported one: a trial that is restarted in another cohort reaches the rung
         # again, and its value may then be rounded differently.
-        costs = {key: cost(objective, value) for key, value in self._record.rung_values(report.epoch).items()}
+        costs = {key: cost(objective, value) for key, value in self._record.get_rung_values(report.epoch).items()}
         return pruner is None or survives_rung(costs[report.key], list(costs.values()), pruner)
 
     def _report(self, key: str, rung: int, value: float) -> None:
@@ -108,7 +108,7 @@ class ConfirmSource(_RecordedSource):
     def next(self) -> Trial | None:
         return self._cut_off.popleft() if self._cut_off else next(self._missing, None)
 
-    def verdicts(self, reports: Sequence[EpochReport]) -> dict[str, bool]:
+    def judge(self, reports: Sequence[EpochReport]) -> dict[str, bool]:
         return {report.key: True for report in reports}  # empty: a replicate has no rungs
 
     def tell(self, result: TrialResult) -> Trial:

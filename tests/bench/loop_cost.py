@@ -112,12 +112,12 @@ class TimedSource:
         with self._watch.timing("ask"):
             return self._source.next()
 
-    def verdicts(self, reports: Sequence[EpochReport]) -> dict[str, bool]:
+    def judge(self, reports: Sequence[EpochReport]) -> dict[str, bool]:
         with self._watch.timing("rung"):
-            return self._source.verdicts(reports)
+            return self._source.judge(reports)
 
-    def after_death(self, death: WorkerDied) -> Trial | TrialResult:
-        return self._source.after_death(death)
+    def handle_death(self, death: WorkerDied) -> Trial | TrialResult:
+        return self._source.handle_death(death)
 
     def tell(self, result: TrialResult) -> Trial:
         with self._watch.timing("record"):

@@ -6,7 +6,7 @@ import pytest
 
 from sweep.errors import RecordError
 from sweep.layout import RunsDir
-from sweep.record.trials import Record, is_recorded, stored_search
+from sweep.record.trials import Record, is_recorded, read_stored_search
 from sweep.search.sampler import Suggester
 from sweep.study.file import parse_study
 from sweep.study.space import Choice
@@ -93,7 +93,7 @@ def test_every_group_gets_as_many_trials_as_another(runs, sampler, group_by):
     groups = Counter(getattr(recorded.trial.config, group_by) for recorded in record.trials.values())
     assert set(groups.values()) == {12 // len(groups)}
     assert len(groups) == (3 if group_by == "batch_size" else 2)
-    recorded = [frozen.params[group_by] for frozen in record.frozen()[1:]]
+    recorded = [frozen.params[group_by] for frozen in record.read_frozen()[1:]]
     assert recorded == [getattr(trial.config, group_by) for trial in trials]
 
 
@@ -116,7 +116,7 @@ def test_widths_are_recorded_for_the_layers_a_config_has(runs):
     the_study = study()
     record = open_record(runs, the_study)
     search(record, Suggester(the_study, record), 12)
-    for frozen, recorded in zip(record.frozen(), record.trials.values(), strict=True):
+    for frozen, recorded in zip(record.read_frozen(), record.trials.values(), strict=True):
         layers = [name for name in frozen.params if name.startswith("units_")]
         assert len(layers) == recorded.trial.config.hidden_layers
 
@@ -129,7 +129,7 @@ def test_a_baseline_in_the_space_teaches_the_sampler_and_another_does_not(runs):
     suggester.claim(inside, Phase.BASELINE, "inside")
     outside = inside.from_dict({**inside.to_dict(), "units": [999]})
     suggester.claim(outside, Phase.BASELINE, "outside")
-    assert [bool(frozen.params) for frozen in record.frozen()] == [True, False]
+    assert [bool(frozen.params) for frozen in record.read_frozen()] == [True, False]
     search(record, suggester, 3)
 
 
@@ -140,9 +140,9 @@ def test_what_was_claimed_and_not_told_is_unfinished_after_a_restart(runs):
     told, claimed = suggester.suggest(), suggester.suggest()
     tell(record, suggester, told)
     again = open_record(runs, the_study)
-    assert again.unfinished() == [claimed]
+    assert again.list_unfinished() == [claimed]
     assert again.restart(claimed).attempt == 2
-    assert open_record(runs, the_study).unfinished()[0].attempt == 2
+    assert open_record(runs, the_study).list_unfinished()[0].attempt == 2
 
 
 def test_rung_values_survive_a_restart(runs):
@@ -151,14 +151,14 @@ def test_rung_values_survive_a_restart(runs):
     trial = Suggester(the_study, record).suggest()
     record.report(trial.key, 1, 0.5)
     record.report(trial.key, 1, 0.5)  # a restarted trial comes by again
-    assert open_record(runs, the_study).rung_values(1) == {"trial-00000": 0.5}
+    assert open_record(runs, the_study).get_rung_values(1) == {"trial-00000": 0.5}
 
 
 def test_a_damaged_record_is_one_named_error(runs):
     runs.optuna_db.write_bytes(b"not a database" * 1000)
     with pytest.raises(RecordError, match=r"cannot open the record of trials .*optuna\.db"):
         open_record(runs, study())
-    for read in (is_recorded, stored_search):
+    for read in (is_recorded, read_stored_search):
         with pytest.raises(RecordError, match=r"cannot read the record of trials .*optuna\.db"):
             read(runs.optuna_db, "tiny")
 
