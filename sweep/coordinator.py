@@ -19,8 +19,8 @@ from sweep.layout import RunsDir
 from sweep.loop import Source, Watch, run_trials
 from sweep.record import results
 from sweep.record.provenance import read_provenance
-from sweep.record.takeover import check_alike, found
-from sweep.record.trials import Record, RecordedTrial, is_recorded, stored_search
+from sweep.record.takeover import check_alike, list_offers
+from sweep.record.trials import Record, RecordedTrial, is_recorded, read_stored_search
 from sweep.search.finalists import select_finalists
 from sweep.search.sources import ConfirmSource, SearchSource
 from sweep.study.schema import Study
@@ -85,7 +85,7 @@ def sync_study(job: Job) -> None:
     with hold(folder / results.LOCK):
         search, confirmation = open_records(job)
         waiting = _unscored(job, confirmation, folder)
-        is_whole = not (waiting or search.unfinished() or confirmation.unfinished())
+        is_whole = not (waiting or search.list_unfinished() or confirmation.list_unfinished())
         tracker = Tracker(partial(_open_projection, job))
         _track_all(tracker, search, folder)
         _track_all(tracker, confirmation, folder, but=waiting)
@@ -103,7 +103,7 @@ def open_records(job: Job) -> tuple[Record, Record]:
     """Of the search and of the confirmation. Raises ChangedStudyError, RecordError, StorageError."""
     check_keeps_locks(job.runs.root)
     db, sha256 = job.runs.optuna_db, job.data.facts.sha256
-    return Record(db, job.study, Phase.SEARCH, sha256), Record(db, job.study, Phase.CONFIRM, sha256)
+    return Record.open(db, job.study, Phase.SEARCH, sha256), Record.open(db, job.study, Phase.CONFIRM, sha256)
 
 
 def _refuse_strangers(folder: Path, *records: Record) -> None:
@@ -154,7 +154,7 @@ def _train(job: Job, search: Record, confirmation: Record, tracker: Tracker, fol
             _take_over(job, job.fork, search, source)
         _track_all(tracker, search, folder)
         run(source, lambda trial, result: tracker.track(trial, lambda: (result, None)))
-        chosen = select_finalists(job.study, search.complete())
+        chosen = select_finalists(job.study, search.list_complete())
         # A replicate is tracked when it is scored, which is when all are trained: only then is the test split opened.
         run(ConfirmSource(job.study, confirmation, chosen, folder), lambda trial, result: None)
     results.remove_drafts(folder)  # of workers that died
@@ -164,10 +164,10 @@ def _take_over(job: Job, name: str, search: Record, source: SearchSource) -> Non
     if name == job.study.name:
         raise ChangedStudyError(f"--fork {name}: give the study file another name first, or leave --fork out")
     check_recorded(job.runs, name)
-    identity, trials = stored_search(job.runs.optuna_db, name)
+    identity, trials = read_stored_search(job.runs.optuna_db, name)
     check_alike(name, identity, search.identity)
     n_before = len(search.trials)
-    source.take_over(found(name, trials, job.runs.results(name)))
+    source.take_over(list_offers(name, trials, job.runs.results(name)))
     logger.info("took over %d trials of study %s", len(search.trials) - n_before, name)
 
 

@@ -150,7 +150,7 @@ def _budget(study: Study, search: Record, confirmation: Record) -> Iterator[Find
 
 
 def _unfinished(record: Record) -> Iterator[Finding]:
-    for trial in record.unfinished():
+    for trial in record.list_unfinished():
         yield Finding(f"{trial.key} is claimed and has not ended", CONTINUE)
 
 
@@ -183,7 +183,7 @@ def _missing_baselines(study: Study, search: Record) -> Iterator[Finding]:
 
 def _missing_replicates(study: Study, search: Record, confirmation: Record) -> Iterator[Finding]:
     confirmed = {(r.trial.config, r.trial.replicate) for r in confirmation.trials.values()}
-    for finalist, replicate in plan_replicates(study, select_finalists(study, search.complete())):
+    for finalist, replicate in plan_replicates(study, select_finalists(study, search.list_complete())):
         if (finalist.config, replicate) not in confirmed:
             yield Finding(f"replicate {replicate} of {finalist.name} is not recorded", CONTINUE)
 

@@ -17,10 +17,10 @@ class Source(Protocol):
     def next(self) -> Trial | None:
         """The next trial to run, claimed; None when there is none."""
 
-    def verdicts(self, reports: Sequence[EpochReport]) -> dict[str, bool]:
+    def judge(self, reports: Sequence[EpochReport]) -> dict[str, bool]:
         """Who goes on of the trials that have reached a rung together, by key."""
 
-    def after_death(self, death: WorkerDied) -> Trial | TrialResult:
+    def handle_death(self, death: WorkerDied) -> Trial | TrialResult:
         """The next attempt of a trial whose worker died, or its result if there is one or it died too often."""
 
     def tell(self, result: TrialResult) -> Trial:
@@ -57,7 +57,7 @@ def run_trials(
         watch(trial, None)
 
     def hear(reports: Sequence[EpochReport]) -> None:
-        for key, goes_on in source.verdicts([report for report in reports if report.waits]).items():
+        for key, goes_on in source.judge([report for report in reports if report.waits]).items():
             executor.answer(key, goes_on)
         for report in reports:
             watch(running[report.key], report)
@@ -91,7 +91,7 @@ def run_trials(
                 pass  # the signal that stops the sweep reached its worker too
             case WorkerDied():
                 watch(running[event.key], event)
-                match source.after_death(event):
+                match source.handle_death(event):
                     case Trial() as again:
                         ahead.appendleft(again)  # its slot may have been given to the next trial in the meantime
                     case TrialResult() as result:

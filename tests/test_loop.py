@@ -27,7 +27,7 @@ class ListSource:
     def next(self):
         return self.waiting.pop(0) if self.waiting else None
 
-    def verdicts(self, reports):
+    def judge(self, reports):
         self.asked += [(report.key, report.epoch) for report in reports]
         return {report.key: report.key != "trial-00001" for report in reports}
 
@@ -109,7 +109,7 @@ class DyingExecutor(FakeExecutor):
 def search(runs):
     """What the tiny study would try: four trials, and a baseline before them."""
     study = parse_study(tiny_table(search={"trials": 4}), "tiny.toml")
-    record = Record(runs.optuna_db, study, "search", "0" * 64)
+    record = Record.open(runs.optuna_db, study, "search", "0" * 64)
     return SearchSource(study, record, runs.results("tiny"))
 
 
@@ -168,6 +168,6 @@ def test_stops_of_the_coordinator_are_not_deaths_of_a_worker(runs):
     cut_off = [source.next() for _ in range(5)]
     for _ in range(4):
         source = search(runs)
-    again = source.after_death(WorkerDied(cut_off[0].key, "its worker was killed by signal 9"))
+    again = source.handle_death(WorkerDied(cut_off[0].key, "its worker was killed by signal 9"))
     assert isinstance(again, Trial)
     assert again.attempt == 6

@@ -1,1 +1,1 @@
-"""What happened, durably: trials in Optuna's storage, results in folders."""
+"""Keep what happened, durably: trials in Optuna's storage, results in folders."""

@@ -1,4 +1,4 @@
-"""A space and its configs as Optuna has them."""
+"""Translate trial states, spaces, configs and objectives into Optuna's terms."""
 
 from typing import Literal
 
@@ -21,7 +21,10 @@ OPTUNA_STATES = {ours: theirs for theirs, ours in STATES.items()}
 
 
 def to_params(study: Study, config: Config) -> tuple[dict[str, Scalar], dict[str, BaseDistribution]]:
-    """What varies, by name: the values of a config and where they come from. Empty where it lies outside the space."""
+    """Return the parameters that vary in the space: their values in `config` and their distributions, by name.
+
+    Both are empty if `config` lies outside the space.
+    """
     if study.space is None or not study.in_space(config):
         return {}, {}
     varying = {name: (axis, value) for name, (axis, value) in study.space.axes_of(config).items() if count(axis) > 1}
@@ -30,7 +33,7 @@ def to_params(study: Study, config: Config) -> tuple[dict[str, Scalar], dict[str
 
 
 def to_distribution(axis: Axis) -> BaseDistribution:
-    """An axis that varies. Raises TypeError for a fixed value."""
+    """Return the distribution of an axis that varies. Raises TypeError for a fixed value."""
     match axis:
         case Int(low, _, step, log):
             return IntDistribution(low, low + (int(count(axis)) - 1) * step, step=step, log=log)

@@ -1,4 +1,4 @@
-"""What a run was made with: code, libraries, machine."""
+"""Describe what a run was made with: code, libraries, machine."""
 
 import platform
 import subprocess
@@ -9,26 +9,26 @@ from pathlib import Path
 LIBRARIES = ("tensorflow", "keras", "optuna", "mlflow", "numpy", "pandas")
 
 
-@cache  # asked for by what trains and by what tracks, and the same for as long as this process lives
+@cache  # both training and tracking ask for it, and it does not change while this process lives
 def read_provenance() -> dict[str, str]:
-    """Tags that say what this program is: git commit and dirty flag, library versions, Python and processor."""
+    """Return tags for the git commit and dirty flag, the versions of libraries and Python, and the processor."""
     return {
-        **_git(),
+        **_read_git(),
         **{f"version_{library}": version(library) for library in LIBRARIES},
         "version_python": platform.python_version(),
-        "processor": _processor(),
+        "processor": _read_processor(),
     }
 
 
-def _git() -> dict[str, str]:
-    """`unknown` where the code is not a git checkout."""
-    commit = _git_says("rev-parse", "HEAD")
+def _read_git() -> dict[str, str]:
+    """Return the commit and the dirty flag, both `unknown` if the code is not a git checkout."""
+    commit = _run_git("rev-parse", "HEAD")
     if commit is None:
         return {"git_commit": "unknown", "git_dirty": "unknown"}
-    return {"git_commit": commit, "git_dirty": "true" if _git_says("status", "--porcelain") else "false"}
+    return {"git_commit": commit, "git_dirty": "true" if _run_git("status", "--porcelain") else "false"}
 
 
-def _git_says(*arguments: str) -> str | None:
+def _run_git(*arguments: str) -> str | None:
     try:
         here = Path(__file__).parent
         done = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, timeout=10, check=True)
@@ -37,7 +37,7 @@ def _git_says(*arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def _processor() -> str:
+def _read_processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))

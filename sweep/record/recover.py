@@ -1,4 +1,4 @@
-"""What a start does with what a crash left, and what a death of a worker means."""
+"""Recover trials that a crash cut off, and decide what follows when a worker dies."""
 
 import time
 from pathlib import Path
@@ -7,18 +7,18 @@ from sweep.record import results
 from sweep.record.trials import Record
 from sweep.trial import Trial, TrialResult
 
-MAX_DEATHS = 3  # of workers on one trial, in one run of the command: it may be the trial that kills
+MAX_DEATHS = 3  # of workers on one trial, in one run of the command; then the trial itself may be what kills them
 
 
 def recover(record: Record, folder: Path) -> list[Trial]:
-    """Complete what was trained and not told; the trials to train again, claimed as their next attempt.
+    """Tell the results of trials that were trained but not told. Return the trials to train again, as a next attempt.
 
-    A trial without a result was cut off, however that came about, so it is trained again under its own number: the
-    budget is met exactly, and the same config with the same seed gives what it would have given.
+    A trial without a result was cut off, whatever the cause. It is trained again under its own number, so the budget is
+    met exactly. With the same config and seed, it gives the result that it would have given.
     """
     results.remove_drafts(folder)
     to_train = []
-    for trial in record.unfinished():
+    for trial in record.list_unfinished():
         result = results.find(folder / trial.key)
         if result is None:
             to_train.append(record.restart(trial))
@@ -27,8 +27,11 @@ def recover(record: Record, folder: Path) -> list[Trial]:
     return to_train
 
 
-def after_death(record: Record, key: str, reason: str, n_deaths: int, folder: Path) -> Trial | TrialResult:
-    """A trial's next attempt after its worker died; its result, if that is there, or if it died `MAX_DEATHS` times."""
+def handle_death(record: Record, key: str, reason: str, n_deaths: int, folder: Path) -> Trial | TrialResult:
+    """Return what follows the death of a trial's worker: the trial's result or its next attempt.
+
+    The result is the one that the worker left, or else a failure if workers died `MAX_DEATHS` times on this trial.
+    """
     result = results.find(folder / key)
     if result is not None:
         return result

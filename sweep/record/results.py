@@ -1,4 +1,4 @@
-"""Result folders: what a worker leaves of a trial, whole or not at all, every byte of it under a sha256."""
+"""Result folders of trials: complete or absent, with a sha256 over every byte."""
 
 import hashlib
 import json
@@ -18,26 +18,25 @@ MODEL = "model.keras"
 HISTORY = "history.json"
 SUMMARY = "summary.txt"
 CURVES = "curves.png"
-PREDICTIONS = "predictions.npz"  # of a scored replicate, see `predictions.py`
-TRACKED = (HISTORY, SUMMARY, CURVES, PREDICTIONS)  # files that become artifacts of the trial's run, beside its model
-LOCK = ".lock"  # of the coordinator, in the folder of results
+PREDICTIONS = "predictions.npz"  # of a scored replicate; `predictions.py` packs it
+TRACKED = (HISTORY, SUMMARY, CURVES, PREDICTIONS)  # become artifacts of the trial's MLflow run, beside its model
+LOCK = ".lock"  # the coordinator's, in the folder that holds a study's result folders
 RESULT = "result.json"
 SCORE = "score.json"
-_TAIL = "}\n"
 WAY_OUT = "restore the folder from a copy; if its trial is not recorded yet, remove it and it is trained again"
 
 
 def save(folder: Path, result: TrialResult, write_files: Callable[[Path], None]) -> TrialResult:
-    """Make `result` durable as `folder`, with the files that `write_files` puts beside it; returns it with their hashes.
+    """Make `result` durable as `folder`, with the files that `write_files` writes. Return it with their hashes.
 
-    Written under another name, synced, then renamed: a reader finds the whole folder or none.
+    The folder is written under another name, synced, then renamed: a reader finds the whole folder or none.
     """
     draft = make_draft(folder)
     failpoint("result.draft")
     write_files(draft)
     failpoint("result.files")
     result = replace(result, files={path.name: sha256_of(path) for path in sorted(draft.iterdir())})
-    (draft / RESULT).write_text(_sealed(result.to_dict()))
+    (draft / RESULT).write_text(_seal(result.to_dict()))
     failpoint("result.written")
     sync_folder(draft)
     failpoint("result.synced")
@@ -49,7 +48,7 @@ def save(folder: Path, result: TrialResult, write_files: Callable[[Path], None])
 
 
 def remove_drafts(folder: Path) -> None:
-    """Remove what killed processes were writing; only while no trial is in training."""
+    """Remove the drafts that killed processes left. Call this only while no trial is being trained."""
     for path in list_drafts(folder):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -58,30 +57,30 @@ def remove_drafts(folder: Path) -> None:
 
 
 def list_drafts(folder: Path) -> list[Path]:
-    """What lies below a folder of results under the name that things have before they are whole."""
+    """List unfinished drafts (dot-files) left below `folder` by writers that died."""
     return sorted(path for pattern in (".*", "*/.*") for path in folder.glob(pattern) if path.name != LOCK)
 
 
 def list_strangers(folder: Path, known: Container[str]) -> list[Path]:
-    """Result folders of trials that are not among `known`, by key."""
+    """List the result folders of trials whose keys are not in `known`."""
     return [path for path in sorted(folder.glob("[!.]*")) if path.is_dir() and path.name not in known]
 
 
 def find(folder: Path) -> TrialResult | None:
-    """The result in `folder`, checked as `load` does; None where there is no folder."""
+    """Load the result in `folder` as `load` does. Return None if there is no folder."""
     if not folder.exists():
         return None
-    sync(folder.parent)  # its writer may have died between the name and the sync: it is about to be relied on
+    sync(folder.parent)  # its writer may have died after the rename and before the sync, and callers rely on the name
     return load(folder)
 
 
 def load(folder: Path) -> TrialResult:
-    """The result in `folder`, every file checked against its hash.
+    """Load the result in `folder`, and check every file against its hash.
 
-    Raises DamagedResultError, naming the file, if one is missing or not what was written.
+    Raises DamagedResultError, naming the file, if a file is missing or is not what was written.
     """
     try:
-        result = TrialResult.from_dict(_opened(folder / RESULT))
+        result = TrialResult.from_dict(_read_sealed(folder / RESULT))
         _check_files(folder, result.files, WAY_OUT)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise DamagedResultError(f"{folder}: cannot be read ({error}); {WAY_OUT}") from error
@@ -89,13 +88,13 @@ def load(folder: Path) -> TrialResult:
 
 
 def load_score(folder: Path) -> Score | None:
-    """The score of a confirmed replicate, checked as `load` does; None before it is scored."""
+    """Load the score of a confirmed replicate, checked as `load` does. Return None if it is not scored yet."""
     path = folder / SCORE
     if not path.exists():
         return None
     way_out = f"remove {SCORE} to score it again"
     try:
-        score = Score(**_opened(path))
+        score = Score(**_read_sealed(path))
         _check_files(folder, score.files, way_out)
     except (OSError, ValueError, TypeError) as error:
         raise DamagedResultError(f"{path}: cannot be read ({error}); {way_out}") from error
@@ -109,28 +108,28 @@ def _check_files(folder: Path, files: dict[str, str], way_out: str) -> None:
 
 
 def save_score(folder: Path, metrics: Logs, predictions: bytes) -> Score:
-    """Make the test metrics of a replicate durable, and its packed predictions with them."""
+    """Make the test metrics of a replicate and its packed predictions durable."""
     write_durably(folder / PREDICTIONS, predictions)
     failpoint("score.predictions")
     score = Score(metrics, {PREDICTIONS: sha256_of(folder / PREDICTIONS)})
-    write_durably(folder / SCORE, _sealed(asdict(score)).encode())
+    write_durably(folder / SCORE, _seal(asdict(score)).encode())
     failpoint("score.saved")
     return score
 
 
-def _sealed(content: Any) -> str:
-    """JSON with the sha256 of its content in front, so that a byte that changes anywhere in the file shows."""
-    return _seal(json.dumps(content, indent=1))
+def _seal(content: Any) -> str:
+    """Return `content` as JSON with its sha256 in front, so that a changed byte shows wherever it is."""
+    text = json.dumps(content, indent=1)
+    return f'{{"sha256": "{hashlib.sha256(text.encode()).hexdigest()}",\n"content": {text}}}\n'
 
 
-def _opened(path: Path) -> Any:
-    """The content of a sealed file. Raises OSError or ValueError."""
+def _read_sealed(path: Path) -> Any:
+    """Read the content of a sealed file. Raises OSError, or ValueError if the file is not what was written."""
     text = path.read_bytes().decode()
-    content = text[len(_seal("")) - len(_TAIL) : -len(_TAIL)]
+    try:
+        content = json.loads(text)["content"]
+    except (ValueError, TypeError, KeyError):  # no JSON, or none of ours
+        content = None
     if _seal(content) != text:
         raise ValueError(f"{path.name} is not what was written (sha256)")
-    return json.loads(content)
-
-
-def _seal(content: str) -> str:
-    return f'{{"sha256": "{hashlib.sha256(content.encode()).hexdigest()}",\n"content": {content}{_TAIL}'
+    return content

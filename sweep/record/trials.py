@@ -1,5 +1,6 @@
-"""The record of trials in Optuna's storage: what was claimed, and how it ended. It decides what has happened."""
+"""The record of trials in Optuna's storage: what was claimed, and how it ended."""
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,71 +22,79 @@ from sweep.trial import Phase, State, Trial, TrialResult
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-_BUSY_S = 60  # to wait for another's transaction
+_BUSY_S = 60  # how long to wait for the transaction of another process
 
 
 @dataclass(frozen=True)
 class RecordedTrial:
-    """A trial as the record has it."""
+    """A trial with the state and the value that the record has."""
 
     trial: Trial
-    state: State | None  # None while it is claimed and not told
-    value: float | None  # of the objective
+    state: State | None  # None while the trial is claimed and not told
+    value: float | None  # of the objective; of a pruned trial, at its last rung
 
 
 class Record:
-    """The trials of one part of a study in Optuna's storage, which decides what has happened.
+    """The trials of one part of a study, its search or its confirmation, in Optuna's storage.
 
-    A trial is claimed (RUNNING, with its config) before it is trained and told after its result is durable. Claimed
-    trials that were never told belong to a coordinator that is gone: `unfinished` gives them back.
+    This record decides what has happened. A trial is claimed (RUNNING, with its config) before it is trained, and told
+    after its result is durable. A trial that was claimed and never told was left by a coordinator that is gone:
+    `list_unfinished` returns it.
     """
 
-    def __init__(self, db: Path, study: Study, part: Literal[Phase.SEARCH, Phase.CONFIRM], data_sha256: str) -> None:
-        name = study.name if part == Phase.SEARCH else f"{study.name}/confirm"
+    def __init__(
+        self,
+        db: Path,
+        storage: optuna.storages.RDBStorage,
+        stored: optuna.Study,
+        study: Study,
+        identity: dict[str, Any],
+        trials: Iterable[FrozenTrial],
+    ) -> None:
+        """Hold what `open` opened. stored: the study in Optuna's storage; trials: those it has already, by number."""
+        self._db = db
+        self._storage = storage
+        self._stored = stored
+        self._study_id = storage.get_study_id_from_name(stored.study_name)
         self._objective: Objective = study.objective
         self._rungs = study.rungs()
-        self.identity = {**study.canonical(), "data": {**study.canonical()["data"], "sha256": data_sha256}}
-        self._db = db
-        db.parent.mkdir(parents=True, exist_ok=True)
-        # In turn, for two that create Optuna's tables at once are one too many.
-        with _translate(db, "open"), hold_in_turn(db.with_name(f".{db.name}.lock")):
-            self._storage = _storage(db)
-            self._study = optuna.create_study(
-                storage=self._storage,
-                study_name=name,
-                direction=to_direction(study.objective),
-                sampler=optuna.samplers.RandomSampler(seed=0),  # draws nothing here, see Suggester
-                load_if_exists=True,
-            )
-            failpoint("record.created")
-            self._check_identity(study.name)
-            failpoint("record.identified")
-            frozen = self.frozen()
-        self._study_id = self._storage.get_study_id_from_name(name)
+        self.identity = identity
         self.trials: dict[str, RecordedTrial] = {}
-        self._ids: dict[str, int] = {}  # Optuna's, by key, of those that were written to
+        self._ids: dict[str, int] = {}  # key -> Optuna's id, of trials that this process wrote to
         self._rung_values: dict[int, dict[str, float]] = {}
-        for trial in frozen:
-            recorded = _recorded(trial, self._rungs)
+        for trial in trials:
+            recorded = _to_recorded(trial, self._rungs)
             self.trials[recorded.trial.key] = recorded
             for rung, value in trial.intermediate_values.items():
                 self._rung_values.setdefault(rung, {})[recorded.trial.key] = value
 
-    def _check_identity(self, name: str) -> None:
-        stored = self._study.user_attrs.get("study")
-        if stored is None:
-            self._study.set_user_attr("study", self.identity)
-        elif changes := differences(stored, self.identity):
-            raise ChangedStudyError(
-                f"study {name!r} has changed since its trials were recorded ({'; '.join(changes)}): "
-                "its old and new results cannot stand in one table; undo the change, or give the study a new name and "
-                f"take over the trials that still hold with --fork {name}"
-            )
+    @classmethod
+    def open(cls, db: Path, study: Study, part: Literal[Phase.SEARCH, Phase.CONFIRM], data_sha256: str) -> "Record":
+        """Open one part of `study` in the database `db`, and read its trials. Create either where it is missing.
 
-    def frozen(self) -> list[FrozenTrial]:
-        """The trials as Optuna has them now, by number."""
+        Raises ChangedStudyError if the study is not the one that was recorded, RecordError if `db` cannot be opened.
+        """
+        identity = {**study.canonical(), "data": {**study.canonical()["data"], "sha256": data_sha256}}
+        db.parent.mkdir(parents=True, exist_ok=True)
+        # One process at a time: Optuna fails where two create its tables at once.
+        with _translate(db, "open"), hold_in_turn(db.with_name(f".{db.name}.lock")):
+            storage = _open_storage(db)
+            stored = optuna.create_study(
+                storage=storage,
+                study_name=study.name if part == Phase.SEARCH else f"{study.name}/confirm",
+                direction=to_direction(study.objective),
+                sampler=optuna.samplers.RandomSampler(seed=0),  # draws nothing: `search/sampler.py` does
+                load_if_exists=True,
+            )
+            failpoint("record.created")
+            _check_identity(stored, study.name, identity)
+            failpoint("record.identified")
+            return cls(db, storage, stored, study, identity, stored.get_trials(deepcopy=False))
+
+    def read_frozen(self) -> list[FrozenTrial]:
+        """Read the trials as Optuna has them now, by number."""
         with _translate(self._db, "read"):
-            return self._study.get_trials(deepcopy=False)
+            return self._stored.get_trials(deepcopy=False)
 
     def claim(
         self,
@@ -98,12 +107,12 @@ class Record:
         params: dict[str, Any] | None = None,
         distributions: dict[str, BaseDistribution] | None = None,
     ) -> Trial:
-        """Write a trial that is about to be trained, in one transaction."""
+        """Write a trial that is about to be trained, in one transaction. Return it."""
         trial = Trial(
             number=len(self.trials), phase=phase, config=config, seed=seed, name=name, replicate=replicate,
-            rungs=self._rungs if phase == Phase.SEARCH else (),  # a baseline is confirmed anyway, and trained in full
+            rungs=self._rungs if phase == Phase.SEARCH else (),  # baselines are confirmed anyway, so train them in full
         )  # fmt: skip
-        # One attribute for all that stays, and none for a first attempt: Optuna writes each with two statements of its own.
+        # One attribute for everything that stays, and none for a first attempt: Optuna writes each with two statements.
         lasting = {"config": config.to_dict(), "phase": phase, "seed": seed, "name": name, "replicate": replicate}
         claimed = optuna.trial.create_trial(
             state=TrialState.RUNNING,
@@ -118,7 +127,7 @@ class Record:
         return trial
 
     def restart(self, trial: Trial) -> Trial:
-        """The same trial as its next attempt, after the last one died."""
+        """Write that a trial starts again after its last attempt died. Return it as its next attempt."""
         again = replace(trial, attempt=trial.attempt + 1)
         with _translate(self._db, "write"):
             self._storage.set_trial_user_attr(self._id(trial), "attempt", again.attempt)
@@ -127,26 +136,26 @@ class Record:
         return again
 
     def report(self, key: str, rung: int, value: float) -> None:
-        """The objective of a trial when it reached a rung."""
+        """Write the objective of a trial that has reached a rung. A value that is written already is kept."""
         values = self._rung_values.setdefault(rung, {})
-        if key not in values:  # a restarted trial reaches it again
+        if key not in values:  # a restarted trial reaches the rung again
             with _translate(self._db, "write"):
                 self._storage.set_trial_intermediate_value(self._id(self.trials[key].trial), rung, value)
             values[key] = value
         failpoint("record.rung")
 
-    def rung_values(self, rung: int) -> dict[str, float]:
-        """The objective of every trial when it first reached `rung`, by key."""
+    def get_rung_values(self, rung: int) -> dict[str, float]:
+        """Return the objective of every trial when it first reached `rung`, by key."""
         return dict(self._rung_values.get(rung, {}))
 
     def tell(self, result: TrialResult) -> None:
-        """Write how a trial ended: the point after which it is done. Its result must be durable already."""
+        """Write how a trial ended, which makes it done. Its result must be durable already."""
         trial, value = self.trials[result.key].trial, self._value_of(result)
         failpoint("record.tell")
         with _translate(self._db, "write"):
             if result.state == State.FAILED:
                 self._storage.set_trial_user_attr(self._id(trial), "reason", result.reason)
-            # As `Study.tell` does, which reads the trial twice more.
+            # The same write as in `Study.tell`, which also reads the trial twice.
             self._storage.set_trial_state_values(
                 self._id(trial), OPTUNA_STATES[result.state], None if value is None else [value]
             )
@@ -154,7 +163,7 @@ class Record:
         self.trials[result.key] = RecordedTrial(trial, result.state, value)
 
     def _value_of(self, result: TrialResult) -> float | None:
-        """The value that the record keeps: of a pruned trial the objective at its last rung, which Optuna's samplers read."""
+        """Return the value to record: for a pruned trial the objective at its last rung, which samplers read."""
         if result.state == State.COMPLETE:
             value = self.objective_of(result)
             assert value is not None, result.key
@@ -163,42 +172,56 @@ class Record:
         return self._rung_values[max(rungs)][result.key] if result.state == State.PRUNED and rungs else None
 
     def objective_of(self, result: TrialResult) -> float | None:
-        """The value of a complete result."""
-        # Without validation rows nothing is selected; the record still wants a value, and takes the train metric.
+        """Return the objective of a complete result, or None if its metrics lack it."""
+        # Without validation rows there is no selection. Optuna still requires a value, so take the train metric.
         train_metric = self._objective.replace("val_", "train_")
         return result.metrics.get(self._objective, result.metrics.get(train_metric))
 
-    def complete(self) -> list[tuple[Config, float]]:
-        """Config and objective of every complete trial, by number."""
+    def list_complete(self) -> list[tuple[Config, float]]:
+        """Return config and objective of every complete trial, by number."""
         done = (r for r in self.trials.values() if r.state == State.COMPLETE)
         return [(r.trial.config, r.value) for r in done if r.value is not None]
 
-    def unfinished(self) -> list[Trial]:
-        """Trials that were claimed and never told, oldest first."""
+    def list_unfinished(self) -> list[Trial]:
+        """Return the trials that were claimed and never told, oldest first."""
         return [recorded.trial for recorded in self.trials.values() if recorded.state is None]
 
     def _id(self, trial: Trial) -> int:
+        """Return Optuna's id of a trial."""
         if trial.key not in self._ids:
             self._ids[trial.key] = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
         return self._ids[trial.key]
 
 
 def is_recorded(db: Path, study: str) -> bool:
-    """Whether the record holds a study of that name. Creates nothing. Raises RecordError."""
+    """Return whether the record holds a study of that name. Creates nothing. Raises RecordError."""
     if not db.exists():
         return False
     with _translate(db, "read"):
-        return study in optuna.study.get_all_study_names(_storage(db))
+        return study in optuna.study.get_all_study_names(_open_storage(db))
 
 
-def stored_search(db: Path, study: str) -> tuple[dict[str, Any], list[RecordedTrial]]:
-    """The identity and the trials of a study's search as they are stored, whatever its file says now. Raises RecordError."""
+def read_stored_search(db: Path, study: str) -> tuple[dict[str, Any], list[RecordedTrial]]:
+    """Read the stored identity and trials of a study's search, whatever its file says now. Raises RecordError."""
     with _translate(db, "read"):
-        stored = optuna.load_study(storage=_storage(db), study_name=study)
-        return stored.user_attrs["study"], [_recorded(trial, ()) for trial in stored.get_trials(deepcopy=False)]
+        stored = optuna.load_study(storage=_open_storage(db), study_name=study)
+        return stored.user_attrs["study"], [_to_recorded(trial, ()) for trial in stored.get_trials(deepcopy=False)]
 
 
-def _storage(db: Path) -> optuna.storages.RDBStorage:
+def _check_identity(stored: optuna.Study, name: str, identity: dict[str, Any]) -> None:
+    """Write the identity of a new study; raise ChangedStudyError if a stored one has another."""
+    before = stored.user_attrs.get("study")
+    if before is None:
+        stored.set_user_attr("study", identity)
+    elif changes := differences(before, identity):
+        raise ChangedStudyError(
+            f"study {name!r} has changed since its trials were recorded ({'; '.join(changes)}): "
+            "old and new results cannot be compared in one table; undo the change, or give the study a new name and "
+            f"take over the trials that are still valid with --fork {name}"
+        )
+
+
+def _open_storage(db: Path) -> optuna.storages.RDBStorage:
     return optuna.storages.RDBStorage(f"sqlite:///{db}", engine_kwargs={"connect_args": {"timeout": _BUSY_S}})
 
 
@@ -206,14 +229,14 @@ def _translate(db: Path, verb: str) -> AbstractContextManager[None]:
     def into(error: Exception) -> RecordError:
         first_line = str(error).splitlines()[0]
         return RecordError(
-            f"cannot {verb} the record of trials {db}: {first_line}; see that the disk has room and the file is "
+            f"cannot {verb} the record of trials {db}: {first_line}; check that the disk has room and that the file is "
             "readable and writable; if it is damaged, restore it from a copy, or choose another --runs-dir"
         )
 
     return translate(optuna.exceptions.StorageInternalError, SQLAlchemyError, into=into)
 
 
-def _recorded(frozen: FrozenTrial, rungs: tuple[int, ...]) -> RecordedTrial:
+def _to_recorded(frozen: FrozenTrial, rungs: tuple[int, ...]) -> RecordedTrial:
     lasting = dict(frozen.user_attrs["trial"])
     phase = Phase(lasting.pop("phase"))
     trial = Trial(

@@ -1,1 +1,1 @@
-"""Who is tried, who goes on, who is confirmed."""
+"""Choose the configs that are tried, the trials that go on, and the finalists that are confirmed."""

@@ -1,4 +1,4 @@
-"""Which configs are confirmed, and with which replicates. Pure: the coordinator and the report ask the same rules."""
+"""Pure rules, shared by coordinator and report, that choose which configs are confirmed and how often."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,19 +12,20 @@ NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "ei
 
 @dataclass(frozen=True)
 class Finalist:
-    """A config to retrain with fresh seeds."""
+    """A config that confirmation retrains with fresh seeds."""
 
-    name: str  # "best with three hidden layers", or the baseline's
+    name: str  # "best with three hidden layers", or the baseline's name
     config: Config
-    is_selected: bool  # by validation, as the best of its group
-    baseline: str | None  # the name of the baseline it is, if it is one
+    is_selected: bool  # the best of its group by validation
+    baseline: str | None  # name of the baseline with this config, if there is one
 
 
 def select_finalists(study: Study, candidates: Iterable[tuple[Config, float]]) -> list[Finalist]:
-    """The best config of each group by validation, groups in rising order, then every baseline that is not among them.
+    """Return the best config of each group by validation, groups in ascending order, then every remaining baseline.
 
-    candidates: configs of complete trials, in the order of their numbers, with their objective; a tie goes to the
-    first. Without validation rows there are none, and the baselines alone are finalists.
+    candidates: configs of complete trials with their objective, by trial number; a tie goes to the first. Without
+    validation rows there are no candidates, and only the baselines are finalists. Without confirmation there are no
+    finalists.
     """
     if study.confirmation is None:
         return []
@@ -43,7 +44,10 @@ def select_finalists(study: Study, candidates: Iterable[tuple[Config, float]]) -
 
 
 def plan_replicates(study: Study, confirmed: Iterable[Finalist]) -> Iterator[tuple[Finalist, int]]:
-    """Every training that confirmation asks for, replicates counted from 1; large nets first, so that the last to end are small."""
+    """Yield every training that confirmation asks for, as a finalist and its replicate, counted from 1.
+
+    Large nets come first, so that the trainings that end last are short.
+    """
     if study.confirmation is None:
         return
     for finalist in sorted(confirmed, key=lambda f: -_n_products(f.config)):
@@ -63,5 +67,5 @@ def _group_name(group_by: str, group: int | bool) -> str:
 
 
 def _n_products(config: Config) -> int:
-    """About how many products one row takes, to order nets by size; 1000 stands for the features."""
+    """Estimate the multiplications that one row takes, to order nets by size; 1000 stands for the features."""
     return sum(a * b for a, b in zip((1000, *config.units), config.units, strict=False))

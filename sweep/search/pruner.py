@@ -1,4 +1,4 @@
-"""Who goes on at a rung. Pure rules; lower is better."""
+"""Pure rules that decide whether a trial goes on past a rung; lower cost is better."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from sweep.study.schema import Pruner
 
 
 def survives_rung(value: float, peers: Sequence[float], pruner: Pruner) -> bool:
-    """Whether a trial with cost `value` goes on past a rung.
+    """Return whether a trial with cost `value` goes on past a rung.
 
     peers: costs of all trials that have reached this rung so far, `value` among them. Ties survive, and so does the
     best trial. Raises ValueError if a peer is NaN: diverged trials never reach a rung.
@@ -21,10 +21,11 @@ def survives_rung(value: float, peers: Sequence[float], pruner: Pruner) -> bool:
 
 
 def _last_of_the_best(peers: Sequence[float], reduction_factor: int) -> float:
-    """The highest cost that is still among the best 1/reduction_factor of `peers`.
+    """Return the highest cost that is still among the best 1/reduction_factor of `peers`.
 
+    With fewer than reduction_factor peers only the best survives, so that early arrivals are not favoured.
     Source: Li et al. 2020, "A system for massively parallel hyperparameter tuning" (MLSys), algorithm 2 (ASHA);
-    reduction_factor is its eta. With fewer peers than that the best one is kept, so early arrivals are not favoured.
+    reduction_factor is its eta.
     """
     n_survivors = max(1, len(peers) // reduction_factor)
     return sorted(peers)[n_survivors - 1]

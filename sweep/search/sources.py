@@ -1,13 +1,11 @@
-"""Where trials come from: the search, and the confirmation of its finalists."""
+"""Sources of trials for the loop: the search, and the confirmation of its finalists."""
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from sweep.record import results
-from sweep.record.recover import after_death, recover
-from sweep.record.takeover import Found
+from sweep.record.recover import handle_death, recover
+from sweep.record.takeover import Offer
 from sweep.record.trials import Record
 from sweep.search.finalists import Finalist, plan_replicates
 from sweep.search.pruner import survives_rung
@@ -19,72 +17,74 @@ from sweep.trial import EpochReport, Phase, Trial, TrialResult, WorkerDied
 
 
 class _RecordedSource:
-    """What both sources do with their record: take up what was cut off, and answer a worker's death."""
+    """The part that both sources share: it recovers trials that were cut off, and restarts trials whose worker died."""
 
     def __init__(self, record: Record, folder: Path) -> None:
         self._record = record
         self._folder = folder
-        self._again = deque(recover(record, folder))
-        self._deaths: Counter[str] = Counter()
+        self._cut_off = deque(recover(record, folder))
+        self._n_deaths: Counter[str] = Counter()  # trial key -> deaths of its workers
 
-    def after_death(self, death: WorkerDied) -> Trial | TrialResult:
-        self._deaths[death.key] += 1
-        return after_death(self._record, death.key, death.reason, self._deaths[death.key], self._folder)
+    def handle_death(self, death: WorkerDied) -> Trial | TrialResult:
+        self._n_deaths[death.key] += 1
+        return handle_death(self._record, death.key, death.reason, self._n_deaths[death.key], self._folder)
 
 
 class SearchSource(_RecordedSource):
-    """See `loop.Source`: first what a crash cut off, then the baselines, then the sampler's, up to the budget."""
+    """A `loop.Source`: trials that were cut off, then the baselines, then the sampler's proposals, up to the budget."""
 
     def __init__(self, study: Study, record: Record, folder: Path) -> None:
         super().__init__(record, folder)
         self._study = study
         self._suggester = Suggester(study, record)
         known = {recorded.trial.config for recorded in record.trials.values()}
-        # Without validation rows there is nothing to compare baselines by before they are confirmed.
+        # Without validation rows baselines cannot be compared here; they are trained as finalists.
         wanted = study.baselines if study.data.validation_rows else ()
         self._baselines = deque(b for b in wanted if b.config not in known)
         self._n_left = study.search.trials - sum(r.trial.phase == Phase.SEARCH for r in record.trials.values())
 
     def next(self) -> Trial | None:
-        if self._again:
-            return self._again.popleft()
+        if self._cut_off:
+            return self._cut_off.popleft()
         if self._baselines:
             baseline = self._baselines.popleft()
-            return self._suggester.given(baseline.config, Phase.BASELINE, baseline.name)
+            return self._suggester.claim(baseline.config, Phase.BASELINE, baseline.name)
         if self._n_left <= 0:
             return None
         self._n_left -= 1
         return self._suggester.suggest()
 
-    def take_over(self, found: Iterable[Found]) -> None:
-        """Record trials that another study has trained as trials of this one, as far as the budget goes."""
+    def take_over(self, offers: Iterable[Offer]) -> None:
+        """Record trials that another study offers as trials of this one, until the budget is spent."""
         known = {recorded.trial.config for recorded in self._record.trials.values()}
-        for config, load in found:
-            baseline = next((b for b in self._baselines if b.config == config), None)
-            is_wanted = self._n_left > 0 and config not in known and self._study.in_space(config)
-            if baseline is None and not is_wanted:
-                continue
-            result, files = load()
+        for offer in offers:
+            baseline = next((b for b in self._baselines if b.config == offer.config), None)
             if baseline is not None:
+                result = offer.load()  # raises for a damaged result, before its config is claimed
                 self._baselines.remove(baseline)
-                trial = self._suggester.given(config, Phase.BASELINE, baseline.name)
-            else:
+                self._adopt(offer, result, self._suggester.claim(offer.config, Phase.BASELINE, baseline.name))
+            elif self._n_left > 0 and offer.config not in known and self._study.in_space(offer.config):
+                result = offer.load()
                 self._n_left -= 1
-                trial = self._suggester.given(config, Phase.SEARCH)
-            for rung in trial.rungs:
-                if rung <= len(result.history):
-                    self._report(trial.key, rung, result.history[rung - 1][self._study.objective])
-            self.tell(results.save(self._folder / trial.key, replace(result, key=trial.key), files))
+                self._adopt(offer, result, self._suggester.claim(offer.config, Phase.SEARCH))
 
-    def verdicts(self, reports: Sequence[EpochReport]) -> dict[str, bool]:
-        for report in reports:  # all are peers of each other
+    def _adopt(self, offer: Offer, result: TrialResult, trial: Trial) -> None:
+        """Give `trial`, just claimed, the values at rungs, the files and the result that are offered."""
+        for rung in trial.rungs:
+            if rung <= len(result.history):
+                self._report(trial.key, rung, result.history[rung - 1][self._study.objective])
+        self.tell(offer.save(result, self._folder / trial.key))
+
+    def judge(self, reports: Sequence[EpochReport]) -> dict[str, bool]:
+        for report in reports:  # all of them before any verdict, as they are compared with each other
             self._report(report.key, report.epoch, report.logs[self._study.objective])
-        return {report.key: self._goes_on(report) for report in reports}
+        return {report.key: self._survives(report) for report in reports}
 
-    def _goes_on(self, report: EpochReport) -> bool:
+    def _survives(self, report: EpochReport) -> bool:
         pruner, objective = self._study.search.pruner, self._study.objective
-        # As recorded: a trial that starts again in another cohort reaches the rung again, with a value that may round otherwise.
-        costs = {key: cost(objective, value) for key, value in self._record.rung_values(report.epoch).items()}
+        # Use the recorded value, not the reported one: a trial that is restarted in another cohort reaches the rung
+        # again, and its value may then be rounded differently.
+        costs = {key: cost(objective, value) for key, value in self._record.get_rung_values(report.epoch).items()}
         return pruner is None or survives_rung(costs[report.key], list(costs.values()), pruner)
 
     def _report(self, key: str, rung: int, value: float) -> None:
@@ -98,24 +98,25 @@ class SearchSource(_RecordedSource):
 
 
 class ConfirmSource(_RecordedSource):
-    """See `loop.Source`: every replicate of every finalist that the record does not have."""
+    """A `loop.Source`: replicates that were cut off, then every replicate of a finalist that the record lacks."""
 
     def __init__(self, study: Study, record: Record, finalists: Iterable[Finalist], folder: Path) -> None:
         super().__init__(record, folder)
         self._study = study
-        self._wanted = self._missing(list(finalists))
+        self._missing = self._claim_missing(list(finalists))
 
     def next(self) -> Trial | None:
-        return self._again.popleft() if self._again else next(self._wanted, None)
+        return self._cut_off.popleft() if self._cut_off else next(self._missing, None)
 
-    def verdicts(self, reports: Sequence[EpochReport]) -> dict[str, bool]:
-        return {report.key: True for report in reports}  # none: a replicate has no rungs
+    def judge(self, reports: Sequence[EpochReport]) -> dict[str, bool]:
+        return {report.key: True for report in reports}  # empty: a replicate has no rungs
 
     def tell(self, result: TrialResult) -> Trial:
         self._record.tell(result)
         return self._record.trials[result.key].trial
 
-    def _missing(self, finalists: list[Finalist]) -> Iterator[Trial]:
+    def _claim_missing(self, finalists: list[Finalist]) -> Iterator[Trial]:
+        """Claim each missing replicate when it is asked for, not before."""
         known = {(r.trial.config, r.trial.replicate) for r in self._record.trials.values()}
         for finalist, replicate in plan_replicates(self._study, finalists):
             if (finalist.config, replicate) not in known:

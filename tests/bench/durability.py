@@ -55,7 +55,7 @@ def _trial_ms(folder: Path, n_trials: int) -> float:
     """Median milliseconds of the write protocol of one trial: claimed, two rungs, result written, told."""
     study, _ = load_study(STUDY)
     content = {name: os.urandom(size) for name, size in SIZES.items()}
-    record = Record(folder / "optuna.db", study, "search", data_sha256="0")
+    record = Record.open(folder / "optuna.db", study, "search", data_sha256="0")
     make_folder(folder / "results")
     took = []
     for number in range(n_trials):

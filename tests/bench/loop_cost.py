@@ -113,12 +113,12 @@ class TimedSource:
         with self._watch.timing("ask"):
             return self._source.next()
 
-    def verdicts(self, reports: Sequence[EpochReport]) -> dict[str, bool]:
+    def judge(self, reports: Sequence[EpochReport]) -> dict[str, bool]:
         with self._watch.timing("rung"):
-            return self._source.verdicts(reports)
+            return self._source.judge(reports)
 
-    def after_death(self, death: WorkerDied) -> Trial | TrialResult:
-        return self._source.after_death(death)
+    def handle_death(self, death: WorkerDied) -> Trial | TrialResult:
+        return self._source.handle_death(death)
 
     def tell(self, result: TrialResult) -> Trial:
         with self._watch.timing("record"):
@@ -154,7 +154,7 @@ def run_loop(study: Study, table: dict[str, Any], runs: RunsDir) -> Stopwatch:
     """Run the whole study in `runs`; what it took."""
     watch = Stopwatch()
     folder = runs.results(study.name)
-    record = Record(runs.optuna_db, study, "search", FACTS.sha256)
+    record = Record.open(runs.optuna_db, study, "search", FACTS.sha256)
     projection = Projection(runs, ProjectedStudy(study, table, FACTS, read_provenance()))
     source = TimedSource(SearchSource(study, record, folder), watch)
 

@@ -47,7 +47,7 @@ MUTATIONS = {
         "record/recover.py", "result = results.find(folder / trial.key)", "result = None", "tests/test_coordinator.py::test_a_trial_that_was_trained_and_not_told_is_not_trained_again",
     ),
     "trials that were cut off are forgotten": (
-        "record/recover.py", "for trial in record.unfinished():", "for trial in []:", "tests/test_coordinator.py::test_an_interrupted_study_resumes_to_the_same_set_of_trials",
+        "record/recover.py", "for trial in record.list_unfinished():", "for trial in []:", "tests/test_coordinator.py::test_an_interrupted_study_resumes_to_the_same_set_of_trials",
     ),
     "told without a claim's key": (
         "record/trials.py", "len(self.trials), phase=phase", "0, phase=phase", "tests/test_coordinator.py",

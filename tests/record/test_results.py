@@ -1,16 +1,70 @@
 """Result folders: whole or not there, and no byte changes unseen."""
 
 import json
+import math
+from dataclasses import replace
 
 import pytest
 
 from sweep.durable.files import make_folder
 from sweep.errors import DamagedResultError
 from sweep.record import results
-from sweep.trial import TrialResult
+from sweep.trial import State, TrialResult
 
 RESULT = TrialResult(
-    key="trial-00000", state="complete", metrics={"val_accuracy": 0.1 + 0.2}, history=[{"loss": 0.1}], started_at=1.0, ended_at=2.0,
+    key="trial-00000", state=State.COMPLETE, metrics={"val_accuracy": 0.1 + 0.2}, history=[{"loss": 0.1}], started_at=1.0, ended_at=2.0,
+)  # fmt: skip
+
+# Bytes that an earlier version wrote. They stay readable, and are still what is written.
+OLD_RESULT = r"""{"sha256": "ddacdcaae1142c4a923885f60778f30049d5d8a27c2bc9289572ad7357c9fa31",
+"content": {
+ "key": "trial-00000",
+ "state": "pruned",
+ "started_at": 1.0,
+ "ended_at": 2.5,
+ "reason": "pruned at epoch 2 \u2014 \u00bd",
+ "history": [
+  {
+   "loss": 0.30000000000000004,
+   "val_loss": Infinity
+  },
+  {
+   "loss": -0.0,
+   "val_loss": 1e-300
+  }
+ ],
+ "epoch_ended_at": [
+  1.5,
+  2.0
+ ],
+ "best_epoch": 1,
+ "metrics": {
+  "val_accuracy": 0.3333333333333333
+ },
+ "params_count": 12345,
+ "train_seconds": 1e+22,
+ "provenance": {
+  "engine": "fa\"ke"
+ },
+ "files": {
+  "model.keras": "9a129038d9a00aed0cf6a7ea059ca50a813449061ab87848cf1a13eafdf33b2c"
+ }
+}}
+"""
+OLD_SCORE = r"""{"sha256": "a75e13841753f0db5e3d8ccd7c80f76fb8acef091ddd52a0a516cda385598d2a",
+"content": {
+ "metrics": {
+  "test_accuracy": 0.3333333333333333
+ },
+ "files": {
+  "predictions.npz": "174824b02c8aa83d8316308abc2373adfc42a3c656c6c74525615f6bc706f296"
+ }
+}}
+"""
+OF_OLD_RESULT = TrialResult(
+    key="trial-00000", state=State.PRUNED, started_at=1.0, ended_at=2.5, reason="pruned at epoch 2 \u2014 \u00bd",
+    history=[{"loss": 0.1 + 0.2, "val_loss": math.inf}, {"loss": -0.0, "val_loss": 1e-300}], epoch_ended_at=[1.5, 2.0],
+    best_epoch=1, metrics={"val_accuracy": 1 / 3}, params_count=12345, train_seconds=1e22, provenance={"engine": 'fa"ke'},
 )  # fmt: skip
 
 
@@ -50,6 +104,49 @@ def test_a_file_cut_anywhere_or_longer_is_named(folder, name):
         (folder / name).write_bytes(wrong)
         with pytest.raises(DamagedResultError):
             load(folder)
+
+
+@pytest.fixture
+def old_folder(tmp_path):
+    files = {
+        results.RESULT: OLD_RESULT.encode(), results.SCORE: OLD_SCORE.encode(),
+        results.MODEL: b"weights", results.PREDICTIONS: b"predictions",
+    }  # fmt: skip
+    (tmp_path / "trial-00000").mkdir()
+    for name, content in files.items():
+        (tmp_path / "trial-00000" / name).write_bytes(content)
+    return tmp_path / "trial-00000"
+
+
+def test_what_an_earlier_version_sealed_is_read(old_folder):
+    result, score = load(old_folder)
+    assert replace(result, files={}) == OF_OLD_RESULT
+    assert score.metrics == {"test_accuracy": 1 / 3}
+
+
+def test_what_is_sealed_now_has_the_bytes_that_an_earlier_version_wrote(tmp_path):
+    folder = tmp_path / "trial-00000"
+    results.save(folder, OF_OLD_RESULT, lambda draft: (draft / results.MODEL).write_bytes(b"weights"))
+    results.save_score(folder, {"test_accuracy": 1 / 3}, b"predictions")
+    assert (folder / results.RESULT).read_bytes() == OLD_RESULT.encode()
+    assert (folder / results.SCORE).read_bytes() == OLD_SCORE.encode()
+
+
+@pytest.mark.parametrize("name", [results.RESULT, results.SCORE])
+def test_a_byte_flipped_anywhere_in_what_an_earlier_version_sealed_is_refused(old_folder, name):
+    good = (old_folder / name).read_bytes()
+    for at in range(len(good)):
+        (old_folder / name).write_bytes(good[:at] + bytes([good[at] ^ 1 << at % 8]) + good[at + 1 :])
+        with pytest.raises(DamagedResultError):
+            load(old_folder)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '"content"', '{"content": {}}', '{"content": null}'])
+@pytest.mark.parametrize("name", [results.RESULT, results.SCORE])
+def test_json_that_is_not_sealed_is_refused_with_the_reason(folder, name, text):
+    (folder / name).write_text(text)
+    with pytest.raises(DamagedResultError, match=rf"{name} is not what was written \(sha256\).*remove"):
+        load(folder)
 
 
 def test_a_file_that_is_gone_is_named(folder):

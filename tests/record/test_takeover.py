@@ -8,6 +8,7 @@ from sweep.coordinator import run_study
 from sweep.errors import ChangedStudyError, MissingRunsError
 from sweep.record import results
 from sweep.track.runs import read_study
+from sweep.trial import Phase, State
 from tests.studies import fake_sweep, job, tiny_table
 
 WIDER = {**tiny_table()["space"], "units": {"int": [4, 64]}}
@@ -18,13 +19,13 @@ def fork(runs, table, name="tiny"):
     started = []
     asked = job(runs, table, watch=lambda trial, event: started.append(trial) if event is None else None)
     run_study(replace(asked, fork=name))
-    return [trial for trial in started if trial.phase != "confirm"]
+    return [trial for trial in started if trial.phase != Phase.CONFIRM]
 
 
 def test_finished_trials_of_a_narrower_space_are_taken_over_and_the_rest_is_searched(runs):
     fake_sweep(runs)
     old = read_study(runs, "tiny").searched
-    n_old = sum(one.state == "complete" for one in old)
+    n_old = sum(one.state == State.COMPLETE for one in old)
     started = fork(runs, tiny_table(name="wider", space=WIDER, search=BUDGET))
     new = read_study(runs, "wider").searched
     assert len(new) == 1 + 9
@@ -40,13 +41,13 @@ def test_a_trial_outside_the_new_space_is_left_where_it_is(runs):
     narrow = {**tiny_table()["space"], "hidden_layers": 1}
     fork(runs, tiny_table(name="narrow", space=narrow, search=BUDGET))
     searched = read_study(runs, "narrow").searched
-    assert {one.trial.config.hidden_layers for one in searched if one.trial.phase == "search"} == {1}
+    assert {one.trial.config.hidden_layers for one in searched if one.trial.phase == Phase.SEARCH} == {1}
 
 
 def test_no_more_is_taken_over_than_the_budget_asks_for(runs):
     fake_sweep(runs)
     fork(runs, tiny_table(name="smaller", search={**BUDGET, "trials": 1}))
-    assert sum(one.trial.phase == "search" for one in read_study(runs, "smaller").searched) == 1
+    assert sum(one.trial.phase == Phase.SEARCH for one in read_study(runs, "smaller").searched) == 1
 
 
 def test_what_was_trained_otherwise_is_refused_with_the_reason(runs):
