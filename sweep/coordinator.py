@@ -38,24 +38,30 @@ ScoreModels = Callable[[dict[str, Path]], dict[str, tuple[Logs, bytes]]]
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A study to run, with what it runs on."""
+    """A study, its data, and the directory that its runs are kept in."""
 
     study: Study
     table: dict[str, Any]  # the study file as typed
     data: PreparedData
     runs: RunsDir
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """The functions that train and score a study's trials, and that follow its progress."""
+
     start_executor: StartExecutor
     score: ScoreModels
     watch: Watch
-    remember: Callable[[Iterable[RecordedTrial]], None]  # hears, before anything is trained, what was recorded before
+    remember: Callable[[Iterable[RecordedTrial]], None]  # is given the trials recorded earlier, before any training
     is_interrupted: Callable[[], bool]
-    fork: str | None = None  # a stored study to take over trials from
 
 
-def run_study(job: Job) -> None:
-    """Train what is missing of the study, score its confirmed replicates, and track it all.
+def run_study(job: Job, runtime: Runtime, fork: str | None = None) -> None:
+    """Train the trials that the study lacks, score its confirmed replicates, and track them all.
 
-    Safe to repeat and to kill: what is recorded is not done again. Raises Interrupted when asked to stop.
+    fork: name of a stored study whose trials are taken over.
+    Safe to repeat and to kill: recorded work is not repeated. Raises Interrupted when asked to stop.
     """
     folder = job.runs.results(job.study.name)
     make_folder(folder)
@@ -63,18 +69,18 @@ def run_study(job: Job) -> None:
         search, confirmation = open_records(job)
         _refuse_strangers(folder, search, confirmation)
         tracker = Tracker(partial(_open_projection, job))
-        job.remember([*search.trials.values(), *confirmation.trials.values()])
+        runtime.remember([*search.trials.values(), *confirmation.trials.values()])
         try:
-            _train(job, search, confirmation, tracker, folder)
-            _stop_if_asked(job)
-            _score(job, confirmation, folder)
-            _stop_if_asked(job)
+            _train(job, runtime, fork, search, confirmation, tracker, folder)
+            _stop_if_asked(runtime)
+            _score(job, runtime, confirmation, folder)
+            _stop_if_asked(runtime)
             _track_all(tracker, confirmation, folder)
         except Exception as error:
             tracker.close("KILLED" if isinstance(error, Interrupted) else "FAILED", _over(LAST_WORDS_S))
             raise
-        trouble = tracker.close("FINISHED", job.is_interrupted)
-        _stop_if_asked(job)
+        trouble = tracker.close("FINISHED", runtime.is_interrupted)
+        _stop_if_asked(runtime)
         if trouble is not None:
             raise trouble
 
@@ -124,8 +130,8 @@ def _over(seconds: float) -> Callable[[], bool]:
     return lambda: time.monotonic() > end
 
 
-def _stop_if_asked(job: Job) -> None:
-    if job.is_interrupted():
+def _stop_if_asked(runtime: Runtime) -> None:
+    if runtime.is_interrupted():
         raise Interrupted
 
 
@@ -137,21 +143,29 @@ def _open_projection(job: Job) -> Projection:
     return MlflowProjection(job.runs, Tracked(job.study, job.table, job.data.facts, read_provenance()))
 
 
-def _train(job: Job, search: Record, confirmation: Record, tracker: Tracker, folder: Path) -> None:
+def _train(
+    job: Job,
+    runtime: Runtime,
+    fork: str | None,
+    search: Record,
+    confirmation: Record,
+    tracker: Tracker,
+    folder: Path,
+) -> None:
     with ExitStack() as stack:
 
         @cache
         def executor() -> Executor:
-            started = job.start_executor(folder)
+            started = runtime.start_executor(folder)
             stack.callback(started.close)
             return started
 
         def run(source: Source, track: Callable[[Trial, TrialResult], None]) -> None:
-            run_trials(source, executor, track, job.watch, job.is_interrupted)
+            run_trials(source, executor, track, runtime.watch, runtime.is_interrupted)
 
         source = SearchSource(job.study, search, folder)
-        if job.fork is not None:
-            _take_over(job, job.fork, search, source)
+        if fork is not None:
+            _take_over(job, fork, search, source)
         _track_all(tracker, search, folder)
         run(source, lambda trial, result: tracker.track(trial, lambda: (result, None)))
         chosen = select_finalists(job.study, search.complete())
@@ -171,7 +185,7 @@ def _take_over(job: Job, name: str, search: Record, source: SearchSource) -> Non
     logger.info("took over %d trials of study %s", len(search.trials) - n_before, name)
 
 
-def _score(job: Job, confirmation: Record, folder: Path) -> None:
+def _score(job: Job, runtime: Runtime, confirmation: Record, folder: Path) -> None:
     """Score the complete replicates that have no score, and make each score durable."""
     unscored = _unscored(job, confirmation, folder)
     if not unscored:
@@ -179,7 +193,7 @@ def _score(job: Job, confirmation: Record, folder: Path) -> None:
     logger.info("scoring %d replicates on the sealed test split", len(unscored))
     for key in unscored:
         results.load(folder / key)  # checks the model's hash
-    for key, (metrics, predictions) in job.score({key: folder / key / results.MODEL for key in unscored}).items():
+    for key, (metrics, predictions) in runtime.score({key: folder / key / results.MODEL for key in unscored}).items():
         results.save_score(folder / key, metrics, predictions)
 
 

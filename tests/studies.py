@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sweep.coordinator import Job, run_study
+from sweep.coordinator import Job, Runtime, run_study
 from sweep.data.prepared import DataFacts, PreparedData
 from sweep.execute.fake import Curve, FakeExecutor, plausible_logs
 from sweep.layout import RunsDir
@@ -16,6 +16,7 @@ from sweep.record import results
 from sweep.record.predictions import Predictions
 from sweep.study.config import derive_seed
 from sweep.study.file import parse_study
+from sweep.study.schema import Study
 from sweep.trial import Logs, Trial, TrialEvent
 from tests.faults.engine import FILES as FILES
 
@@ -89,25 +90,24 @@ def tiny_table(**changes: Any) -> dict[str, Any]:
     return {name: value for name, value in table.items() if value is not None}
 
 
-def job(
-    runs: RunsDir,
-    table: dict[str, Any] | None = None,
+def job(runs: RunsDir, table: dict[str, Any] | None = None, facts: DataFacts = FACTS) -> Job:
+    """Return the study of `table`, the tiny one by default, to be kept in `runs`. Its data has facts and no rows."""
+    table = table or tiny_table()
+    data = PreparedData(runs.data_cache / "none", facts)
+    return Job(study=parse_study(table, "tiny.toml"), table=table, data=data, runs=runs)
+
+
+def fake_runtime(
+    study: Study,
     *,
     curve: Curve = plausible_logs,
     files: Mapping[str, bytes] | None = None,
     n_slots: int = 2,
-    facts: DataFacts = FACTS,
     watch: Callable[[Trial, TrialEvent | None], None] = lambda trial, event: None,
     is_interrupted: Callable[[], bool] = lambda: False,
-) -> Job:
-    """A study on the fake executor, in `runs`."""
-    table = table or tiny_table()
-    study = parse_study(table, "tiny.toml")
-    return Job(
-        study=study,
-        table=table,
-        data=PreparedData(runs.data_cache / "none", facts),
-        runs=runs,
+) -> Runtime:
+    """Return a runtime that trains on the fake executor and scores with `fake_score`."""
+    return Runtime(
         start_executor=lambda folder: FakeExecutor(folder, study.training.max_epochs, n_slots, curve, files),
         score=fake_score,
         watch=watch,
@@ -133,10 +133,17 @@ def _fake_score(folder: Path, key: str) -> tuple[Logs, bytes]:
     return {"test_accuracy": accuracy, "test_loss": 1.05 - accuracy}, predictions.pack()
 
 
-def fake_sweep(runs: RunsDir, table: dict[str, Any] | None = None, **options: Any) -> Job:
-    """Run a whole study on the fake executor; what was run."""
-    done = job(runs, table, **options)
-    run_study(done)
+def fake_sweep(
+    runs: RunsDir,
+    table: dict[str, Any] | None = None,
+    *,
+    facts: DataFacts = FACTS,
+    fork: str | None = None,
+    **options: Any,
+) -> Job:
+    """Run a whole study on the fake executor; return what was run. options: see `fake_runtime`."""
+    done = job(runs, table, facts)
+    run_study(done, fake_runtime(done.study, **options), fork)
     return done
 
 

@@ -20,7 +20,7 @@ from sweep.record import results
 from sweep.report.conclusion import conclude
 from sweep.track.runs import read_runs
 from sweep.trial import TrialResult
-from tests.studies import FILES, fake_sweep, job, tiny_table
+from tests.studies import FILES, fake_runtime, fake_sweep, job, tiny_table
 
 N_TRIALS, N_REPLICATES = 5, 4  # one baseline and four searched; the best of two depths, or of one and the baseline
 
@@ -173,9 +173,10 @@ class CrashingExecutor(FakeExecutor):
 
 def crash(runs):
     """Run the tiny study until a result is durable and not told."""
-    before = replace(job(runs), start_executor=lambda folder: CrashingExecutor(folder))
+    asked = job(runs)
+    crashing = replace(fake_runtime(asked.study), start_executor=lambda folder: CrashingExecutor(folder))
     with pytest.raises(Crash):
-        run_study(before)
+        run_study(asked, crashing)
     told = set(runs.results("tiny").glob("*/result.json"))
     assert len(told) == 3
 
@@ -201,10 +202,12 @@ def test_a_model_that_was_damaged_before_it_was_scored_is_not_scored(runs):
     def fail(models):
         raise WorkersError("scoring ended with exit code 1")
 
+    asked = job(runs)
+    runtime = fake_runtime(asked.study, files=FILES)
     with pytest.raises(WorkersError):
-        run_study(replace(job(runs, files=FILES), score=fail))
+        run_study(asked, replace(runtime, score=fail))
     damaged = runs.results("tiny") / "replicate-00003" / results.MODEL
     damaged.write_bytes(b"another model")
-    again = replace(job(runs, files=FILES), score=lambda models: pytest.fail("it was scored"))
+    again = replace(runtime, score=lambda models: pytest.fail("it was scored"))
     with pytest.raises(DamagedResultError, match=r"replicate-00003/model\.keras: not what was written"):
-        run_study(again)
+        run_study(asked, again)

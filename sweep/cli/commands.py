@@ -10,7 +10,6 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from sweep.cli.display import Display
-    from sweep.coordinator import Job
+    from sweep.coordinator import Job, Runtime
+    from sweep.data.prepared import PreparedData
     from sweep.layout import RunsDir
     from sweep.report.conclusion import Conclusion
     from sweep.study.schema import Study
@@ -59,9 +59,9 @@ def _run(arguments: argparse.Namespace) -> None:
     runs = _runs_dir(arguments)
     display = Display(study, console)
     with _signals() as arrived, display.live():
-        job = replace(_job(study, table, arguments.study.parent, runs, display, arrived), fork=arguments.fork)
+        job = _job(study, table, arguments.study.parent, runs)
         try:
-            run_study(job)
+            run_study(job, _runtime(job, display, arrived), arguments.fork)
         except Interrupted as error:
             error.exit_code = 128 + arrived[0]
             raise
@@ -116,8 +116,10 @@ def _compare(arguments: argparse.Namespace) -> None:
 
 
 def _replay(arguments: argparse.Namespace) -> None:
-    from sweep.cli.display import Display
+    from functools import partial
+
     from sweep.errors import UnsoundStudyError
+    from sweep.execute.start import start_executor
     from sweep.replay import engine_of, replay
     from sweep.study.file import check_is_installed
     from sweep.track.runs import read_runs, study_of
@@ -127,8 +129,9 @@ def _replay(arguments: argparse.Namespace) -> None:
     search = found.study.search.model_copy(update={"workers": 1, "engine": engine_of(found, arguments.run_id)})
     study = found.study.model_copy(update={"search": search})
     check_is_installed(study, f"run {arguments.run_id}")
-    job = _job(study, {}, arguments.data_dir, runs, Display(study, _set_up_logging()), [])
-    done = replay(found, arguments.run_id, runs, job.data.facts, job.start_executor)
+    _set_up_logging()
+    data = _prepare(study, arguments.data_dir, runs)
+    done = replay(found, arguments.run_id, runs, data.facts, partial(start_executor, study, data, runs))
     print(f"Run {arguments.run_id} is {done.lines[0]}", *done.lines[1:], sep="\n")
     if done.outcome == "different":
         raise UnsoundStudyError(f"run {arguments.run_id} is not what its record trains to, see above")
@@ -186,14 +189,14 @@ def _doctor(arguments: argparse.Namespace) -> None:
 
 def _quiet_job(arguments: argparse.Namespace) -> "Job":
     """A study that was run, as a job that shows no progress."""
-    from sweep.cli.display import Display
     from sweep.coordinator import check_recorded
     from sweep.study.file import load_study
 
     study, table = load_study(arguments.study)
     runs = _runs_dir(arguments)
     check_recorded(runs, study.name)
-    return _job(study, table, arguments.study.parent, runs, Display(study, _set_up_logging()), [])
+    _set_up_logging()
+    return _job(study, table, arguments.study.parent, runs)
 
 
 def _ui(arguments: argparse.Namespace) -> None:
@@ -227,33 +230,35 @@ def _with_options(
     return parse_study(changed, str(arguments.study)), changed
 
 
-def _job(
-    study: "Study", table: dict[str, Any], base: Path, runs: "RunsDir", display: "Display", arrived: list[int]
-) -> "Job":
-    from functools import partial
-
+def _job(study: "Study", table: dict[str, Any], base: Path, runs: "RunsDir") -> "Job":
     from sweep.coordinator import Job
+
+    return Job(study=study, table=table, data=_prepare(study, base, runs), runs=runs)
+
+
+def _prepare(study: "Study", base: Path, runs: "RunsDir") -> "PreparedData":
     from sweep.data.files import check_rows, read
     from sweep.data.prepared import prepare
-    from sweep.execute.scoring import score_in_processes
-    from sweep.execute.start import start_executor
 
     data = read(study.data, base)
     check_rows(data, study.data)
-    prepared = prepare(data, study.data, study.seed, runs.data_cache)
+    return prepare(data, study.data, study.seed, runs.data_cache)
+
+
+def _runtime(job: "Job", display: "Display", arrived: list[int]) -> "Runtime":
+    from functools import partial
+
+    from sweep.coordinator import Runtime
+    from sweep.execute.scoring import score_in_processes
+    from sweep.execute.start import start_executor
 
     def is_interrupted() -> bool:
         return bool(arrived)
 
-    return Job(
-        study=study,
-        table=table,
-        data=prepared,
-        runs=runs,
-        start_executor=partial(start_executor, study, prepared, runs),
-        score=partial(
-            score_in_processes, data=prepared, log=runs.logs(study.name) / "scoring.log", is_interrupted=is_interrupted
-        ),
+    log = job.runs.logs(job.study.name) / "scoring.log"
+    return Runtime(
+        start_executor=partial(start_executor, job.study, job.data, job.runs),
+        score=partial(score_in_processes, data=job.data, log=log, is_interrupted=is_interrupted),
         watch=display.watch,
         remember=display.remember,
         is_interrupted=is_interrupted,
