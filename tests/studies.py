@@ -1,4 +1,4 @@
-"""Tiny data, a tiny study, and a whole sweep on the fake executor."""
+"""A tiny study, its data, and a whole sweep of it on the fake executor."""
 
 import shutil
 import tomllib
@@ -69,7 +69,7 @@ FACTS = DataFacts(
 
 
 def write_tiny_data(folder: Path) -> Path:
-    """`tiny.npz`: 600 training and 100 test images of 8 x 8, three classes that an MLP can tell apart, with overlap."""
+    """Write `tiny.npz`: 600 training and 100 test images of 8 x 8, in three classes that overlap a little. Return its path."""
     rng = np.random.default_rng(0)
     prototypes = rng.integers(60, 190, (3, 8, 8))
 
@@ -85,7 +85,7 @@ def write_tiny_data(folder: Path) -> Path:
 
 
 def tiny_table(**changes: Any) -> dict[str, Any]:
-    """The tiny study as a table, whole sections replaced by `changes`; None removes one."""
+    """Return the tiny study as a table, with whole sections replaced by `changes`; None removes one."""
     table = {**tomllib.loads(STUDY), **changes}
     return {name: value for name, value in table.items() if value is not None}
 
@@ -117,7 +117,7 @@ def fake_runtime(
 
 
 def fake_score(models: dict[str, Path]) -> dict[str, tuple[Logs, bytes]]:
-    """A score that follows from the validation metrics and the key: about as many of the test rows right as of those."""
+    """Score models by their validation accuracy: about that share of the test rows is right, drawn by the key."""
     return {key: _fake_score(path.parent, key) for key, path in models.items()}
 
 
@@ -148,9 +148,9 @@ def fake_sweep(
 
 
 def copied(runs: RunsDir, folder: Path) -> RunsDir:
-    """A copy of a runs directory in `folder`, to spoil; what is logged from now on goes there."""
+    """Copy a runs directory to `folder`, for a test to damage. MLflow logs to the copy from now on."""
     from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
     shutil.copytree(runs.root, folder / runs.root.name)
-    _artifact_repos_cache.clear()  # where the artifacts of a run lie, by run id and for the life of a process
+    _artifact_repos_cache.clear()  # MLflow caches where a run's artifacts lie, by run id, as long as the process lives
     return RunsDir(folder / runs.root.name)

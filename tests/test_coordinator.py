@@ -19,10 +19,11 @@ from sweep.execute.fake import FakeExecutor
 from sweep.record import results
 from sweep.report.conclusion import conclude
 from sweep.track.runs import read_runs
-from sweep.trial import TrialResult
+from sweep.trial import Phase, TrialResult
 from tests.studies import FILES, fake_runtime, fake_sweep, job, tiny_table
 
-N_TRIALS, N_REPLICATES = 5, 4  # one baseline and four searched; the best of two depths, or of one and the baseline
+N_TRIALS = 5  # a baseline and four searched
+N_REPLICATES = 4  # two of each finalist: the best of each depth, or of one depth and the baseline
 
 
 def test_every_trial_and_replicate_has_one_run_and_one_parent(runs):
@@ -47,7 +48,7 @@ def test_a_larger_budget_trains_what_is_missing(runs):
     fake_sweep(runs)
     started = []
     fake_sweep(runs, tiny_table(search={"trials": 7}), watch=lambda trial, event: started.append((trial, event)))
-    searched = {trial.key for trial, _ in started if trial.phase == "search"}
+    searched = {trial.key for trial, _ in started if trial.phase == Phase.SEARCH}
     assert len(searched) == 3
     assert (read_runs(runs, "tiny").searched["phase"] == "search").sum() == 7
 
@@ -154,11 +155,11 @@ def test_results_of_another_record_are_refused_and_not_taken_for_those_of_this_o
 
 
 class Crash(Exception):
-    """Stands for a SIGKILL: nothing after it is done."""
+    """Stands for a SIGKILL: nothing is done after it."""
 
 
 class CrashingExecutor(FakeExecutor):
-    """Dies when it has a result that it has not given yet."""
+    """Dies when it holds its third result, before returning it."""
 
     n_results_before_crash = 3
 
@@ -172,7 +173,7 @@ class CrashingExecutor(FakeExecutor):
 
 
 def crash(runs):
-    """Run the tiny study until a result is durable and not told."""
+    """Run the tiny study until three results are durable and only two of them recorded."""
     asked = job(runs)
     crashing = replace(fake_runtime(asked.study), start_executor=lambda folder: CrashingExecutor(folder))
     with pytest.raises(Crash):

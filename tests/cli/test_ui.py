@@ -1,4 +1,4 @@
-"""MLflow's UI and optuna-dashboard on a finished study, as a browser shows them."""
+"""MLflow's UI and optuna-dashboard, as a browser shows a finished study."""
 
 import json
 import re
@@ -27,13 +27,13 @@ from tests.studies import FILES, ROOT, fake_sweep, tiny_table
 
 pytestmark = pytest.mark.slow
 
-# What MLflow's own pages say on every visit: it asks for a user that it knows only behind a log-in, and Chromium notes a late resize.
+# Errors that MLflow's own pages log on every visit: it asks for a user, who exists only behind a log-in, and a resize comes late.
 MLFLOWS_OWN = re.compile(r"/ajax-api/2\.0/mlflow/users/current|ResizeObserver loop")
 
 
 @pytest.fixture(scope="module")
 def finished(migrated, tmp_path_factory):
-    """The tiny study, run, reported and announced."""
+    """Run the tiny study, report it and show the report in MLflow."""
     runs = RunsDir(tmp_path_factory.mktemp("finished") / "mlruns")
     shutil.copytree(migrated.root, runs.root)
     fake_sweep(runs, tiny_table(search={"trials": 12}), files=FILES)
@@ -45,7 +45,7 @@ def finished(migrated, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def mlflow(finished):
-    """A browser, the address of MLflow's UI, and the study's experiment."""
+    """Open a browser and serve MLflow's UI; yield the browser, the address and the study's experiment id."""
     runs, _ = finished
     with open_browser(1600, 1000) as browser, mlflow_server(runs, free_port()) as address:
         yield browser, address, open_client(runs).get_experiment_by_name("tiny").experiment_id
@@ -131,7 +131,7 @@ def test_models_are_listed_with_their_metrics(finished, mlflow):
 
 @contextmanager
 def dashboard(runs, port):
-    """`python -m sweep dashboard` on `runs`, once it answers."""
+    """Start `python -m sweep dashboard` on `runs`; yield its address once it answers."""
     command = [sys.executable, "-m", "sweep", "dashboard", "--runs-dir", str(runs.root), "--port", str(port)]
     server = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     try:
