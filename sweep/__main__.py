@@ -1,4 +1,4 @@
-"""`python -m sweep`. Worker processes import this file again, so it does nothing unless it is the program."""
+"""Start `python -m sweep`. Worker processes import this file again, so it acts only when it is the program."""
 
 import sys
 

@@ -1,11 +1,11 @@
-"""One study from start to end: recover, search, confirm, score, with every trial tracked on the way."""
+"""Run one study from start to end: recover, search, confirm, score; track every trial on the way."""
 
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,12 @@ from sweep.durable.lock import hold
 from sweep.errors import ChangedStudyError, Interrupted, MissingRunsError, RecordError
 from sweep.execute.executor import Executor
 from sweep.layout import RunsDir
-from sweep.loop import Source, Watch, run_trials
+from sweep.loop import Watch, run_trials
 from sweep.record import results
 from sweep.record.provenance import read_provenance
 from sweep.record.takeover import check_alike, list_offers
 from sweep.record.trials import Record, RecordedTrial, is_recorded, read_stored_search
-from sweep.search.finalists import select_finalists
+from sweep.search.finalists import Finalist, select_finalists
 from sweep.search.sources import ConfirmSource, SearchSource
 from sweep.study.schema import Study
 from sweep.track.tracker import Projection, Tracker
@@ -29,33 +29,39 @@ from sweep.trial import Logs, Phase, Score, State, Trial, TrialResult
 
 logger = logging.getLogger(__name__)
 
-LAST_WORDS_S = 3.0  # that a command which stops early may spend on tracking; the next start tracks the rest
+LAST_WORDS_S = 3.0  # a command that stops early spends at most this long on tracking; the next start tracks the rest
 
 StartExecutor = Callable[[Path], Executor]  # takes the folder for results
-# Saved models by key -> test metrics and packed predictions by key.
+# Takes saved models by key; returns test metrics and packed predictions by key.
 ScoreModels = Callable[[dict[str, Path]], dict[str, tuple[Logs, bytes]]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A study to run, with what it runs on."""
+    """A study, its data, and the directory that its runs are kept in."""
 
     study: Study
     table: dict[str, Any]  # the study file as typed
     data: PreparedData
     runs: RunsDir
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """The functions that train and score a study's trials, and that follow its progress."""
+
     start_executor: StartExecutor
     score: ScoreModels
     watch: Watch
-    remember: Callable[[Iterable[RecordedTrial]], None]  # hears, before anything is trained, what was recorded before
+    remember: Callable[[Iterable[RecordedTrial]], None]  # is given the trials recorded earlier, before any training
     is_interrupted: Callable[[], bool]
-    fork: str | None = None  # a stored study to take over trials from
 
 
-def run_study(job: Job) -> None:
-    """Train what is missing of the study, score its confirmed replicates, and track it all.
+def run_study(job: Job, runtime: Runtime, fork: str | None = None) -> None:
+    """Train the trials that the study lacks, score its confirmed replicates, and track them all.
 
-    Safe to repeat and to kill: what is recorded is not done again. Raises Interrupted when asked to stop.
+    fork: name of a stored study whose trials are taken over.
+    Safe to repeat and to kill: recorded work is not repeated. Raises Interrupted when asked to stop.
     """
     folder = job.runs.results(job.study.name)
     make_folder(folder)
@@ -63,28 +69,32 @@ def run_study(job: Job) -> None:
         search, confirmation = open_records(job)
         _refuse_strangers(folder, search, confirmation)
         tracker = Tracker(partial(_open_projection, job))
-        job.remember([*search.trials.values(), *confirmation.trials.values()])
+        runtime.remember([*search.trials.values(), *confirmation.trials.values()])
         try:
-            _train(job, search, confirmation, tracker, folder)
-            _stop_if_asked(job)
-            _score(job, confirmation, folder)
-            _stop_if_asked(job)
+            with _LazyExecutor(partial(runtime.start_executor, folder)) as executor:
+                _search(job, runtime, executor, search, tracker, fork)
+                finalists = select_finalists(job.study, search.list_complete())
+                _confirm(job, runtime, executor, confirmation, finalists)
+            results.remove_drafts(folder)  # left by workers that died
+            _stop_if_asked(runtime)
+            _score(job, runtime, confirmation, folder)
+            _stop_if_asked(runtime)
             _track_all(tracker, confirmation, folder)
         except Exception as error:
-            tracker.close("KILLED" if isinstance(error, Interrupted) else "FAILED", _over(LAST_WORDS_S))
+            tracker.close("KILLED" if isinstance(error, Interrupted) else "FAILED", _start_timer(LAST_WORDS_S))
             raise
-        trouble = tracker.close("FINISHED", job.is_interrupted)
-        _stop_if_asked(job)
+        trouble = tracker.close("FINISHED", runtime.is_interrupted)
+        _stop_if_asked(runtime)
         if trouble is not None:
             raise trouble
 
 
 def sync_study(job: Job) -> None:
-    """Track what was recorded and is not in MLflow; trains and scores nothing. Raises TrackingError."""
+    """Track the recorded trials that MLflow lacks. Trains and scores nothing. Raises TrackingError."""
     folder = job.runs.results(job.study.name)
     with hold(folder / results.LOCK):
         search, confirmation = open_records(job)
-        waiting = _unscored(job, confirmation, folder)
+        waiting = _list_unscored(job, confirmation, folder)
         is_whole = not (waiting or search.list_unfinished() or confirmation.list_unfinished())
         tracker = Tracker(partial(_open_projection, job))
         _track_all(tracker, search, folder)
@@ -94,70 +104,93 @@ def sync_study(job: Job) -> None:
 
 
 def check_recorded(runs: RunsDir, name: str) -> None:
-    """Raises MissingRunsError where the record holds no study of that name."""
+    """Raise MissingRunsError if the record holds no study of that name."""
     if not is_recorded(runs.optuna_db, name):
         raise MissingRunsError(f"{runs.optuna_db}: holds no study {name!r}; run it first: make sweep")
 
 
 def open_records(job: Job) -> tuple[Record, Record]:
-    """Of the search and of the confirmation. Raises ChangedStudyError, RecordError, StorageError."""
+    """Open the records of the search and of the confirmation. Raises ChangedStudyError, RecordError, StorageError."""
     check_keeps_locks(job.runs.root)
     db, sha256 = job.runs.optuna_db, job.data.facts.sha256
     return Record.open(db, job.study, Phase.SEARCH, sha256), Record.open(db, job.study, Phase.CONFIRM, sha256)
 
 
 def _refuse_strangers(folder: Path, *records: Record) -> None:
-    """A trial is claimed before it is trained, so no crash leaves a result of none: the record is not the one it was.
+    """Raise RecordError if a result belongs to no recorded trial.
 
-    Its next trial would take the key of a result of another config.
+    A trial is claimed before it is trained, so no crash leaves such a result: the record was replaced. Its next trial
+    would take the key of another config's result.
     """
     if strangers := results.list_strangers(folder, {key for record in records for key in record.trials}):
         raise RecordError(
-            f"{strangers[0]}: a result of no recorded trial, {len(strangers)} in all: optuna.db is not the record that they "
-            "belong to; restore it from a copy, or choose another --runs-dir"
+            f"{strangers[0]}: a result of no recorded trial, {len(strangers)} in all: they belong to another record than "
+            "this optuna.db; restore it from a copy, or choose another --runs-dir"
         )
 
 
-def _over(seconds: float) -> Callable[[], bool]:
-    """Whether so much time has passed since now."""
+def _start_timer(seconds: float) -> Callable[[], bool]:
+    """Return a function that tells whether `seconds` have passed since this call."""
     end = time.monotonic() + seconds
     return lambda: time.monotonic() > end
 
 
-def _stop_if_asked(job: Job) -> None:
-    if job.is_interrupted():
+def _stop_if_asked(runtime: Runtime) -> None:
+    if runtime.is_interrupted():
         raise Interrupted
 
 
 def _open_projection(job: Job) -> Projection:
-    # Imported here, on the tracker's thread: MLflow takes seconds to load, and workers start in the meantime.
+    # Imported here, on the tracker's thread: MLflow takes seconds to load, and the workers start meanwhile.
     from sweep.track.experiment import ProjectedStudy
     from sweep.track.projection import Projection as MlflowProjection
 
     return MlflowProjection(job.runs, ProjectedStudy(job.study, job.table, job.data.facts, read_provenance()))
 
 
-def _train(job: Job, search: Record, confirmation: Record, tracker: Tracker, folder: Path) -> None:
-    with ExitStack() as stack:
+class _LazyExecutor(AbstractContextManager["_LazyExecutor"]):
+    """Holds the executor that search and confirmation share. It starts when one of them first has a trial to train."""
 
-        @cache
-        def executor() -> Executor:
-            started = job.start_executor(folder)
-            stack.callback(started.close)
-            return started
+    def __init__(self, start: Callable[[], Executor]) -> None:
+        self._start = start
+        self._started: Executor | None = None
 
-        def run(source: Source, track: Callable[[Trial, TrialResult], None]) -> None:
-            run_trials(source, executor, track, job.watch, job.is_interrupted)
+    def get(self) -> Executor:
+        """Return the executor; start it on the first call."""
+        if self._started is None:
+            self._started = self._start()
+        return self._started
 
-        source = SearchSource(job.study, search, folder)
-        if job.fork is not None:
-            _take_over(job, job.fork, search, source)
-        _track_all(tracker, search, folder)
-        run(source, lambda trial, result: tracker.track(trial, lambda: (result, None)))
-        chosen = select_finalists(job.study, search.list_complete())
-        # A replicate is tracked when it is scored, which is when all are trained: only then is the test split opened.
-        run(ConfirmSource(job.study, confirmation, chosen, folder), lambda trial, result: None)
-    results.remove_drafts(folder)  # of workers that died
+    def __exit__(self, *exception: object) -> None:
+        if self._started is not None:
+            self._started.close()
+
+
+def _search(
+    job: Job, runtime: Runtime, executor: _LazyExecutor, search: Record, tracker: Tracker, fork: str | None
+) -> None:
+    """Recover the search, then train its baselines and the sampler's trials. Track each as it ends."""
+    folder = job.runs.results(job.study.name)
+    source = SearchSource(job.study, search, folder)  # recovers
+    if fork is not None:
+        _take_over(job, fork, search, source)
+    _track_all(tracker, search, folder)
+
+    def track(trial: Trial, result: TrialResult) -> None:
+        tracker.track(trial, lambda: (result, None))
+
+    run_trials(source, executor.get, track, runtime.watch, runtime.is_interrupted)
+
+
+def _confirm(
+    job: Job, runtime: Runtime, executor: _LazyExecutor, confirmation: Record, finalists: list[Finalist]
+) -> None:
+    """Recover the confirmation, then train the replicates that it lacks.
+
+    Tracks none of them. A replicate is tracked with its score, and the test split is opened only when all are trained.
+    """
+    source = ConfirmSource(job.study, confirmation, finalists, job.runs.results(job.study.name))  # recovers
+    run_trials(source, executor.get, lambda trial, result: None, runtime.watch, runtime.is_interrupted)
 
 
 def _take_over(job: Job, name: str, search: Record, source: SearchSource) -> None:
@@ -171,20 +204,20 @@ def _take_over(job: Job, name: str, search: Record, source: SearchSource) -> Non
     logger.info("took over %d trials of study %s", len(search.trials) - n_before, name)
 
 
-def _score(job: Job, confirmation: Record, folder: Path) -> None:
+def _score(job: Job, runtime: Runtime, confirmation: Record, folder: Path) -> None:
     """Score the complete replicates that have no score, and make each score durable."""
-    unscored = _unscored(job, confirmation, folder)
+    unscored = _list_unscored(job, confirmation, folder)
     if not unscored:
         return
     logger.info("scoring %d replicates on the sealed test split", len(unscored))
     for key in unscored:
         results.load(folder / key)  # checks the model's hash
-    for key, (metrics, predictions) in job.score({key: folder / key / results.MODEL for key in unscored}).items():
+    for key, (metrics, predictions) in runtime.score({key: folder / key / results.MODEL for key in unscored}).items():
         results.save_score(folder / key, metrics, predictions)
 
 
-def _unscored(job: Job, confirmation: Record, folder: Path) -> list[str]:
-    """Complete replicates that wait for their score."""
+def _list_unscored(job: Job, confirmation: Record, folder: Path) -> list[str]:
+    """Return the keys of the complete replicates that have no score."""
     if not job.data.facts.n_test:
         return []
     complete = (key for key, recorded in confirmation.trials.items() if recorded.state == State.COMPLETE)
@@ -192,7 +225,7 @@ def _unscored(job: Job, confirmation: Record, folder: Path) -> list[str]:
 
 
 def _track_all(tracker: Tracker, record: Record, folder: Path, but: Sequence[str] = ()) -> None:
-    """Have every trial that ended tracked; those that are already cost nothing."""
+    """Hand every ended trial to the tracker, which skips those that MLflow has already."""
     for key, recorded in record.trials.items():
         if recorded.state is not None and key not in but:
             tracker.track(recorded.trial, partial(_load, folder / key))

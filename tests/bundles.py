@@ -19,7 +19,7 @@ from sweep.layout import RunsDir
 from sweep.record.predictions import Predictions
 from sweep.study.file import parse_study
 from sweep.trial import Logs
-from tests.studies import FILES, job
+from tests.studies import FILES, fake_runtime, job
 
 WEIGHTS = np.random.default_rng(3).normal(0, 0.002, (64, 3)).astype(np.float32)
 
@@ -48,8 +48,8 @@ def sweep_by_hand(runs: RunsDir, table: dict[str, Any], folder: Path) -> Prepare
     """A study on the fake executor, with real data in `folder`, scored as the model above would be."""
     study = parse_study(table, "tiny.toml")
     data = prepare(read(study.data, folder), study.data, study.seed, runs.data_cache)
-    score = partial(_score, data=data)
-    run_study(replace(job(runs, table, files=FILES, facts=data.facts), data=data, score=score))
+    runtime = replace(fake_runtime(study, files=FILES), score=partial(_score, data=data))
+    run_study(replace(job(runs, table), data=data), runtime)
     return data
 
 

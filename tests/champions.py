@@ -1,4 +1,4 @@
-"""Champions handed on without a real conversion."""
+"""Export and register champions without converting a model."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tests.faults.engine import FILES as FILES
 def fake_convert(
     model: Path, onnx: Path, scaling: Scaling, data: PreparedData | None, log: Path | None = None
 ) -> Parity:
-    """A conversion that writes no model, for bundles that nobody asks."""
+    """Write a file that is no ONNX model, for bundles that are never asked to predict."""
     onnx.write_bytes(b"onnx of " + model.read_bytes())
     return Parity(1000, 0, 0.0)
 
@@ -28,6 +28,6 @@ def hand_on(conclusion: Conclusion) -> Exported:
 
 
 def champion_handed_on(runs: RunsDir, name: str = "tiny") -> tuple[Conclusion, Exported]:
-    """What a study's runs amount to, its champion exported and registered."""
+    """Conclude a study, export and register its champion; return both."""
     conclusion = conclude(read_study(runs, name))
     return conclusion, hand_on(conclusion)

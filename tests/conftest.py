@@ -24,7 +24,7 @@ from tests.studies import STUDY, write_tiny_data
 
 @pytest.fixture(autouse=True)
 def fresh_log():
-    """A command's log goes to the stderr of the test that ran it, and to none after that."""
+    """Remove the log handler of a command that the test ran: it writes to that test's stderr."""
     yield
     logging.getLogger("sweep").handlers = []
     logging.getLogger("sweep").propagate = True
@@ -32,7 +32,7 @@ def fresh_log():
 
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory):
-    """A runs directory whose databases have their tables and nothing else: creating those takes seconds, copying none."""
+    """Make a runs directory with empty databases. Creating their tables takes seconds, copying them takes none."""
     import optuna
 
     from sweep.track.client import open_client
@@ -45,7 +45,7 @@ def migrated(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def new_runs(migrated, tmp_path_factory):
-    """Makes empty runs directories, their databases ready; for what a module sweeps once."""
+    """Return a function that makes runs directories with empty databases, for sweeps that a module runs once."""
 
     def make():
         root = tmp_path_factory.mktemp("runs") / "mlruns"
@@ -57,14 +57,14 @@ def new_runs(migrated, tmp_path_factory):
 
 @pytest.fixture
 def runs(migrated, tmp_path):
-    """An empty runs directory beside what else a test writes, its databases ready."""
+    """Make a runs directory with empty databases, in the test's own folder."""
     shutil.copytree(migrated.root, tmp_path / "mlruns")
     return RunsDir(tmp_path / "mlruns")
 
 
 @pytest.fixture
 def study_file(tmp_path):
-    """The tiny study as a file, its data beside it."""
+    """Write the tiny study to a file, with its data beside it."""
     write_tiny_data(tmp_path)
     path = tmp_path / "tiny.toml"
     path.write_text(STUDY)
@@ -78,7 +78,7 @@ def unused_port():
 
 @pytest.fixture
 def disk_calls(monkeypatch):
-    """What is synced and renamed, in order: ("sync", path) and ("rename", path)."""
+    """Record what is synced and renamed, in order: ("sync", path) and ("rename", path)."""
     calls = []
     fsync, rename, replace = os.fsync, Path.rename, Path.replace
 

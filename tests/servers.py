@@ -24,7 +24,7 @@ def free_port() -> int:
 
 @contextmanager
 def mlflow_server(runs: RunsDir, port: int) -> Iterator[str]:
-    """`python -m sweep ui` on `runs`, which is a whole tracking server, once it answers; killed at the end. Its address."""
+    """Start `python -m sweep ui` on `runs`, a whole tracking server; yield its address once it answers. Kill it at the end."""
     command = [sys.executable, "-m", "sweep", "ui", "--runs-dir", str(runs.root), "--port", str(port)]
     server = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
@@ -49,7 +49,7 @@ def _answers(port: int) -> bool:
 
 
 def http_status(port: int, host: str) -> int:
-    """What the server on a port of this machine answers to a request for `host`."""
+    """Return the status with which the server on a port of this machine answers a request for `host`."""
     request = urllib.request.Request(f"http://127.0.0.1:{port}/", headers={"Host": f"{host}:{port}"})
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:

@@ -1,4 +1,4 @@
-"""Tiny data, a tiny study, and a whole sweep on the fake executor."""
+"""A tiny study, its data, and a whole sweep of it on the fake executor."""
 
 import shutil
 import tomllib
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sweep.coordinator import Job, run_study
+from sweep.coordinator import Job, Runtime, run_study
 from sweep.data.prepared import DataFacts, PreparedData
 from sweep.execute.fake import Curve, FakeExecutor, plausible_logs
 from sweep.layout import RunsDir
@@ -16,6 +16,7 @@ from sweep.record import results
 from sweep.record.predictions import Predictions
 from sweep.study.config import derive_seed
 from sweep.study.file import parse_study
+from sweep.study.schema import Study
 from sweep.track.runs import TrackedStudy
 from sweep.trial import Logs, Trial, TrialEvent
 from tests.faults.engine import FILES as FILES
@@ -69,7 +70,7 @@ FACTS = DataFacts(
 
 
 def write_tiny_data(folder: Path) -> Path:
-    """`tiny.npz`: 600 training and 100 test images of 8 x 8, three classes that an MLP can tell apart, with overlap."""
+    """Write `tiny.npz`: 600 training and 100 test images of 8 x 8, in three classes that overlap a little. Return its path."""
     rng = np.random.default_rng(0)
     prototypes = rng.integers(60, 190, (3, 8, 8))
 
@@ -85,30 +86,29 @@ def write_tiny_data(folder: Path) -> Path:
 
 
 def tiny_table(**changes: Any) -> dict[str, Any]:
-    """The tiny study as a table, whole sections replaced by `changes`; None removes one."""
+    """Return the tiny study as a table, with whole sections replaced by `changes`; None removes one."""
     table = {**tomllib.loads(STUDY), **changes}
     return {name: value for name, value in table.items() if value is not None}
 
 
-def job(
-    runs: RunsDir,
-    table: dict[str, Any] | None = None,
+def job(runs: RunsDir, table: dict[str, Any] | None = None, facts: DataFacts = FACTS) -> Job:
+    """Return the study of `table`, the tiny one by default, to be kept in `runs`. Its data has facts and no rows."""
+    table = table or tiny_table()
+    data = PreparedData(runs.data_cache / "none", facts)
+    return Job(study=parse_study(table, "tiny.toml"), table=table, data=data, runs=runs)
+
+
+def fake_runtime(
+    study: Study,
     *,
     curve: Curve = plausible_logs,
     files: Mapping[str, bytes] | None = None,
     n_slots: int = 2,
-    facts: DataFacts = FACTS,
     watch: Callable[[Trial, TrialEvent | None], None] = lambda trial, event: None,
     is_interrupted: Callable[[], bool] = lambda: False,
-) -> Job:
-    """A study on the fake executor, in `runs`."""
-    table = table or tiny_table()
-    study = parse_study(table, "tiny.toml")
-    return Job(
-        study=study,
-        table=table,
-        data=PreparedData(runs.data_cache / "none", facts),
-        runs=runs,
+) -> Runtime:
+    """Return a runtime that trains on the fake executor and scores with `fake_score`."""
+    return Runtime(
         start_executor=lambda folder: FakeExecutor(folder, study.training.max_epochs, n_slots, curve, files),
         score=fake_score,
         watch=watch,
@@ -118,7 +118,7 @@ def job(
 
 
 def fake_score(models: dict[str, Path]) -> dict[str, tuple[Logs, bytes]]:
-    """A score that follows from the validation metrics and the key: about as many of the test rows right as of those."""
+    """Score models by their validation accuracy: about that share of the test rows is right, drawn by the key."""
     return {key: _fake_score(path.parent, key) for key, path in models.items()}
 
 
@@ -134,10 +134,17 @@ def _fake_score(folder: Path, key: str) -> tuple[Logs, bytes]:
     return {"test_accuracy": accuracy, "test_loss": 1.05 - accuracy}, predictions.pack()
 
 
-def fake_sweep(runs: RunsDir, table: dict[str, Any] | None = None, **options: Any) -> Job:
-    """Run a whole study on the fake executor; what was run."""
-    done = job(runs, table, **options)
-    run_study(done)
+def fake_sweep(
+    runs: RunsDir,
+    table: dict[str, Any] | None = None,
+    *,
+    facts: DataFacts = FACTS,
+    fork: str | None = None,
+    **options: Any,
+) -> Job:
+    """Run a whole study on the fake executor; return what was run. options: see `fake_runtime`."""
+    done = job(runs, table, facts)
+    run_study(done, fake_runtime(done.study, **options), fork)
     return done
 
 
@@ -148,9 +155,9 @@ def has_each_key_once(tracked: TrackedStudy) -> bool:
 
 
 def copied(runs: RunsDir, folder: Path) -> RunsDir:
-    """A copy of a runs directory in `folder`, to spoil; what is logged from now on goes there."""
+    """Copy a runs directory to `folder`, for a test to damage. MLflow logs to the copy from now on."""
     from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
     shutil.copytree(runs.root, folder / runs.root.name)
-    _artifact_repos_cache.clear()  # where the artifacts of a run lie, by run id and for the life of a process
+    _artifact_repos_cache.clear()  # MLflow caches where a run's artifacts lie, by run id, as long as the process lives
     return RunsDir(folder / runs.root.name)

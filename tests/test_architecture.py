@@ -37,7 +37,7 @@ LIBRARIES = {
     "plotly": {"report.figures", "report.search_figures", "report.page"},
     "jinja2": {"report.page", "champion.card"},
     "PIL": {"report.page"},
-    "rich": {"cli.commands", "cli.display"},
+    "rich": {"cli.display", "cli.log", "cli.tables"},
     "pydantic": {"study.schema", "study.axes", "study.file"},
     "scipy": {"report.compare", "search.faster_tpe"},
     "h5py": {"train.weights"},

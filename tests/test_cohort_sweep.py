@@ -57,7 +57,7 @@ def command(verb, folder):
 
 
 def members_of(group):
-    """Processes of a process group that are not zombies."""
+    """Return the processes of a process group that are not zombies."""
     found = subprocess.run(["ps", "-eo", "pid=,pgid=,stat="], capture_output=True, text=True, check=True).stdout
     rows = [line.split() for line in found.splitlines()]
     return [int(pid) for pid, pgid, state in rows if int(pgid) == group and not state.startswith("Z")]
@@ -65,7 +65,7 @@ def members_of(group):
 
 @pytest.fixture(scope="module")
 def killed_and_continued(tmp_path_factory):
-    """The folder of a sweep whose coordinator was killed when its first trials had ended, and its second command."""
+    """Kill a sweep's coordinator once its first trials have ended, then run the command again; return folder and command."""
     folder = tmp_path_factory.mktemp("cohorts")
     write_tiny_data(folder)
     (folder / "cohorts.toml").write_text(STUDY)

@@ -21,9 +21,10 @@ from sweep.report.conclusion import conclude
 from sweep.track.client import open_client
 from sweep.track.runs import read_study
 from sweep.trial import Phase, TrialResult
-from tests.studies import FILES, fake_sweep, has_each_key_once, job, tiny_table
+from tests.studies import FILES, fake_runtime, fake_sweep, has_each_key_once, job, tiny_table
 
-N_TRIALS, N_REPLICATES = 5, 4  # one baseline and four searched; the best of two depths, or of one and the baseline
+N_TRIALS = 5  # a baseline and four searched
+N_REPLICATES = 4  # two of each finalist: the best of each depth, or of one depth and the baseline
 
 
 def test_every_trial_and_replicate_has_one_run_and_one_parent(runs):
@@ -48,7 +49,7 @@ def test_a_larger_budget_trains_what_is_missing(runs):
     fake_sweep(runs)
     started = []
     fake_sweep(runs, tiny_table(search={"trials": 7}), watch=lambda trial, event: started.append((trial, event)))
-    searched = {trial.key for trial, _ in started if trial.phase == "search"}
+    searched = {trial.key for trial, _ in started if trial.phase == Phase.SEARCH}
     assert len(searched) == 3
     assert sum(one.trial.phase == Phase.SEARCH for one in read_study(runs, "tiny").searched) == 7
 
@@ -153,11 +154,11 @@ def test_results_of_another_record_are_refused_and_not_taken_for_those_of_this_o
 
 
 class Crash(Exception):
-    """Stands for a SIGKILL: nothing after it is done."""
+    """Stands for a SIGKILL: nothing is done after it."""
 
 
 class CrashingExecutor(FakeExecutor):
-    """Dies when it has a result that it has not given yet."""
+    """Dies when it holds its third result, before returning it."""
 
     n_results_before_crash = 3
 
@@ -171,10 +172,11 @@ class CrashingExecutor(FakeExecutor):
 
 
 def crash(runs):
-    """Run the tiny study until a result is durable and not told."""
-    before = replace(job(runs), start_executor=lambda folder: CrashingExecutor(folder))
+    """Run the tiny study until three results are durable and only two of them recorded."""
+    asked = job(runs)
+    crashing = replace(fake_runtime(asked.study), start_executor=lambda folder: CrashingExecutor(folder))
     with pytest.raises(Crash):
-        run_study(before)
+        run_study(asked, crashing)
     told = set(runs.results("tiny").glob("*/result.json"))
     assert len(told) == 3
 
@@ -200,10 +202,12 @@ def test_a_model_that_was_damaged_before_it_was_scored_is_not_scored(runs):
     def fail(models):
         raise WorkersError("scoring ended with exit code 1")
 
+    asked = job(runs)
+    runtime = fake_runtime(asked.study, files=FILES)
     with pytest.raises(WorkersError):
-        run_study(replace(job(runs, files=FILES), score=fail))
+        run_study(asked, replace(runtime, score=fail))
     damaged = runs.results("tiny") / "replicate-00003" / results.MODEL
     damaged.write_bytes(b"another model")
-    again = replace(job(runs, files=FILES), score=lambda models: pytest.fail("it was scored"))
+    again = replace(runtime, score=lambda models: pytest.fail("it was scored"))
     with pytest.raises(DamagedResultError, match=r"replicate-00003/model\.keras: not what was written"):
-        run_study(again)
+        run_study(asked, again)

@@ -39,7 +39,7 @@ def finished(new_runs):
 @pytest.fixture
 def job(finished, tmp_path):
     """A copy of the finished study, to spoil."""
-    return study_job(copied(finished, tmp_path), files=FILES)
+    return study_job(copied(finished, tmp_path))
 
 
 def findings(job):

@@ -1,4 +1,4 @@
-"""A real sweep through the command line: real workers, real training, real databases, on tiny data."""
+"""A real sweep through the command line: real workers, training and databases, on tiny data."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def sweep(command, study_file, runs_dir, *options):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A finished sweep: its folder, and what the command said."""
+    """Run a sweep to its end; return its folder and the finished command."""
     folder = tmp_path_factory.mktemp("e2e")
     write_tiny_data(folder)
     (folder / "tiny.toml").write_text(STUDY)

@@ -10,16 +10,16 @@ from sweep.record.trials import Record
 from sweep.search.sources import SearchSource
 from sweep.study.config import Config
 from sweep.study.file import parse_study
-from sweep.trial import EpochReport, Trial, TrialResult, WorkerDied
+from sweep.trial import EpochReport, Phase, State, Trial, TrialResult, WorkerDied
 from tests.studies import tiny_table
 
 
 class ListSource:
-    """Gives trials from a list and remembers what it hears."""
+    """Supplies trials from a list, and keeps the results and reports that it is given."""
 
     def __init__(self, n, rungs=()):
         config = Config(units=(8,), dropout=0.0, batch_size=32, learning_rate=0.001)
-        self.waiting = [Trial(number=i, phase="search", config=config, seed=i, rungs=rungs) for i in range(n)]
+        self.waiting = [Trial(number=i, phase=Phase.SEARCH, config=config, seed=i, rungs=rungs) for i in range(n)]
         self.by_key = {trial.key: trial for trial in self.waiting}
         self.told = []
         self.asked = []
@@ -64,9 +64,9 @@ def test_a_trial_is_pruned_at_its_rung_and_the_others_go_on(tmp_path):
     run(source, FakeExecutor(tmp_path, max_epochs=5))
     assert sorted(source.asked) == [(f"trial-{i:05d}", 2) for i in range(3)]
     assert {r.key: (r.state, len(r.history)) for r in source.told} == {
-        "trial-00000": ("complete", 5),
-        "trial-00001": ("pruned", 2),
-        "trial-00002": ("complete", 5),
+        "trial-00000": (State.COMPLETE, 5),
+        "trial-00001": (State.PRUNED, 2),
+        "trial-00002": (State.COMPLETE, 5),
     }
 
 
@@ -91,7 +91,7 @@ def test_an_interruption_stops_between_events(tmp_path):
 
 
 class DyingExecutor(FakeExecutor):
-    """Kills the first `n_deaths` attempts at trial 2 after an epoch."""
+    """Kills each of the first `n_deaths` attempts at trial 2 after an epoch."""
 
     def __init__(self, folder: Path, n_deaths: int) -> None:
         super().__init__(folder)
@@ -107,13 +107,15 @@ class DyingExecutor(FakeExecutor):
 
 
 def search(runs):
-    """What the tiny study would try: four trials, and a baseline before them."""
+    """Return the source of the tiny study's search: a baseline, then four trials."""
     study = parse_study(tiny_table(search={"trials": 4}), "tiny.toml")
-    record = Record.open(runs.optuna_db, study, "search", "0" * 64)
+    record = Record.open(runs.optuna_db, study, Phase.SEARCH, "0" * 64)
     return SearchSource(study, record, runs.results("tiny"))
 
 
-@pytest.mark.parametrize(("n_deaths", "state"), [(1, "complete"), (MAX_DEATHS - 1, "complete"), (MAX_DEATHS, "failed")])
+@pytest.mark.parametrize(
+    ("n_deaths", "state"), [(1, State.COMPLETE), (MAX_DEATHS - 1, State.COMPLETE), (MAX_DEATHS, State.FAILED)]
+)
 def test_a_trial_whose_worker_dies_is_tried_again_and_then_given_up(runs, n_deaths, state):
     results = {}
     run_trials(
@@ -126,12 +128,12 @@ def test_a_trial_whose_worker_dies_is_tried_again_and_then_given_up(runs, n_deat
     assert (attempt, result.state) == (min(n_deaths + 1, MAX_DEATHS), state)
     assert len(results) == 5
     assert isinstance(result, TrialResult)
-    if state == "failed":
+    if state == State.FAILED:
         assert result.reason == "its worker was killed by signal 9, 3 times in a row"
 
 
 class EndsAndDies(FakeExecutor):
-    """When a trial ends, the worker of the other one dies in the same moment, once: both slots are free, one event waits."""
+    """Once, when a trial ends, the other trial's worker dies at the same moment: two slots are free, one event waits."""
 
     died: WorkerDied | None = None
     has_died = False
@@ -160,7 +162,7 @@ def test_a_slot_of_a_dead_worker_may_be_taken_before_its_death_is_heard(runs):
         lambda trial, event: None,
     )
     assert len(states) == 5
-    assert set(states.values()) == {"complete"}
+    assert set(states.values()) == {State.COMPLETE}
 
 
 def test_stops_of_the_coordinator_are_not_deaths_of_a_worker(runs):

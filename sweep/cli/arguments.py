@@ -1,79 +1,125 @@
-"""The command line: which commands there are, and what each may be given."""
+"""Define the commands and their arguments, and read the ones that several commands share."""
 
 import argparse
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
-Command = Callable[[argparse.Namespace], None]
+from sweep.layout import RunsDir, tracking_server
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
-def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
-    """The command line; `commands` holds what each of its commands does, by name."""
-    whole = argparse.ArgumentParser(
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse a command line; `command` holds the name of the command. A wrong one ends the program with exit code 2."""
+    parser = argparse.ArgumentParser(
         prog="python -m sweep",
         description="Hyperparameter sweeps of Keras MLPs, tracked so that the result can be trusted.",
     )
-    everywhere = argparse.ArgumentParser(add_help=False)
-    everywhere.add_argument(
-        "--runs-dir", type=Path, default=Path("mlruns"), metavar="DIR", help="where runs are kept (default: mlruns)"
-    )
-    of_study = argparse.ArgumentParser(add_help=False, parents=[everywhere])
-    of_study.add_argument("study", type=Path, metavar="STUDY", help="a study file, such as studies/mnist.toml")
-    verbs = whole.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_run(commands)
+    _add_report(commands)
+    _add_compare(commands)
+    _add_replay(commands)
+    _add_study_command(commands, "export", "export the champion to exports/ and register it in MLflow")
+    _add_predict(commands)
+    _add_study_command(commands, "sync", "track the ended trials that MLflow lacks")
+    _add_doctor(commands)
+    _add_ui(commands)
+    _add_dashboard(commands)
+    return parser.parse_args(argv)
 
-    run = verbs.add_parser("run", parents=[of_study], help="train what is missing of a study, then report and export")
-    run.add_argument("--trials", type=int, metavar="N", help="total of searched trials, instead of the study file's")
+
+def locate_runs(arguments: argparse.Namespace) -> RunsDir:
+    """Return the runs directory and tracking server that the user chose. Raises InvalidSettingError."""
+    return RunsDir(arguments.runs_dir, tracking_server(os.environ.get("MLFLOW_TRACKING_URI")))
+
+
+def list_study_files(arguments: argparse.Namespace) -> list[Path]:
+    """Return the study files that the command was given: none, one or several."""
+    given = vars(arguments)
+    return [given["study"]] if "study" in given else given.get("studies", [])
+
+
+def _add_run(commands: Commands) -> None:
+    run = _add_study_command(
+        commands, "run", "train the trials that a study lacks, then report it and export its champion"
+    )
+    run.add_argument("--trials", type=int, metavar="N", help="searched trials in total; overrides the study file")
     run.add_argument(
-        "--workers", type=int, metavar="N", help="worker processes, instead of the study file's (default: one per core)"
+        "--workers", type=int, metavar="N", help="worker processes; overrides the study file (default: one per core)"
     )
     run.add_argument(
         "--engine",
         choices=("auto", "graph", "cohort"),
-        help="how trials train: graph, one after another on each core; cohort, many in one program; auto (default), cohort "
-        "where JAX sees an accelerator",
+        help="graph trains one trial at a time on each core; cohort trains many in one program; auto (default) takes "
+        "cohort if JAX sees an accelerator; overrides the study file",
     )
     run.add_argument(
-        "--fork", metavar="NAME", help="take over what still holds of the stored study NAME, whose file was changed"
+        "--fork", metavar="NAME", help="take over the trials of stored study NAME that this study would train alike"
     )
-    run.set_defaults(command=commands["run"])
-    report = verbs.add_parser("report", parents=[of_study], help="rebuild the report from MLflow")
+
+
+def _add_report(commands: Commands) -> None:
+    report = _add_study_command(commands, "report", "rebuild the report from MLflow")
     report.add_argument(
-        "--check", action="store_true", help="write nothing; fail if the files differ from what the runs give"
+        "--check", action="store_true", help="write nothing; fail if the report's files differ from the runs"
     )
-    report.set_defaults(command=commands["report"])
-    compare = verbs.add_parser("compare", parents=[everywhere], help="the champions of studies side by side")
+
+
+def _add_compare(commands: Commands) -> None:
+    compare = _add_command(commands, "compare", "compare the champions of several studies")
     compare.add_argument("studies", type=Path, nargs="+", metavar="STUDY", help="study files, two or more")
-    compare.set_defaults(command=commands["compare"])
-    replay = verbs.add_parser("replay", parents=[everywhere], help="train a run again from its record, and compare")
-    replay.add_argument("run_id", metavar="RUN_ID", help="an MLflow run of a trial or a replicate")
+
+
+def _add_replay(commands: Commands) -> None:
+    replay = _add_command(commands, "replay", "train a run again from its record, and compare the two")
+    replay.add_argument("run_id", metavar="RUN_ID", help="MLflow run of a trial or a replicate")
     replay.add_argument(
-        "--data-dir", type=Path, default=Path(), metavar="DIR", help="where the study file lay, if its data is a path"
+        "--data-dir",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="folder of the study file, if that names its data by a path (default: the current folder)",
     )
-    replay.set_defaults(command=commands["replay"])
-    verbs.add_parser("export", parents=[of_study], help="write the champion to exports/ and register it").set_defaults(
-        command=commands["export"]
-    )
-    predict = verbs.add_parser("predict", help="what an exported champion says of rows, as CSV")
-    predict.add_argument("bundle", type=Path, metavar="BUNDLE", help="an exported folder, such as mlruns/exports/mnist")
+
+
+def _add_predict(commands: Commands) -> None:
+    predict = commands.add_parser("predict", help="classify rows with an exported champion; the result is CSV")
+    predict.add_argument("bundle", type=Path, metavar="BUNDLE", help="exported folder, such as mlruns/exports/mnist")
     predict.add_argument(
-        "images", type=Path, metavar="IMAGES.npz", help="rows as in the data, as array x, x_test, or the only one"
+        "images", type=Path, metavar="IMAGES.npz", help="rows as in the study's data: array x, x_test, or the only one"
     )
-    predict.add_argument("--out", type=Path, metavar="FILE", help="where the CSV goes (default: standard output)")
-    predict.set_defaults(command=commands["predict"])
-    verbs.add_parser(
-        "sync", parents=[of_study], help="track in MLflow what was trained while it was away"
-    ).set_defaults(command=commands["sync"])
-    doctor = verbs.add_parser(
-        "doctor", parents=[of_study], help="check that databases, files, runs and report of a study agree"
-    )
-    doctor.add_argument("--fix", action="store_true", help="mend what needs neither training nor a person")
-    doctor.set_defaults(command=commands["doctor"])
-    ui = verbs.add_parser("ui", parents=[everywhere], help="browse the runs in MLflow, on this machine only")
+    predict.add_argument("--out", type=Path, metavar="FILE", help="file for the CSV (default: standard output)")
+
+
+def _add_doctor(commands: Commands) -> None:
+    doctor = _add_study_command(commands, "doctor", "check that databases, files, runs and report of a study agree")
+    doctor.add_argument("--fix", action="store_true", help="repair what needs neither training nor a person")
+
+
+def _add_ui(commands: Commands) -> None:
+    ui = _add_command(commands, "ui", "browse the runs in MLflow, on this machine only")
     ui.add_argument("--port", type=int, default=5000, metavar="N", help="port on 127.0.0.1 (default: 5000)")
-    ui.set_defaults(command=commands["ui"])
-    dashboard = verbs.add_parser(
-        "dashboard", parents=[everywhere], help="look at the searches in optuna-dashboard, on this machine only"
-    )
+
+
+def _add_dashboard(commands: Commands) -> None:
+    dashboard = _add_command(commands, "dashboard", "view the searches in optuna-dashboard, on this machine only")
     dashboard.add_argument("--port", type=int, default=8080, metavar="N", help="port on 127.0.0.1 (default: 8080)")
-    dashboard.set_defaults(command=commands["dashboard"])
-    return whole
+
+
+def _add_study_command(commands: Commands, name: str, help: str) -> argparse.ArgumentParser:
+    """Add a command that works on one study."""
+    parser = _add_command(commands, name, help)
+    parser.add_argument("study", type=Path, metavar="STUDY", help="study file, such as studies/mnist.toml")
+    return parser
+
+
+def _add_command(commands: Commands, name: str, help: str) -> argparse.ArgumentParser:
+    """Add a command that works on a runs directory."""
+    parser = commands.add_parser(name, help=help)
+    parser.add_argument(
+        "--runs-dir", type=Path, default=Path("mlruns"), metavar="DIR", help="where runs are kept (default: mlruns)"
+    )
+    return parser

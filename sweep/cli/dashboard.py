@@ -1,9 +1,10 @@
-"""optuna-dashboard on the record of trials: on this machine only, and for looking only.
+"""`dashboard`: serve optuna-dashboard on the record of trials, on this machine only and read-only.
 
-By itself it also deletes and renames studies and tells trials that are being trained, for whoever reaches it under any host
-name. So SQLite opens the record for reading alone, and a request that asks for a change, or comes for another host, is refused.
+On its own, optuna-dashboard lets anyone who reaches it, under any host name, delete and rename studies and end running trials.
+So SQLite opens the record read-only here, and requests for a change or for another host are refused.
 """
 
+import argparse
 import importlib.util
 import sqlite3
 import sys
@@ -15,20 +16,22 @@ from typing import Any
 from urllib.parse import quote
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+from sweep.cli.arguments import locate_runs
 from sweep.errors import MissingPackageError, MissingRunsError, RecordError
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]  # see PEP 3333
 
 
-def serve(db: Path, port: int) -> None:
-    """Serve it on 127.0.0.1 until Ctrl-C. Raises MissingPackageError, MissingRunsError, RecordError."""
+def run(arguments: argparse.Namespace) -> None:
+    """Serve the dashboard on 127.0.0.1 until Ctrl-C. Raises MissingPackageError, MissingRunsError, RecordError."""
+    db, port = locate_runs(arguments).optuna_db, arguments.port
     if importlib.util.find_spec("optuna_dashboard") is None:
         raise MissingPackageError(
             "optuna-dashboard is not installed; `make setup` installs it, or: pip install optuna-dashboard"
         )
     if not db.exists():
         raise MissingRunsError(f"{db}: no such file; run a study first: make sweep")
-    _check(db)
+    _check_readable(db)
     from optuna_dashboard import wsgi
 
     application = guarded(wsgi(f"sqlite:///file:{quote(str(db.absolute()))}?mode=ro&uri=true"), port)
@@ -38,7 +41,7 @@ def serve(db: Path, port: int) -> None:
 
 
 def guarded(application: Application, port: int) -> Application:
-    """`application` for requests that read, and were sent to this machine by name."""
+    """Wrap `application` so that it answers only requests that read and that name this machine as their host."""
     hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -56,11 +59,11 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 class _QuietHandler(WSGIRequestHandler):
     def log_message(self, format: str, *arguments: Any) -> None:
-        """A page asks again every few seconds: nobody reads those lines."""
+        """Log nothing: an open page sends a request every few seconds."""
 
 
-def _check(db: Path) -> None:
-    """Raises RecordError where `db` cannot be read. This connection may write: it undoes what a crash left half done."""
+def _check_readable(db: Path) -> None:
+    """Raise RecordError if `db` cannot be read. The connection may write, so SQLite rolls back what a crash left."""
     try:
         with closing(sqlite3.connect(db)) as connection:
             connection.execute("SELECT count(*) FROM studies").fetchone()

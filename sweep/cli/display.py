@@ -1,4 +1,4 @@
-"""How a sweep looks while it runs: a live table on a terminal, one line for each finished trial everywhere."""
+"""Show a running sweep: a live table on a terminal, and everywhere one log line for each ended trial."""
 
 import itertools
 import logging
@@ -22,22 +22,23 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MAX_ROWS = 16  # running trials that are shown
+MAX_ROWS = 16  # running trials shown at most
 
 
 @dataclass
 class Progress:
-    """What has been heard so far."""
+    """The counts, running trials and best value so far."""
 
     study: Study
     n_planned: int
     started_at: float
-    n_before: int = 0  # ended in earlier runs of the command
+    n_before: int = 0  # trials that ended in earlier runs of the command
     running: dict[str, tuple[Trial, EpochReport | None]] = field(default_factory=dict)
     n_ended: dict[State, int] = field(default_factory=lambda: dict.fromkeys(State, 0))
     best: tuple[Trial, float] | None = None
 
     def remember(self, recorded: Iterable["RecordedTrial"]) -> None:
+        """Count the ended trials among `recorded`."""
         for one in recorded:
             if one.state is not None:
                 self.n_before += 1
@@ -46,6 +47,7 @@ class Progress:
                     self._keep_best(one.trial, one.value)
 
     def hear(self, trial: Trial, event: TrialEvent | None) -> None:
+        """Take up an event of a trial; None when the trial is submitted."""
         match event:
             case None | WorkerDied():
                 self.running[trial.key] = (trial, None)
@@ -65,34 +67,34 @@ class Progress:
             self.best = trial, value
 
     def remaining_s(self, now: float) -> float | None:
-        """At the pace of this run of the command; None before anything has ended in it."""
+        """Estimate the seconds left from the pace of this run of the command; None before a trial has ended in it."""
         n_ended = sum(self.n_ended.values())
         n_now = n_ended - self.n_before
         return (now - self.started_at) / n_now * max(self.n_planned - n_ended, 0) if n_now else None
 
 
 class Display:
-    """Hears every event (`watch`), logs each ended trial, and shows the progress while `live` is open."""
+    """Follows every event through `watch`, logs each ended trial, and draws the progress while `live` is open."""
 
     def __init__(self, study: Study, console: Console) -> None:
         self._console = console
-        self._progress = Progress(study, _n_planned(study), time.monotonic())
+        self._progress = Progress(study, _count_planned(study), time.monotonic())
 
     def remember(self, recorded: Iterable["RecordedTrial"]) -> None:
-        """Count what was recorded before this run of the command."""
+        """Count the trials that were recorded before this run of the command."""
         self._progress.remember(recorded)
 
     def watch(self, trial: Trial, event: TrialEvent | None) -> None:
-        """See `loop.Watch`."""
+        """Take up an event and log it if it ends a trial or a worker. See `loop.Watch`."""
         self._progress.hear(trial, event)
         if isinstance(event, TrialResult):
-            logger.info(_line(trial, event))
+            logger.info(_summarize(trial, event))
         elif isinstance(event, WorkerDied):
             logger.warning("%s, attempt %d: %s", trial.label, trial.attempt, event.reason)
 
     @contextmanager
     def live(self) -> Iterator[None]:
-        """Draw the progress on a terminal, below the log; nothing elsewhere."""
+        """Draw the progress below the log, on a terminal only."""
         if not self._console.is_terminal:
             yield
             return
@@ -118,15 +120,15 @@ class Display:
         parts = [f"{sum(progress.n_ended.values())} of about {progress.n_planned}: {done}"]
         if progress.best is not None:
             parts.append(f"best {progress.study.objective} {progress.best[1]:.4f} ({progress.best[0].label})")
-        parts.append(f"elapsed {_clock(now - progress.started_at)}")
+        parts.append(f"elapsed {_format_clock(now - progress.started_at)}")
         remaining = progress.remaining_s(now)
         if remaining is not None:
-            parts.append(f"about {_clock(remaining)} left")
+            parts.append(f"about {_format_clock(remaining)} left")
         return "  ·  ".join(parts)
 
 
-def _n_planned(study: Study) -> int:
-    """Trials and replicates, if every group of the space has a winner of its own and all of it is still to do."""
+def _count_planned(study: Study) -> int:
+    """Count the trials and replicates of a whole study, assuming that every group of the space has its own winner."""
     n_trials = study.search.trials + (len(study.baselines) if study.data.validation_rows else 0)
     if study.confirmation is None:
         return n_trials
@@ -136,7 +138,7 @@ def _n_planned(study: Study) -> int:
     return n_trials + (n_groups + len(study.baselines)) * study.confirmation.replicates
 
 
-def _line(trial: Trial, result: TrialResult) -> str:
+def _summarize(trial: Trial, result: TrialResult) -> str:
     kind = "replicate" if trial.phase == Phase.CONFIRM else "trial"
     n_epochs = len(result.history)
     if result.state == State.FAILED:
@@ -146,6 +148,6 @@ def _line(trial: Trial, result: TrialResult) -> str:
     return f"{kind} {trial.label}: {result.state}, {', '.join(shown)} at epoch {result.best_epoch} of {n_epochs}, {result.train_seconds:.1f} s"
 
 
-def _clock(seconds: float) -> str:
+def _format_clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02d}"

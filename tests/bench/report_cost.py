@@ -44,8 +44,8 @@ def build(runs: RunsDir, n_trials: int) -> None:
     table: dict[str, Any] = tomllib.loads(STUDY.read_text())
     table["search"] |= {"trials": n_trials, "sampler": "random"}
     table["training"] |= {"max_epochs": EPOCHS}
-    job = studies.job(runs, table, facts=FACTS, files=studies.FILES)
-    run_study(replace(job, score=score))
+    job = studies.job(runs, table, FACTS)
+    run_study(job, replace(studies.fake_runtime(job.study, files=studies.FILES), score=score))
 
 
 def score(models: dict[str, Path]) -> dict[str, tuple[Logs, bytes]]:

@@ -1,7 +1,9 @@
 import os
+import re
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,8 @@ from sweep.cli.commands import main
 from tests.servers import http_status, mlflow_server
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("tensorflow", "keras", "mlflow", "optuna", "pandas", "numpy", "pydantic", "rich")
+COMMANDS = ["run", "report", "compare", "replay", "export", "predict", "sync", "doctor", "ui", "dashboard"]
+HEAVY = ("tensorflow", "keras", "jax", "mlflow", "optuna", "sqlalchemy", "pandas", "numpy", "scipy", "pydantic", "rich")
 
 
 def test_help_answers_within_half_a_second_and_loads_nothing_heavy():
@@ -24,12 +27,36 @@ def test_help_answers_within_half_a_second_and_loads_nothing_heavy():
     assert min(seconds) < 0.5
 
 
-@pytest.mark.parametrize("command", ["run", "report", "export", "sync", "doctor", "ui"])
-def test_every_command_has_help_and_a_runs_dir(command, capsys):
+def loaded(code, libraries):
+    """Return which of `libraries` a fresh process has loaded after running `code`."""
+    code = f"import sys\n{code}\nprint([name for name in {libraries} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_until_its_trials_are_trained_run_loads_no_library_that_trains_or_tracks():
+    assert loaded("import sweep.cli.run", ("tensorflow", "keras", "jax", "mlflow", "pandas")) == "[]\n"
+
+
+def test_a_slip_in_a_study_file_is_told_before_mlflow_is_loaded(tmp_path):
+    (tmp_path / "slip.toml").write_text("name =")
+    code = f"from sweep.cli.commands import main\nassert main(['report', {str(tmp_path / 'slip.toml')!r}]) == 2"
+    assert loaded(code, ("mlflow", "optuna", "pandas")) == "[]\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_and_a_module_that_runs_it(command, capsys):
     with pytest.raises(SystemExit) as end:
         main([command, "--help"])
     assert end.value.code == 0
-    assert "--runs-dir" in capsys.readouterr().out
+    assert command == "predict" or "--runs-dir" in capsys.readouterr().out
+    assert callable(import_module(f"sweep.cli.{command}").run)
+
+
+def test_help_lists_every_command(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert re.findall(r"^    (\w+)", capsys.readouterr().out, re.M) == COMMANDS
 
 
 def test_usage_errors_end_with_2():

@@ -1,15 +1,12 @@
 """Taking over from a study whose file was changed."""
 
-from dataclasses import replace
-
 import pytest
 
-from sweep.coordinator import run_study
 from sweep.errors import ChangedStudyError, MissingRunsError
 from sweep.record import results
 from sweep.track.runs import read_study
 from sweep.trial import Phase, State
-from tests.studies import fake_sweep, job, tiny_table
+from tests.studies import fake_sweep, tiny_table
 
 WIDER = {**tiny_table()["space"], "units": {"int": [4, 64]}}
 BUDGET = {**tiny_table()["search"], "trials": 9}
@@ -17,8 +14,7 @@ BUDGET = {**tiny_table()["search"], "trials": 9}
 
 def fork(runs, table, name="tiny"):
     started = []
-    asked = job(runs, table, watch=lambda trial, event: started.append(trial) if event is None else None)
-    run_study(replace(asked, fork=name))
+    fake_sweep(runs, table, fork=name, watch=lambda trial, event: started.append(trial) if event is None else None)
     return [trial for trial in started if trial.phase != Phase.CONFIRM]
 
 

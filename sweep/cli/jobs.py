@@ -1,0 +1,33 @@
+"""Make a study's Job: its data read, checked and prepared, its runs in the directory that the user chose."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from sweep.cli.arguments import locate_runs
+from sweep.coordinator import Job, check_recorded
+from sweep.data.files import check_rows, read
+from sweep.data.prepared import PreparedData, prepare
+from sweep.layout import RunsDir
+from sweep.study.file import load_study
+from sweep.study.schema import Study
+
+
+def open_job(arguments: argparse.Namespace) -> Job:
+    """Return the job of a study that has been run before. Raises MissingRunsError if it has not."""
+    study, table = load_study(arguments.study)
+    runs = locate_runs(arguments)
+    check_recorded(runs, study.name)
+    return make_job(study, table, arguments.study.parent, runs)
+
+
+def make_job(study: Study, table: dict[str, Any], base: Path, runs: RunsDir) -> Job:
+    """Return the job of a study. table: the study file as typed; base: the folder that its data is relative to."""
+    return Job(study=study, table=table, data=prepare_data(study, base, runs), runs=runs)
+
+
+def prepare_data(study: Study, base: Path, runs: RunsDir) -> PreparedData:
+    """Read, check and split the study's data. Raises InvalidDataError."""
+    data = read(study.data, base)
+    check_rows(data, study.data)
+    return prepare(data, study.data, study.seed, runs.data_cache)

@@ -1,0 +1,14 @@
+"""`predict`: classify rows with an exported champion."""
+
+import argparse
+
+from sweep.champion.predict import predict
+from sweep.durable.files import write_durably
+
+
+def run(arguments: argparse.Namespace) -> None:
+    text = predict(arguments.bundle, arguments.images)
+    if arguments.out is None:
+        print(text, end="")
+    else:
+        write_durably(arguments.out, text.encode())

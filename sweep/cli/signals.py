@@ -1,0 +1,27 @@
+"""Ctrl-C and SIGTERM, as a request to stop."""
+
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def collect_signals() -> Iterator[list[int]]:
+    """Collect the numbers of SIGINT and SIGTERM instead of dying of them. A second signal raises KeyboardInterrupt."""
+    arrived: list[int] = []
+
+    def hear(number: int, frame: object) -> None:
+        if arrived:
+            raise KeyboardInterrupt(number)
+        arrived.append(number)
+        logger.warning("stopping: the next start trains the running trials again; interrupt again to stop at once")
+
+    before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield arrived
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
