@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, PlainValidator
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, PlainValidator
 
 from sweep.study.space import Axis, Choice, Float, Int, Scalar, Space, list_values
 
@@ -12,8 +12,8 @@ MAX_STEP = 65536
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Key:
-    """One key of `[space]`: reads a fixed value, `{int = [..]}`, `{float = [..]}` or `{choice = [..]}` as an axis."""
+class KeyRule:
+    """The rule of one key of `[space]`: reads a fixed value, `{int = [..]}`, `{float = [..]}` or `{choice = [..]}` as an axis."""
 
     kind: type[bool] | type[int] | type[float]
     wanted: str  # a fixed value, in words
@@ -113,16 +113,34 @@ _WIDTH = "a whole number from 1 to 65536"
 
 
 class SpaceTable(BaseModel):
-    """The `[space]` table as typed; `Study.space` is made of it."""
+    """Gives each key a fixed value or a range.
+
+    `{int = [low, high]}` and `{float = [low, high]}` are ranges with both ends included; `{choice = [...]}` lists values that have
+    no order. In a range, `log = true` draws evenly in the logarithm, and `step = 0.1` keeps low, low + 0.1, and so on; a range
+    has one of the two at most.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    hidden_layers: Annotated[Any, _Key(kind=int, wanted="a whole number from 1 to 20", low=1, high=20)]
-    units: Annotated[Any, _Key(kind=int, wanted=_WIDTH, low=1, high=65536, is_per_layer=True)]
-    dropout: Annotated[Any, _Key(kind=float, wanted="a rate from 0 to below 1", low=0, high=1, is_high_open=True)] = 0.0
-    batch_size: Annotated[Any, _Key(kind=int, wanted=_WIDTH, low=1, high=65536)] = 128
-    learning_rate: Annotated[Any, _Key(kind=float, wanted="a number from 1e-8 to 10", low=1e-8, high=10)] = 0.001
-    batch_norm: Annotated[Any, _Key(kind=bool, wanted="true or false", low=0, high=1)] = True
+    hidden_layers: Annotated[Any, KeyRule(kind=int, wanted="a whole number from 1 to 20", low=1, high=20)] = Field(
+        description="Number of hidden layers."
+    )
+    units: Annotated[Any, KeyRule(kind=int, wanted=_WIDTH, low=1, high=65536, is_per_layer=True)] = Field(
+        description="Units of a hidden layer, drawn for each layer by itself. A list gives each layer a range of its own; "
+        "it needs as many entries as the deepest net has hidden layers."
+    )
+    dropout: Annotated[
+        Any, KeyRule(kind=float, wanted="a rate from 0 to below 1", low=0, high=1, is_high_open=True)
+    ] = Field(0.0, description="Dropout rate after each hidden layer; 0 adds no layer.")
+    batch_size: Annotated[Any, KeyRule(kind=int, wanted=_WIDTH, low=1, high=65536)] = Field(
+        128, description="Rows in a step of training."
+    )
+    learning_rate: Annotated[Any, KeyRule(kind=float, wanted="a number from 1e-8 to 10", low=1e-8, high=10)] = Field(
+        0.001, description="Learning rate of Adam."
+    )
+    batch_norm: Annotated[Any, KeyRule(kind=bool, wanted="true or false", low=0, high=1)] = Field(
+        True, description="Batch normalization after each hidden layer."
+    )
 
 
 def read_space(value: Any) -> Space:
