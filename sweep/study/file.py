@@ -59,7 +59,7 @@ def _first_fault(error: ValidationError) -> str:
     if fault["type"] == "missing":
         text = f"{key}: missing; every study needs it"
     elif fault["type"] == "extra_forbidden":
-        text = f"{key}: unknown key; see README.md for what a study file may hold"
+        text = f"{key}: unknown key; see studies/README.md for the keys of a study file"
     elif isinstance(fault["input"], dict) and not key:
         text = message
     else:
