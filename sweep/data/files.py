@@ -105,7 +105,7 @@ def _read_mnist() -> DataSet:
 
 
 def check_size(path: Path) -> None:
-    """Refuse a file that unpacks to more than half of the memory: a few bytes can unpack to terabytes. Raises InvalidDataError."""
+    """Refuse a file that would unpack to over half of the memory, as a zip bomb does. Raises InvalidDataError."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     unpacked = _unpacked_bytes(path)
     if unpacked > memory / 2:
@@ -116,7 +116,7 @@ def check_size(path: Path) -> None:
 
 
 def _unpacked_bytes(path: Path) -> int:
-    """Return the size that a file's own directory states; 0 if that cannot be read: reading the file then reports why."""
+    """Return the size that a file states in its directory; 0 if that is unreadable: reading the file then says why."""
     try:
         if path.suffix == ".npz":
             with zipfile.ZipFile(path) as archive:
@@ -132,7 +132,7 @@ def _unpacked_bytes(path: Path) -> int:
 
 
 def read_arrays(path: Path, choose: Callable[[list[str]], list[str]]) -> dict[str, Array]:
-    """Read the arrays of an .npz file that `choose` picks from their names. Unpickles nothing. Raises InvalidDataError."""
+    """Read the arrays of an .npz file that `choose` picks by name. Unpickles nothing. Raises InvalidDataError."""
     try:
         with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in choose(arrays.files)}

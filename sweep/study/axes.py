@@ -1,4 +1,4 @@
-"""The `[space]` table of a study file: from TOML to axes, with errors that say what was wanted."""
+"""The `[space]` table of a study file: reads TOML as axes; its errors say what was wanted."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -55,7 +55,7 @@ class KeyRule:
         return self.kind(value)
 
     def _is_of_kind(self, value: Any) -> bool:
-        """Return whether TOML's type of `value` fits. Whole numbers fit a float; Python counts true as an int, we do not."""
+        """Return whether the TOML type of `value` fits. A whole number fits float; unlike in Python, true is none."""
         if self.kind is bool or isinstance(value, bool):
             return self.kind is bool and isinstance(value, bool)
         return isinstance(value, int | float if self.kind is float else int)
@@ -144,7 +144,7 @@ class SpaceTable(BaseModel):
 
 
 def read_space(value: Any) -> Space:
-    """Return the space that a `[space]` table describes. Raises ValueError, also where a layer that can be drawn has no units."""
+    """Return the space of a `[space]` table. Raises ValueError; every layer that can be drawn must have units."""
     if isinstance(value, Space):
         return value
     space = Space(**dict(SpaceTable.model_validate(value)))

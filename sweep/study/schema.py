@@ -1,4 +1,4 @@
-"""The tables of a study file and their keys, checked as they are read; `studies/README.md` shows the descriptions."""
+"""The tables and keys of a study file, checked when read; `studies/README.md` shows their descriptions."""
 
 import json
 import re
@@ -28,7 +28,7 @@ MAX_GRID = 100_000  # configs
 
 class _Table(BaseModel):
     # Strict: TOML has types, so "3" for 3 or true for 1 is a slip to show, not to guess around.
-    # Descriptions are no attribute docstrings: to find those, pydantic parses this file, in every process, for 20 ms and more.
+    # Descriptions are no attribute docstrings: pydantic would parse this file to find those, tens of ms in every process.
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
@@ -178,7 +178,7 @@ class Baseline(_Table):
 
 
 class Confirmation(_Table):
-    """Retrains the best config of each group, and every baseline, with fresh seeds; scores each model once on the test split."""
+    """Retrains the best config of each group, and every baseline, with fresh seeds; scores each once on the test split."""
 
     group_by: Literal["hidden_layers", "batch_size", "batch_norm"] = Field(
         "hidden_layers", description="Key of a config: the best config for each of its values is retrained."
@@ -257,22 +257,22 @@ class Study(_Table):
             raise ValueError("data.validation_rows is 0 and there is no [confirmation]: nothing to train")
 
     def canonical(self) -> dict[str, Any]:
-        """What decides results, in one form however the file was typed; a stored study is compared with it."""
+        """Return what decides results, in one form however the file was typed, to compare with the stored study."""
         whole = self.model_dump(mode="json", include={"name", "seed", "objective", "data", "space", "training"})
         canonical: dict[str, Any] = json.loads(json.dumps(whole, sort_keys=True))
-        if self.training.precision == "float32":  # as studies were stored before they could ask for another
+        if self.training.precision == "float32":  # older studies were stored without the key
             del canonical["training"]["precision"]
         return canonical
 
     @property
     def shares_by(self) -> str | None:
-        """The key of a config whose values get an equal budget each; None where the sampler decides."""
+        """Key of a config, each value of which gets as many trials; None where the sampler decides."""
         if self.confirmation is None or self.search.coverage == "free":
             return None
         return self.confirmation.group_by
 
     def subspaces(self) -> dict[Scalar | None, Space]:
-        """The space, cut into the groups that get an equal budget each; uncut, under None, where there are none."""
+        """Cut the space into groups that get as many trials each, by value; without groups, the space under None."""
         assert self.space is not None
         if self.shares_by is None:
             return {None: self.space}
@@ -280,7 +280,7 @@ class Study(_Table):
         return {value: replace(self.space, **{self.shares_by: value}) for value in values}
 
     def group_of(self, config: Config) -> Scalar | None:
-        """The group of `subspaces` that a config lies in."""
+        """Return the key in `subspaces` of the group that a config lies in."""
         return None if self.shares_by is None else getattr(config, self.shares_by)
 
     def rungs(self) -> tuple[int, ...]:
@@ -290,7 +290,7 @@ class Study(_Table):
         return next((b for b in self.baselines if b.name == name), None)
 
     def in_space(self, config: Config) -> bool:
-        """Whether the search could have drawn `config`."""
+        """Return whether the search could have drawn `config`."""
         if self.space is None:
             return False
         axes = self.space.axes_of(config)
@@ -298,7 +298,7 @@ class Study(_Table):
 
 
 def shorten(value: Any) -> str:
-    """Write a value for a message: as Python shows it, up to 80 characters."""
+    """Return the text of a value for a message: as Python shows it, up to 80 characters."""
     try:
         text = repr(value)
     except ValueError:  # Python does not write out integers of more than 4300 digits
@@ -307,7 +307,7 @@ def shorten(value: Any) -> str:
 
 
 def differences(stored: dict[str, Any], given: dict[str, Any], prefix: str = "") -> list[str]:
-    """What changed between two canonical forms, one `key: stored -> given` for each leaf."""
+    """List what changed between two canonical forms, as `key: stored -> given` for each leaf."""
     lines: list[str] = []
     for key in sorted(stored.keys() | given.keys()):
         old, new = stored.get(key), given.get(key)

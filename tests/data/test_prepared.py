@@ -14,7 +14,7 @@ from sweep.errors import InvalidDataError, StorageError
 from sweep.study.schema import Data
 from tests.studies import write_tiny_data
 
-N_OF_CLASS = {"ant": 61, "bee": 30, "cat": 9}  # rows; row i has the features (i, i / 2), so that a row can be told
+N_OF_CLASS = {"ant": 61, "bee": 30, "cat": 9}  # rows; row i has the features (i, i / 2), by which a test knows it
 N = sum(N_OF_CLASS.values())
 LABELS = np.random.default_rng(0).permutation(np.repeat(list(N_OF_CLASS), list(N_OF_CLASS.values())))
 
