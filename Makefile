@@ -6,7 +6,7 @@ RUN = .venv/bin/python -m
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup sweep report export ui dashboard test test-slow test-faults check bench format lock clean
+.PHONY: help setup sweep report export ui dashboard test test-slow test-faults check bench format docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ bench: setup tests/bench/.site ## compare with what people use, on an idle machi
 format: setup ## format the code and mend what the linter can
 	$(RUN) ruff format .
 	$(RUN) ruff check --fix .
+
+docs: setup ## fill the generated parts of the READMEs: the keys of a study file, the map of the code
+	$(RUN) tests.docs
 
 lock: ## pin the dependencies of pyproject.toml anew, with hashes (needs uv)
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock

@@ -1,16 +1,35 @@
-"""The tree of errors a person can meet: one line each, saying what was given, what was wanted and the way out."""
+"""The tree of named errors: one line each, with what was given, what was wanted and the way out.
+
+SweepError                exit code 1; a line without a code has that of its parent
+├── InvalidStudyError     2, also a ValueError
+├── InvalidSettingError   2, also a ValueError
+├── InvalidDataError      also a ValueError
+├── ChangedStudyError
+├── StudyInUseError
+├── TrackingError         3
+├── StorageError          4
+│   ├── RecordError
+│   ├── DamagedResultError
+│   └── ResultsError
+├── UnsoundStudyError
+├── MissingRunsError
+├── ConversionError
+├── MissingPackageError
+├── WorkersError
+└── Interrupted           130
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
 class SweepError(Exception):
-    """Ends the command with one line on stderr and `exit_code`; what was acknowledged before it is kept."""
+    """Ends the command with one line on stderr and `exit_code`. Everything acknowledged before it is kept."""
 
     exit_code = 1
 
     def __str__(self) -> str:
-        return " ".join(super().__str__().splitlines())  # what it quotes may hold line breaks
+        return " ".join(super().__str__().splitlines())  # a quoted value may hold line breaks
 
 
 class InvalidStudyError(SweepError, ValueError):
@@ -20,7 +39,7 @@ class InvalidStudyError(SweepError, ValueError):
 
 
 class InvalidDataError(SweepError, ValueError):
-    """Data that cannot be trained on: missing, malformed, or not what its study says."""
+    """Data that cannot be trained on: missing, malformed, or other than its study says."""
 
 
 class ChangedStudyError(SweepError):
@@ -28,61 +47,61 @@ class ChangedStudyError(SweepError):
 
 
 class StudyInUseError(SweepError):
-    """Another coordinator is at work on the study."""
+    """A study that another coordinator is at work on."""
 
 
 class InvalidSettingError(SweepError, ValueError):
-    """An option or an environment variable asks for something that does not exist or cannot be."""
+    """An option or an environment variable that asks for something impossible."""
 
     exit_code = 2
 
 
 class TrackingError(SweepError):
-    """MLflow cannot be read or written. What was trained is kept, and tracked later."""
+    """MLflow that cannot be read or written. Trained models are kept, and tracked later."""
 
     exit_code = 3
 
 
 class StorageError(SweepError):
-    """A disk that is full, a database that is locked, a file that is damaged: a person has to act before it goes on."""
+    """A full disk, a locked database, a damaged file: a person has to act before the study can go on."""
 
     exit_code = 4
 
 
 class RecordError(StorageError):
-    """The record of trials cannot be read or written."""
+    """A record of trials that cannot be read or written."""
 
 
 class DamagedResultError(StorageError):
-    """A result or model on disk is not what was written."""
+    """A result or model on disk that differs from what was written."""
 
 
 class ResultsError(StorageError):
-    """A result cannot be written."""
+    """A result that cannot be written."""
 
 
 class UnsoundStudyError(SweepError):
-    """What a study has left does not hold together."""
+    """Records and files of a study that contradict each other."""
 
 
 class MissingRunsError(SweepError):
-    """A report or export was asked of runs that are not there."""
+    """Runs that a report or an export needs and that are missing."""
 
 
 class ConversionError(SweepError):
-    """A model that cannot be given the form that it is handed on in."""
+    """A model that cannot be converted to the format of an export."""
 
 
 class MissingPackageError(SweepError):
-    """A command needs a package that is not installed."""
+    """A package that a command needs and that is not installed."""
 
 
 class WorkersError(SweepError):
-    """Worker processes cannot be started or kept alive."""
+    """Worker processes that cannot be started or kept alive."""
 
 
 class Interrupted(SweepError):
-    """Ctrl-C or SIGTERM arrived; the same command continues."""
+    """An end by Ctrl-C or SIGTERM; the same command continues the study."""
 
     exit_code = 130
 
@@ -92,7 +111,7 @@ class Interrupted(SweepError):
 
 @contextmanager
 def translate(*kinds: type[Exception], into: Callable[[Exception], SweepError]) -> Iterator[None]:
-    """Raise errors of a library, of these `kinds`, as the error of ours that `into` makes of them. Ours pass through."""
+    """Translate errors of these `kinds`, raised by a library, with `into`. A SweepError passes through unchanged."""
     try:
         yield
     except SweepError:

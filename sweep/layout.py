@@ -1,4 +1,4 @@
-"""Where things lie below the runs directory (`mlruns/` unless `--runs-dir` says otherwise)."""
+"""Paths below the runs directory, which is `mlruns/` unless `--runs-dir` names another."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +8,9 @@ from sweep.errors import InvalidSettingError
 
 
 def tracking_server(uri: str | None) -> str | None:
-    """The tracking server that `uri`, the value of MLFLOW_TRACKING_URI, names; None where it is unset.
+    """Return the address of the tracking server in `uri`, the value of MLFLOW_TRACKING_URI; None if it is unset.
 
-    Raises InvalidSettingError for anything but a plain http(s) address. It does not repeat what was given: that may
+    Raises InvalidSettingError for anything but a plain http(s) address. The message does not quote `uri`, which may
     hold a password.
     """
     if not uri:
@@ -18,7 +18,7 @@ def tracking_server(uri: str | None) -> str | None:
     try:
         address = urlsplit(uri)
         is_plain = address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
-    except ValueError:  # it quotes what it was given
+    except ValueError:  # it quotes the address
         is_plain = False
     if not is_plain:
         raise InvalidSettingError(
@@ -35,18 +35,21 @@ def tracking_server(uri: str | None) -> str | None:
 
 @dataclass(frozen=True)
 class RunsDir:
-    """Paths below one runs directory, and where MLflow is. Nothing is created here."""
+    """Paths below one runs directory, and the address of MLflow. Nothing is created here."""
 
     root: Path
-    mlflow_server: str | None = None  # http(s) address of a tracking server; None: a database of our own
+    mlflow_server: str | None = None  # http(s) address of a tracking server; None for `mlflow_db`
 
     def __post_init__(self) -> None:
-        """Raises InvalidSettingError where Optuna and MLflow, which take addresses for paths, would open another folder."""
+        """Refuse a path that Optuna and MLflow would misread, because they take it as part of an address.
+
+        Raises InvalidSettingError.
+        """
         path = str(self.root.absolute())
         if "?" in path or unquote(path) != path:
             raise InvalidSettingError(
-                f"--runs-dir: {path} holds a '?', or a '%' that stands for a character in an address, and its databases would "
-                "be looked for elsewhere; choose a folder without"
+                f"--runs-dir: {path} holds a '?', or a '%' that stands for a character in an address, and its databases "
+                "would be looked for elsewhere; choose a folder without"
             )
 
     @property
@@ -59,7 +62,7 @@ class RunsDir:
 
     @property
     def mlflow_name(self) -> str:
-        """What to call MLflow before people."""
+        """Name of MLflow for messages."""
         return self.mlflow_server or str(self.mlflow_db)
 
     @property
@@ -72,11 +75,11 @@ class RunsDir:
 
     @property
     def programs(self) -> Path:
-        return self.data_cache / "programs"  # that JAX compiled
+        return self.data_cache / "programs"  # compiled by JAX
 
     @property
     def downloads(self) -> Path:
-        return self.data_cache / "mlflow"  # what a tracking server was asked for
+        return self.data_cache / "mlflow"  # fetched from a tracking server
 
     @property
     def all_artifacts(self) -> Path:

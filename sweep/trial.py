@@ -1,4 +1,4 @@
-"""What passes between rooms: a trial to train, what it reports while it trains, and what came of it."""
+"""Records that pass between folders: a trial, its reports while it trains, its result."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -9,7 +9,7 @@ from sweep.study.config import Config
 
 
 class Phase(StrEnum):
-    """Why a trial is trained."""
+    """Reason why a trial is trained."""
 
     BASELINE = "baseline"  # given by hand
     SEARCH = "search"  # proposed by the sampler
@@ -17,16 +17,15 @@ class Phase(StrEnum):
 
 
 class State(StrEnum):
-    """How a trial ended."""
+    """State in which a trial ended."""
 
     COMPLETE = "complete"
     PRUNED = "pruned"  # stopped at a rung
     FAILED = "failed"
 
 
-Logs = dict[
-    str, float
-]  # metric name -> value at one epoch: loss, accuracy, and val_ ones where there are validation rows
+# Metric name -> value at one epoch: loss, accuracy, and the same with val_ where there are validation rows.
+Logs = dict[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,19 +37,19 @@ class Trial:
     config: Config
     seed: int
     attempt: int = 1  # 2 and up after a crash or an interruption
-    name: str = ""  # a baseline's name, or the finalist's that a replicate repeats
+    name: str = ""  # of the baseline, or of the finalist that a replicate repeats
     replicate: int | None = None  # 1 and up; None in the search
     rungs: tuple[int, ...] = ()  # epochs at which it waits to hear whether it goes on
 
     @property
     def key(self) -> str:
-        """Unique within the study: names the result folder and the MLflow run."""
+        """Key, unique within the study. It names the result folder and the MLflow run."""
         kind = "trial" if self.replicate is None else "replicate"
         return f"{kind}-{self.number:05d}"
 
     @property
     def label(self) -> str:
-        """A run name for people, such as `12 · 400-100 · drop 0.31 · bs 128`."""
+        """Run name for people, such as `12 · 400-100 · drop 0.31 · bs 128`."""
         if self.replicate is not None:
             return f"{self.name} · {self.config.units_label} · replicate {self.replicate}"
         return f"{self.number} · {self.name + ' · ' if self.name else ''}{self.config.label}"
@@ -58,7 +57,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class EpochReport:
-    """A trial has trained `epoch` epochs (counted from 1). At a rung its worker waits for a verdict."""
+    """A report of a trial after `epoch` epochs (counted from 1). At a rung its worker waits for a verdict."""
 
     key: str
     epoch: int
@@ -68,14 +67,14 @@ class EpochReport:
 
 @dataclass(frozen=True)
 class CohortReport:
-    """An epoch of trials that train in step. Those at a rung are compared with one another too, before any verdict."""
+    """Reports of one epoch of trials that train in step. At a rung, all are peers before any has its verdict."""
 
     reports: tuple[EpochReport, ...]
 
 
 @dataclass(frozen=True)
 class WorkerDied:
-    """The process that trained this trial is gone without a result."""
+    """A report that the process that trained this trial died without a result."""
 
     key: str
     reason: str
@@ -83,7 +82,7 @@ class WorkerDied:
 
 @dataclass(frozen=True)
 class CannotStore:
-    """A worker could not write the result of a trial: the disk is full, say. The trial is not to blame."""
+    """A report that a worker could not write a result, because the disk is full, say. The trial is not to blame."""
 
     key: str
     reason: str
@@ -91,7 +90,7 @@ class CannotStore:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialResult:
-    """What came of a trial. Epoch k's logs are `history[k - 1]`; seconds are wall clock, times are UTC seconds since 1970."""
+    """Result of a trial. `history[k - 1]` is of epoch k; durations are wall clock, times UTC seconds since 1970."""
 
     key: str
     state: State
@@ -100,11 +99,11 @@ class TrialResult:
     reason: str = ""  # why it failed or where it was pruned
     history: list[Logs] = field(default_factory=list)
     epoch_ended_at: list[float] = field(default_factory=list)
-    best_epoch: int = 0  # the epoch whose weights the model has, counted from 1
+    best_epoch: int = 0  # the model has the weights of this epoch, counted from 1
     metrics: Logs = field(default_factory=dict)  # of the restored model, evaluated: train_loss, ..., val_accuracy
     params_count: int = 0
     train_seconds: float = 0.0
-    provenance: dict[str, str] = field(default_factory=dict)  # what it was trained with, see `record/provenance.py`
+    provenance: dict[str, str] = field(default_factory=dict)  # see `record/provenance.py`
     files: dict[str, str] = field(default_factory=dict)  # name in the result folder -> sha256
 
     def to_dict(self) -> dict[str, Any]:
@@ -112,7 +111,7 @@ class TrialResult:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "TrialResult":
-        """Rebuild a result from `to_dict`. Raises KeyError, TypeError or ValueError where it is none."""
+        """Rebuild a result from `to_dict`. Raises KeyError, TypeError or ValueError if `values` is no result."""
         return cls(**{**values, "state": State(values["state"])})
 
     @classmethod
@@ -132,7 +131,7 @@ class TrialResult:
 
 @dataclass(frozen=True)
 class Score:
-    """How a replicate did on the sealed test split."""
+    """Score of a replicate on the sealed test split."""
 
     metrics: Logs  # test_loss, test_accuracy
     files: dict[str, str]  # name in the result folder -> sha256
@@ -149,5 +148,7 @@ class Ended:
 
 TrialEvent = EpochReport | WorkerDied | TrialResult
 Event = TrialEvent | CohortReport
-GoesOn = Callable[[EpochReport], bool]  # hears every epoch of a trial; False stops it as pruned
-Judge = Callable[[list[EpochReport]], dict[str, bool]]  # hears an epoch of a cohort; who goes on of those that wait
+# Called with every epoch of a trial; False stops it as pruned.
+GoesOn = Callable[[EpochReport], bool]
+# Called with one epoch of a cohort; returns, by key, whether each waiting trial goes on.
+Judge = Callable[[list[EpochReport]], dict[str, bool]]

@@ -1,4 +1,4 @@
-"""Whatever is wrong with a study file or its data is told in one line, before anything is started or written."""
+"""Every fault of a study file or its data is reported in one line, before anything is started or written."""
 
 import json
 import logging
@@ -25,7 +25,7 @@ def _logging_as_it_was():
 
 @pytest.fixture
 def refusal(tmp_path, capsys):
-    """Runs a command that must fail, and gives its exit code and what it said."""
+    """Return a function that runs a command, which must fail, and returns its exit code and its line on stderr."""
 
     def run(study, *options, command="run"):
         runs_dir = tmp_path / "mlruns"
@@ -46,7 +46,7 @@ def refusal(tmp_path, capsys):
 TWIN = '[[baselines]]\nname = "twin"\nunits = [16, 8]\ndropout = 0.5\nbatch_size = 64'
 TWO_LINES = '[[baselines]]\nname = "a\\nb"'
 
-# What in the tiny study is replaced, by what, and what the line must name beside the file.
+# Slip: text of the tiny study, its replacement, and the words that the error must hold beside the file's name.
 SLIPS = {
     "bad TOML": ("seed = 7", "seed = ", "not TOML"),
     "deep nesting": ("seed = 7", f"seed = {'[' * 5000}{']' * 5000}", "not TOML"),
@@ -97,7 +97,7 @@ def test_a_slip_in_a_study_file_is_refused(slip, tmp_path, refusal):
     assert all(name in said for name in [str(path), *named])
 
 
-# What a key cannot take, as TOML.
+# Values that a key cannot take, as TOML.
 WRONG_VALUES = {
     "name": ['""', '"Tiny"', '"a b"', '"a/b"', f'"{"a" * 65}"', '".tiny"', "7"],
     "seed": ["-1", "1.5", "true", "[7]", "1979-05-27"],

@@ -1,1 +1,1 @@
-"""Rows: read, checked, split, sealed."""
+"""Rows of data: read, checked, split, sealed."""

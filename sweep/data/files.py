@@ -1,4 +1,4 @@
-"""Data sets as their files hold them: reading and checking rows and labels."""
+"""Data sets as their files hold them: rows and labels are read and checked here."""
 
 import hashlib
 import os
@@ -8,13 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sweep.errors import InvalidDataError
 from sweep.study.schema import Data
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MNIST_SHA256 = {
     "x_train": "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
@@ -28,7 +31,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class DataSet:
-    """Rows and labels as a source has them, checked; without a test split where it has none."""
+    """Rows and labels of a source, checked. `x_test` and `y_test` are None where it has no test split."""
 
     name: str
     x_train: Array
@@ -37,17 +40,17 @@ class DataSet:
     y_test: Array | None
 
     def sha256(self) -> str:
-        """Of all rows and labels, their shapes and types."""
+        """Return the sha256 of all rows and labels, and of their shapes and types."""
         digest = hashlib.sha256()
         for array in (self.x_train, self.y_train, self.x_test, self.y_test):
             if array is not None:
                 digest.update(f"{array.dtype.str}{array.shape}".encode())
-                digest.update(_bytes_of(array))
+                digest.update(_to_bytes(array))
         return digest.hexdigest()
 
 
 def read(spec: Data, base: Path) -> DataSet:
-    """The rows that `spec` names, checked; a relative path starts at `base`. Raises InvalidDataError."""
+    """Read and check the rows that `spec` names; a relative path starts at `base`. Raises InvalidDataError."""
     if spec.source == "mnist":
         return _read_mnist()
     path = base / spec.source
@@ -56,9 +59,9 @@ def read(spec: Data, base: Path) -> DataSet:
     check_size(path)
     match path.suffix:
         case ".npz":
-            return _checked(_read_npz(path), path)
+            return _check_arrays(_read_npz(path), path)
         case ".csv" | ".parquet":
-            return _checked(_read_table(path, spec.label), path)
+            return _check_arrays(_read_table(path, spec.label), path)
         case other:
             raise InvalidDataError(
                 f"{path}: cannot read {other or 'a file without a suffix'}; wanted .npz, .csv or .parquet"
@@ -66,43 +69,43 @@ def read(spec: Data, base: Path) -> DataSet:
 
 
 def check_rows(data: DataSet, spec: Data) -> None:
-    """Raises InvalidDataError if `data` does not hold the rows that `spec` asks for."""
+    """Check that `data` holds the rows that `spec` asks for. Raises InvalidDataError."""
     available = len(data.x_train)
     if spec.test_rows and data.x_test is not None:
         raise InvalidDataError(
             f"data.test_rows = {spec.test_rows}: {data.name} has a test split of its own; leave it out"
         )
-    asked = spec.validation_rows + (spec.test_rows or 0) + (spec.train_rows or 2)
+    held_out = spec.validation_rows + (spec.test_rows or 0)
+    asked = held_out + (spec.train_rows or 2)
     if asked > available:
         raise InvalidDataError(
             f"{data.name} has {available} rows to train on, but validation_rows, test_rows and train_rows take {asked}"
         )
     classes, sizes = np.unique(data.y_train, return_counts=True)
-    n_classes = len(classes)
     if sizes.min() < 2:
         raise InvalidDataError(
             f"{data.name}: class {classes[sizes.argmin()]} has a single row, which cannot be split; wanted two"
         )
     for key in ("validation_rows", "test_rows", "train_rows"):
-        if 0 < (getattr(spec, key) or 0) < n_classes:
+        if 0 < (getattr(spec, key) or 0) < len(classes):
             raise InvalidDataError(
-                f"data.{key} = {getattr(spec, key)}: fewer than the {n_classes} classes of {data.name}"
+                f"data.{key} = {getattr(spec, key)}: fewer than the {len(classes)} classes of {data.name}"
             )
-    if available - (spec.validation_rows + (spec.test_rows or 0)) < n_classes:
-        raise InvalidDataError(f"{data.name}: fewer rows are left to train on than it has classes ({n_classes})")
+    if available - held_out < len(classes):
+        raise InvalidDataError(f"{data.name}: fewer rows are left to train on than it has classes ({len(classes)})")
 
 
 def _read_mnist() -> DataSet:
     with resources.as_file(resources.files("sweep") / "datasets" / "mnist.npz") as path, np.load(path) as arrays:
         found = {name: arrays[name] for name in MNIST_SHA256}
     for name, digest in MNIST_SHA256.items():
-        if hashlib.sha256(_bytes_of(found[name])).hexdigest() != digest:
+        if hashlib.sha256(_to_bytes(found[name])).hexdigest() != digest:
             raise InvalidDataError(f"the embedded mnist.npz is damaged: {name} has another sha256; restore it from git")
     return DataSet("mnist", **found)
 
 
 def check_size(path: Path) -> None:
-    """Raises InvalidDataError where a file unpacks to more than half of the memory: a few bytes can stand for terabytes."""
+    """Refuse a file that would unpack to over half of the memory, as a zip bomb does. Raises InvalidDataError."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     unpacked = _unpacked_bytes(path)
     if unpacked > memory / 2:
@@ -113,7 +116,7 @@ def check_size(path: Path) -> None:
 
 
 def _unpacked_bytes(path: Path) -> int:
-    """What a file's own directory says it holds; 0 where that cannot be read, which reading it then reports."""
+    """Return the size that a file states in its directory; 0 if that is unreadable: reading the file then says why."""
     try:
         if path.suffix == ".npz":
             with zipfile.ZipFile(path) as archive:
@@ -129,11 +132,11 @@ def _unpacked_bytes(path: Path) -> int:
 
 
 def read_arrays(path: Path, choose: Callable[[list[str]], list[str]]) -> dict[str, Array]:
-    """The arrays of an .npz file that `choose` picks from their names. Raises InvalidDataError; unpickles nothing."""
+    """Read the arrays of an .npz file that `choose` picks by name. Unpickles nothing. Raises InvalidDataError."""
     try:
         with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in choose(arrays.files)}
-    except InvalidDataError:  # what `choose` says
+    except InvalidDataError:  # raised by `choose`
         raise
     # RuntimeError: encrypted, or a compression that zipfile does not know
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, MemoryError) as error:
@@ -173,28 +176,32 @@ def _read_table(path: Path, label: str | None) -> DataSet:
     for column, kind in features.dtypes.items():
         if not pd.api.types.is_numeric_dtype(kind):
             raise InvalidDataError(f"{path}: column {column!r} holds {kind}, wanted numbers; encode or drop it")
-    if frame[label].isna().any():
-        raise InvalidDataError(f"{path}: column {label!r} has {frame[label].isna().sum()} rows without a label")
-    labels = frame[label].to_numpy()
-    if labels.dtype.kind == "O" and not all(isinstance(value, str | int | bool) for value in labels):
+    return DataSet(path.name, features.to_numpy(np.float64), _to_labels(frame[label], path), None, None)
+
+
+def _to_labels(column: "pd.Series[Any]", path: Path) -> Array:
+    if column.isna().any():
+        raise InvalidDataError(f"{path}: column {column.name!r} has {column.isna().sum()} rows without a label")
+    labels = column.to_numpy()
+    if labels.dtype.kind != "O":
+        return labels
+    if not all(isinstance(value, str | int | bool) for value in labels):
         raise InvalidDataError(
-            f"{path}: column {label!r} holds {type(labels[0]).__name__}, wanted text or whole numbers"
+            f"{path}: column {column.name!r} holds {type(labels[0]).__name__}, wanted text or whole numbers"
         )
-    return DataSet(
-        path.name, features.to_numpy(np.float64), labels.astype(str) if labels.dtype.kind == "O" else labels, None, None
-    )
+    return labels.astype(str)
 
 
-def _checked(data: DataSet, path: Path) -> DataSet:
-    """`data` with uint8 or float32 rows, every array of a kind and shape that can be trained on."""
-    x_train = _checked_rows(data.x_train, "x_train", path)
-    y_train = _checked_labels(data.y_train, "y_train", len(x_train), path)
+def _check_arrays(data: DataSet, path: Path) -> DataSet:
+    """Return `data` with uint8 or float32 rows, every array of a kind and shape that can be trained on."""
+    x_train = _to_rows(data.x_train, "x_train", path)
+    y_train = _check_labels(data.y_train, "y_train", len(x_train), path)
     if len(np.unique(y_train)) < 2:
         raise InvalidDataError(f"{path}: y_train has one class only, wanted two or more")
     if data.x_test is None or data.y_test is None:
         return DataSet(data.name, x_train, y_train, None, None)
-    x_test = _checked_rows(data.x_test, "x_test", path)
-    y_test = _checked_labels(data.y_test, "y_test", len(x_test), path)
+    x_test = _to_rows(data.x_test, "x_test", path)
+    y_test = _check_labels(data.y_test, "y_test", len(x_test), path)
     if x_test.shape[1:] != x_train.shape[1:] or x_test.dtype != x_train.dtype:
         raise InvalidDataError(
             f"{path}: x_test has rows of {x_test.dtype} {x_test.shape[1:]}, x_train of {x_train.dtype} {x_train.shape[1:]}"
@@ -204,7 +211,7 @@ def _checked(data: DataSet, path: Path) -> DataSet:
     return DataSet(data.name, x_train, y_train, x_test, y_test)
 
 
-def _checked_rows(x: Array, name: str, path: Path) -> Array:
+def _to_rows(x: Array, name: str, path: Path) -> Array:
     if x.dtype.kind not in "biuf" or x.ndim < 2 or x.size == 0:
         raise InvalidDataError(f"{path}: {name} is {x.dtype} {x.shape}, wanted rows of numbers, shape (n, ...)")
     if x.dtype == np.uint8:
@@ -218,7 +225,7 @@ def _checked_rows(x: Array, name: str, path: Path) -> Array:
     return x
 
 
-def _checked_labels(y: Array, name: str, n_rows: int, path: Path) -> Array:
+def _check_labels(y: Array, name: str, n_rows: int, path: Path) -> Array:
     if y.ndim != 1 or y.dtype.kind not in "biuUS":
         raise InvalidDataError(
             f"{path}: {name} is {y.dtype} {y.shape}, wanted one whole number or text label a row, shape (n,)"
@@ -228,7 +235,7 @@ def _checked_labels(y: Array, name: str, n_rows: int, path: Path) -> Array:
     return y
 
 
-def _bytes_of(array: Array) -> memoryview | bytes:
+def _to_bytes(array: Array) -> memoryview | bytes:
     return np.ascontiguousarray(array).data if array.dtype.kind not in "US" else array.tobytes()
 
 

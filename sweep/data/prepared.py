@@ -1,4 +1,4 @@
-"""Data sets prepared for training: the sealed test split, and arrays on disk that workers map.
+"""Data sets prepared for training: split, sealed, written as arrays that workers map.
 
 A prepared data set is a folder of .npy files: `train/` and `validation/`, which workers are given, and `test/`, which
 `open_test_split` alone opens, after selection is over.
@@ -6,7 +6,6 @@ A prepared data set is a folder of .npy files: `train/` and `validation/`, which
 
 import hashlib
 import json
-import os
 import shutil
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ import numpy as np
 from sweep.data.files import Array, DataSet
 from sweep.durable.disk import sync
 from sweep.durable.failpoint import failpoint
+from sweep.durable.files import make_draft
 from sweep.errors import StorageError, translate
 from sweep.study.config import derive_seed
 from sweep.study.schema import Data
@@ -28,7 +28,7 @@ ROW_NUMBERS = "row_numbers.npy"  # beside test rows that were drawn
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What a model and a record must know of the data."""
+    """Facts about the data that models and records need."""
 
     name: str  # "mnist" or a file name
     sha256: str  # of all rows and labels, test included
@@ -68,12 +68,12 @@ class PreparedData:
 
 
 def open_training_split(prepared: PreparedData, part: Literal["train", "validation"]) -> Split:
-    """Rows to train or select by, mapped: side by side processes share one copy, and none can change the file."""
+    """Map the rows to train or select by. Processes side by side share one copy, and none can change the file."""
     return _map(prepared.folder / part)
 
 
 def open_test_split(prepared: PreparedData) -> Split:
-    """The sealed rows. Only the scoring of confirmed replicates may call this; a test holds the imports to it."""
+    """Map the sealed rows. Only the scoring of confirmed replicates may call this; a test holds the imports to it."""
     return _map(prepared.folder / "test")
 
 
@@ -87,18 +87,20 @@ def prepare(data: DataSet, spec: Data, seed: int, cache: Path) -> PreparedData:
     folder = _prepared_folder(spec, digest, seed, cache)
     if not folder.exists():
         with _translate(folder):
-            _write_prepared(data, spec, seed, digest, folder)
-    return _opened(folder)
+            drawn = _draw_rows(data.y_train, spec, seed, has_test=data.y_test is not None)
+            parts = _split(data, drawn)
+            _write(folder, parts, _describe(data, digest, parts), drawn.test)
+    return _open(folder)
 
 
 def find_prepared(spec: Data, sha256: str, seed: int, cache: Path) -> PreparedData | None:
-    """What `prepare` left below `cache` of the data whose identity is `sha256`; None where nothing is left."""
+    """Find the folder that `prepare` wrote below `cache` for the data with this sha256; None if there is none."""
     folder = _prepared_folder(spec, sha256, seed, cache)
-    return _opened(folder) if folder.exists() else None
+    return _open(folder) if folder.exists() else None
 
 
 def read_drawn_test_rows(prepared: PreparedData) -> Array | None:
-    """Which rows of the source were drawn as the test split, in its order; None where the source has one of its own."""
+    """Read which rows of the source were drawn as the test split, in its order; None if the source has a test split."""
     path = prepared.folder / "test" / ROW_NUMBERS
     return np.load(path) if path.exists() else None
 
@@ -108,7 +110,7 @@ def _prepared_folder(spec: Data, sha256: str, seed: int, cache: Path) -> Path:
     return cache / hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
 
 
-def _opened(folder: Path) -> PreparedData:
+def _open(folder: Path) -> PreparedData:
     with _translate(folder):
         facts = DataFacts.from_dict(json.loads((folder / "facts.json").read_bytes()))
         for part, n_rows in (("train", facts.n_train), ("validation", facts.n_validation), ("test", facts.n_test)):
@@ -129,43 +131,83 @@ def _translate(folder: Path) -> AbstractContextManager[None]:
     return translate(OSError, ValueError, into=into)
 
 
-def _write_prepared(data: DataSet, spec: Data, seed: int, digest: str, folder: Path) -> None:
-    classes = np.unique(data.y_train)
-    rest = np.arange(len(data.y_train))
-    sealed: Array | None = None
-    if data.x_test is not None and data.y_test is not None:
-        test = (data.x_test, data.y_test)
-    else:
-        rest, sealed = _stratified(rest, data.y_train, spec.test_rows or 0, derive_seed(seed, "test"))
-        test = (data.x_train[sealed], data.y_train[sealed])
-    train, validation = _stratified(rest, data.y_train, spec.validation_rows, derive_seed(seed, "validation"))
+@dataclass(frozen=True)
+class _Drawn:
+    """Row numbers of `x_train` for each part, in rising order; no test rows where the source has a test split."""
+
+    train: Array
+    validation: Array
+    test: Array | None
+
+
+def _draw_rows(labels: Array, spec: Data, seed: int, *, has_test: bool) -> _Drawn:
+    """Draw the parts, each by a seed of its own: test rows first, then validation rows, then the rows to train on."""
+    rest, test = np.arange(len(labels)), None
+    if not has_test:
+        rest, test = _stratify(rest, labels, spec.test_rows or 0, derive_seed(seed, "test"))
+    train, validation = _stratify(rest, labels, spec.validation_rows, derive_seed(seed, "validation"))
     if spec.train_rows is not None:
-        _, train = _stratified(train, data.y_train, spec.train_rows, derive_seed(seed, "train"))
-    parts = {
-        "train": (data.x_train[train], data.y_train[train]),
-        "validation": (data.x_train[validation], data.y_train[validation]),
+        _, train = _stratify(train, labels, spec.train_rows, derive_seed(seed, "train"))
+    return _Drawn(train, validation, test)
+
+
+def _stratify(rows: Array, labels: Array, n_second: int, seed: int) -> tuple[Array, Array]:
+    """Split row numbers in two, the second of `n_second` rows, classes in equal shares; each part in rising order."""
+    from sklearn.utils import resample
+
+    if n_second == 0:
+        return rows, rows[:0]
+    # Not train_test_split: it wants a row of every class among those that a subset leaves over.
+    second = resample(rows, replace=False, n_samples=n_second, random_state=seed, stratify=labels[rows])
+    return np.setdiff1d(rows, second), np.sort(second)
+
+
+def _split(data: DataSet, drawn: _Drawn) -> dict[str, Split]:
+    """Return the rows of each part, flat, and their class numbers. Classes are numbered in the order of their labels."""
+    classes = np.unique(data.y_train)
+
+    def split(x: Array, y: Array) -> Split:
+        return Split(x.reshape(len(x), _n_features(data)), np.searchsorted(classes, y).astype(np.int32))
+
+    x, y = data.x_train, data.y_train
+    if data.x_test is not None and data.y_test is not None:
+        test = split(data.x_test, data.y_test)
+    else:
+        test = split(x[drawn.test], y[drawn.test])
+    return {
+        "train": split(x[drawn.train], y[drawn.train]),
+        "validation": split(x[drawn.validation], y[drawn.validation]),
         "test": test,
     }
-    n_features = int(np.prod(data.x_train.shape[1:]))
-    facts = DataFacts(
+
+
+def _describe(data: DataSet, digest: str, parts: dict[str, Split]) -> DataFacts:
+    return DataFacts(
         name=data.name,
         sha256=digest,
-        n_train=len(train),
-        n_validation=len(validation),
-        n_test=len(test[0]),
-        n_features=n_features,
-        classes=tuple(str(c) for c in classes),
+        n_train=len(parts["train"].y),
+        n_validation=len(parts["validation"].y),
+        n_test=len(parts["test"].y),
+        n_features=_n_features(data),
+        classes=tuple(str(c) for c in np.unique(data.y_train)),
         scaling="pixels" if data.x_train.dtype == np.uint8 else "standardize",
         feature_shape=tuple(data.x_train.shape[1:]),
     )
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(draft, ignore_errors=True)  # of a process that had our id and was killed
-    for part, (x, y) in parts.items():
-        (draft / part).mkdir(parents=True)
-        np.save(draft / part / "x.npy", x.reshape(len(x), n_features))
-        np.save(draft / part / "y.npy", np.searchsorted(classes, y).astype(np.int32))
-    if sealed is not None:
-        np.save(draft / "test" / ROW_NUMBERS, sealed)
+
+
+def _n_features(data: DataSet) -> int:
+    return int(np.prod(data.x_train.shape[1:]))
+
+
+def _write(folder: Path, parts: dict[str, Split], facts: DataFacts, drawn_test: Array | None) -> None:
+    """Write a prepared folder, whole or not at all."""
+    draft = make_draft(folder)
+    for part, rows in parts.items():
+        (draft / part).mkdir()
+        np.save(draft / part / "x.npy", rows.x)
+        np.save(draft / part / "y.npy", rows.y)
+    if drawn_test is not None:
+        np.save(draft / "test" / ROW_NUMBERS, drawn_test)
     (draft / "facts.json").write_text(json.dumps(asdict(facts)))
     failpoint("data.draft")
     for path in (*draft.rglob("*"), draft):
@@ -176,17 +218,6 @@ def _write_prepared(data: DataSet, spec: Data, seed: int, digest: str, folder: P
         shutil.rmtree(draft)
     sync(folder.parent)
     failpoint("data.prepared")
-
-
-def _stratified(rows: Array, labels: Array, n_second: int, seed: int) -> tuple[Array, Array]:
-    """Split row numbers in two, the second of `n_second` rows, classes in equal shares; each part in rising order."""
-    from sklearn.utils import resample
-
-    if n_second == 0:
-        return rows, rows[:0]
-    # Not train_test_split: it wants a row of every class among those that a subset leaves over.
-    second = resample(rows, replace=False, n_samples=n_second, random_state=seed, stratify=labels[rows])
-    return np.setdiff1d(rows, second), np.sort(second)
 
 
 def _map(folder: Path) -> Split:

@@ -1,1 +1,1 @@
-"""What a disk must do: keep what was written, keep locks, and be tested at every step."""
+"""Files that survive a crash or a power cut, locks, and points at which tests interrupt a write."""

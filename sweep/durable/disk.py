@@ -1,4 +1,4 @@
-"""What a disk must do for us: keep what was written through a power cut, and keep a database's locks."""
+"""Demands on a disk: keep what was written through a power cut, and keep the locks of a database."""
 
 import os
 import re
@@ -7,12 +7,12 @@ from pathlib import Path
 from sweep.errors import StorageError
 
 MOUNTS = Path("/proc/self/mounts")
-# Between machines these lose locks, delay them, or leave them out; SQLite then damages its file. https://sqlite.org/faq.html#q5
+# These lose, delay or omit locks between machines, and SQLite then damages its file. https://sqlite.org/faq.html#q5
 NETWORK = re.compile(r"nfs\d?|cifs|smb\d?|smbfs|lustre|beegfs|afs|fuse\.(sshfs|s3fs|gcsfuse|rclone|glusterfs|juicefs)")
 
 
 def sync(path: Path) -> None:
-    """Have a file's content, or the names in a folder, on the disk before this returns."""
+    """Write a file's content, or the names in a folder, to the disk before returning."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -21,17 +21,17 @@ def sync(path: Path) -> None:
 
 
 def check_keeps_locks(path: Path, mounts: Path = MOUNTS) -> None:
-    """Raises StorageError where `path` lies on a file system of the network, as far as this machine tells."""
+    """Raise StorageError if `path` lies on a network file system; trust a machine without a list of mounts."""
     kind = _file_system(path.resolve(), mounts.read_text()) if mounts.exists() else None
     if kind is not None and NETWORK.fullmatch(kind):
         raise StorageError(
-            f"{path} lies on {kind}, a file system of the network, where the locks of a database do not hold; "
+            f"{path} lies on {kind}, a network file system, where the locks of a database do not hold; "
             "choose a --runs-dir on a disk of this machine"
         )
 
 
 def _file_system(path: Path, mounts: str) -> str | None:
-    """The kind of the mount that `path` lies below; of two at one place, the later hides the earlier."""
+    """Return the type of the deepest mount above `path`. Of two mounts at one place, the later hides the earlier."""
     n_parts, found = 0, None
     for line in mounts.splitlines():
         _, place, kind, *_ = line.split(" ")

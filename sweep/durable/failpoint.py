@@ -1,9 +1,9 @@
 """Named points of the write protocol at which a test can end this process, or fill its disk.
 
-`SWEEP_FAILPOINT=name:hit:action` acts the hit-th time (counted from 1) that a process reaches the point, and once among all
-processes: it creates the file `SWEEP_FAILPOINT_MARK` first, and does nothing where that exists. Actions: `kill` (SIGKILL to
-itself), `kill_parent` (to the process that started it), `kill_child` (to one that it started) and `full` (OSError ENOSPC).
-Unset, a point costs one comparison.
+`SWEEP_FAILPOINT=name:hit:action` acts when a process reaches the point for the hit-th time, counted from 1. It acts
+once among all processes: the first creates the file `SWEEP_FAILPOINT_MARK`, and the others do nothing once that exists. The
+actions `kill`, `kill_parent` and `kill_child` send SIGKILL to the process itself, to its parent, or to one of its
+children; `full` raises OSError ENOSPC. Without the variable, a point costs one comparison.
 """
 
 import errno
@@ -18,7 +18,7 @@ _hits: Counter[str] = Counter()
 
 
 def failpoint(name: str) -> None:
-    """Act here if a test asked for it."""
+    """Act at the point `name` if a test asked for it."""
     if _ARMED is None:
         return
     armed, hit, action = _ARMED.rsplit(":", 2)

@@ -1,4 +1,4 @@
-"""Files and folders that are whole or not there: written beside, synced, renamed; known by their sha256."""
+"""Files and folders that are whole or absent: written under another name, synced, renamed; checked by sha256."""
 
 import hashlib
 import os
@@ -10,7 +10,7 @@ from sweep.durable.failpoint import failpoint
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder that result folders go into, on the disk with every folder above it that had to be made."""
+    """Create a folder with its parents, and sync the name of each that is new to the disk."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for path in missing:
@@ -18,21 +18,21 @@ def make_folder(folder: Path) -> None:
 
 
 def make_draft(folder: Path) -> Path:
-    """An empty folder beside `folder`, to write what then becomes `folder`."""
+    """Create an empty folder beside `folder`, to be filled and then renamed to `folder`."""
     draft = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(draft, ignore_errors=True)
+    shutil.rmtree(draft, ignore_errors=True)  # left by a process that had our id and was killed
     draft.mkdir(parents=True)
     return draft
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the files of a folder, and the folder, on the disk."""
+    """Sync the files of a folder, then the folder itself, to the disk."""
     for path in (*sorted(folder.iterdir()), folder):
         sync(path)
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """Replace `path` by `content`, whole or not at all."""
+    """Replace the content of `path`, as a whole or not at all."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_bytes(content)
     sync(draft)

@@ -1,4 +1,4 @@
-"""One at a time: one coordinator on a study, one process that creates a database."""
+"""Locks: one coordinator at a time on a study, one process at a time that creates a database."""
 
 import fcntl
 import os
@@ -13,7 +13,7 @@ from sweep.errors import StudyInUseError
 
 @contextmanager
 def hold(path: Path) -> Iterator[None]:
-    """Hold the lock at `path`, which says who has it. Raises StudyInUseError, naming the holder, if another process does.
+    """Hold the lock at `path`, a file that names its holder. Raises StudyInUseError if another process holds it.
 
     The kernel drops the lock when its holder dies, however it dies, so there is none to clear by hand.
     """
@@ -34,7 +34,7 @@ def hold(path: Path) -> Iterator[None]:
 
 @contextmanager
 def hold_in_turn(path: Path) -> Iterator[None]:
-    """Hold the lock at `path`, once whoever has it is done."""
+    """Wait for the lock at `path`, then hold it."""
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

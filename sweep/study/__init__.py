@@ -1,1 +1,1 @@
-"""What is asked for: configs, the space, the study file."""
+"""The study as asked for: configs, the space, the study file."""

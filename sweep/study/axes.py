@@ -1,104 +1,153 @@
-"""The `[space]` table of a study file: from TOML to axes, with errors that say what was wanted."""
+"""The `[space]` table of a study file: reads TOML as axes; its errors say what was wanted."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, PlainValidator
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, PlainValidator
 
-from sweep.study.space import Axis, Choice, Float, Int, Space, list_values
+from sweep.study.space import Axis, Choice, Float, Int, Scalar, Space, list_values
 
 MAX_VALUES = 1_000_000  # of one axis with a step
+MAX_STEP = 65536
 
 
-def _axis_reader(kind: type, wanted: str, low: float, high: float, high_open: bool = False) -> Any:
-    """A validator from TOML to an axis: a fixed value, or a table `{int = [..]}`, `{float = [..]}`, `{choice = [..]}`."""
-    tables = {int: "{int = [low, high]}", float: "{float = [low, high]}", bool: ""}[kind]
-    shapes = " or ".join(filter(None, [wanted, tables, "{choice = [...]}"]))
+@dataclass(frozen=True, kw_only=True)
+class KeyRule:
+    """The rule of one key of `[space]`: reads a fixed value, `{int = [..]}`, `{float = [..]}` or `{choice = [..]}` as an axis."""
 
-    def scalar(value: Any) -> Any:
-        fits = isinstance(value, bool) if kind is bool else isinstance(value, int | float if kind is float else int)
-        if not fits or (kind is not bool and isinstance(value, bool)):
-            raise ValueError(f"wanted {shapes}")
-        if kind is not bool and not (low <= value < high if high_open else low <= value <= high):
-            raise ValueError(f"wanted {wanted}")
-        return kind(value)
+    kind: type[bool] | type[int] | type[float]
+    wanted: str  # a fixed value, in words
+    low: float
+    high: float
+    is_high_open: bool = False  # then the values end below `high`
+    is_per_layer: bool = False  # then a list gives each hidden layer an axis of its own
 
-    def bounds(value: dict[str, Any], name: str, allowed: set[str]) -> tuple[Any, Any]:
-        if unknown := value.keys() - allowed - {name}:
-            raise ValueError(f"unknown key {sorted(unknown)[0]!r}; beside {name!r} only {sorted(allowed)} are known")
-        pair = value[name]
-        if not isinstance(pair, list) or len(pair) != 2:
-            raise ValueError(f"wanted {name} = [low, high]")
-        lowest, highest = scalar(pair[0]), scalar(pair[1])
-        if lowest >= highest:
-            raise ValueError(f"wanted low below high in {name} = [low, high]")
-        if not isinstance(value.get("log", False), bool):
-            raise ValueError("wanted log = true or false")
-        if value.get("log") and lowest <= 0:
-            raise ValueError("wanted low above 0 where log = true")
-        if value.get("log") and "step" in value:
-            raise ValueError("wanted either log or step, not both")
-        step = value.get("step", 1)
-        if isinstance(step, bool) or not isinstance(step, int if kind is int else int | float) or not 0 < step <= 65536:
-            raise ValueError("wanted a step above 0, up to 65536")
-        if (highest - lowest) / step > MAX_VALUES:
-            raise ValueError(f"wanted a step that gives up to {MAX_VALUES} values")
-        return lowest, highest
+    @property
+    def shapes(self) -> str:
+        """Every way to write the key, in words."""
+        ranges = [] if self.kind is bool else [f"{{{self.kind.__name__} = [low, high]}}"]
+        return " or ".join([self.wanted, *ranges, "{choice = [...]}"])
 
-    def read(value: Any) -> Axis:
+    def read(self, value: Any) -> Axis | tuple[Axis, ...]:
+        """Return the axis, or the axis of each layer, that a TOML value describes. Raises ValueError."""
+        if not self.is_per_layer or not isinstance(value, list):
+            return self._axis(value)
+        if not value:
+            raise ValueError("wanted one entry for each hidden layer, got none")
+        return tuple(self._axis(entry) for entry in value)
+
+    def _axis(self, value: Any) -> Axis:
         if isinstance(value, Int | Float | Choice):
             return value
         if not isinstance(value, dict):
-            return scalar(value)  # type: ignore[no-any-return]
+            return self._scalar(value)
         if "choice" in value:
-            if value.keys() != {"choice"} or not isinstance(value["choice"], list) or not value["choice"]:
-                raise ValueError("wanted {choice = [...]} with at least one value and no other key")
-            options = tuple(scalar(option) for option in value["choice"])
-            if len(set(options)) < len(options):
-                raise ValueError("wanted each value of a choice once")
-            return Choice(options)
-        if kind is int and "int" in value:
-            lowest, highest = bounds(value, "int", {"step", "log"})
-            return Int(lowest, highest, step=value.get("step", 1), log=value.get("log", False))
-        if kind is float and "float" in value:
-            lowest, highest = bounds(value, "float", {"step", "log"})
-            step = value.get("step")
-            return Float(lowest, highest, step=None if step is None else float(step), log=value.get("log", False))
-        raise ValueError(f"wanted {shapes}")
+            return self._choice(value)
+        if self.kind is not bool and self.kind.__name__ in value:
+            return self._range(value, self.kind.__name__)
+        raise ValueError(f"wanted {self.shapes}")
 
-    return read
+    def _scalar(self, value: Any) -> Scalar:
+        if not self._is_of_kind(value):
+            raise ValueError(f"wanted {self.shapes}")
+        if not (self.low <= value < self.high if self.is_high_open else self.low <= value <= self.high):
+            raise ValueError(f"wanted {self.wanted}")
+        return self.kind(value)
+
+    def _is_of_kind(self, value: Any) -> bool:
+        """Return whether the TOML type of `value` fits. A whole number fits float; unlike in Python, true is none."""
+        if self.kind is bool or isinstance(value, bool):
+            return self.kind is bool and isinstance(value, bool)
+        return isinstance(value, int | float if self.kind is float else int)
+
+    def _choice(self, table: dict[str, Any]) -> Choice:
+        if table.keys() != {"choice"} or not isinstance(table["choice"], list) or not table["choice"]:
+            raise ValueError("wanted {choice = [...]} with at least one value and no other key")
+        options = tuple(self._scalar(option) for option in table["choice"])
+        if len(set(options)) < len(options):
+            raise ValueError("wanted each value of a choice once")
+        return Choice(options)
+
+    def _range(self, table: dict[str, Any], name: str) -> Int | Float:
+        if unknown := table.keys() - {name, "log", "step"}:
+            raise ValueError(f"unknown key {min(unknown)!r}; beside {name!r} only ['log', 'step'] are known")
+        low, high = self._bounds(table[name], name)
+        log = _read_log(table, low)
+        step = self._step(table["step"], high - low) if "step" in table else None
+        if self.kind is int:
+            return Int(low, high, step=1 if step is None else step, log=log)
+        return Float(low, high, step=step, log=log)
+
+    def _bounds(self, pair: Any, name: str) -> tuple[Any, Any]:
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise ValueError(f"wanted {name} = [low, high]")
+        low, high = map(self._scalar, pair)
+        if low >= high:
+            raise ValueError(f"wanted low below high in {name} = [low, high]")
+        return low, high
+
+    def _step(self, step: Any, width: float) -> Any:
+        if not self._is_of_kind(step) or not 0 < step <= MAX_STEP:
+            raise ValueError(f"wanted a step above 0, up to {MAX_STEP}")
+        if width / step > MAX_VALUES:
+            raise ValueError(f"wanted a step that gives up to {MAX_VALUES} values")
+        return self.kind(step)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
+        """Have pydantic check an annotated field with `read`."""
+        return PlainValidator(self.read).__get_pydantic_core_schema__(source, handler)
 
 
-_units = _axis_reader(int, "a whole number from 1 to 65536", 1, 65536)
+def _read_log(table: dict[str, Any], low: float) -> bool:
+    log = table.get("log", False)
+    if not isinstance(log, bool):
+        raise ValueError("wanted log = true or false")
+    if log and low <= 0:
+        raise ValueError("wanted low above 0 where log = true")
+    if log and "step" in table:
+        raise ValueError("wanted either log or step, not both")
+    return log
 
 
-def _read_units(value: Any) -> Axis | tuple[Axis, ...]:
-    if isinstance(value, list) and not value:
-        raise ValueError("wanted one entry for each hidden layer, got none")
-    return tuple(_units(entry) for entry in value) if isinstance(value, list) else _units(value)
+_WIDTH = "a whole number from 1 to 65536"
 
 
-def _reader(read: Any) -> Any:
-    return PlainValidator(read)
+class SpaceTable(BaseModel):
+    """Gives each key a fixed value or a range.
 
+    `{int = [low, high]}` and `{float = [low, high]}` are ranges with both ends included; `{choice = [...]}` lists values that have
+    no order. In a range, `log = true` draws evenly in the logarithm, and `step = 0.1` keeps low, low + 0.1, and so on; a range
+    has one of the two at most.
+    """
 
-class _SpaceTable(BaseModel):
-    """The `[space]` table as typed; `Study.space` is made of it."""
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
-
-    hidden_layers: Annotated[Any, _reader(_axis_reader(int, "a whole number from 1 to 20", 1, 20))]
-    units: Annotated[Any, _reader(_read_units)]
-    dropout: Annotated[Any, _reader(_axis_reader(float, "a rate from 0 to below 1", 0, 1, high_open=True))] = 0.0
-    batch_size: Annotated[Any, _reader(_axis_reader(int, "a whole number from 1 to 65536", 1, 65536))] = 128
-    learning_rate: Annotated[Any, _reader(_axis_reader(float, "a number from 1e-8 to 10", 1e-8, 10))] = 0.001
-    batch_norm: Annotated[Any, _reader(_axis_reader(bool, "true or false", 0, 1))] = True
+    hidden_layers: Annotated[Any, KeyRule(kind=int, wanted="a whole number from 1 to 20", low=1, high=20)] = Field(
+        description="Number of hidden layers."
+    )
+    units: Annotated[Any, KeyRule(kind=int, wanted=_WIDTH, low=1, high=65536, is_per_layer=True)] = Field(
+        description="Units of a hidden layer, drawn for each layer by itself. A list gives each layer a range of its own; "
+        "it needs as many entries as the deepest net has hidden layers."
+    )
+    dropout: Annotated[
+        Any, KeyRule(kind=float, wanted="a rate from 0 to below 1", low=0, high=1, is_high_open=True)
+    ] = Field(0.0, description="Dropout rate after each hidden layer; 0 adds no layer.")
+    batch_size: Annotated[Any, KeyRule(kind=int, wanted=_WIDTH, low=1, high=65536)] = Field(
+        128, description="Rows in a step of training."
+    )
+    learning_rate: Annotated[Any, KeyRule(kind=float, wanted="a number from 1e-8 to 10", low=1e-8, high=10)] = Field(
+        0.001, description="Learning rate of Adam."
+    )
+    batch_norm: Annotated[Any, KeyRule(kind=bool, wanted="true or false", low=0, high=1)] = Field(
+        True, description="Batch normalization after each hidden layer."
+    )
 
 
 def read_space(value: Any) -> Space:
-    """The space of a `[space]` table. Raises ValueError; every hidden layer that can be drawn must have its units."""
+    """Return the space of a `[space]` table. Raises ValueError; every layer that can be drawn must have units."""
     if isinstance(value, Space):
         return value
-    space = Space(**dict(_SpaceTable.model_validate(value)))
+    space = Space(**dict(SpaceTable.model_validate(value)))
     deepest = int(max(list_values(space.hidden_layers)))
     if isinstance(space.units, tuple) and len(space.units) < deepest:
         raise ValueError(

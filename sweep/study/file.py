@@ -1,4 +1,4 @@
-"""The study file: read, parsed, and every fault of it told in one line."""
+"""Loading a study file: read, parse, and report a fault in one line."""
 
 import importlib.util
 import tomllib
@@ -14,7 +14,7 @@ MAX_FILE_BYTES = 1 << 20
 
 
 def parse_study(table: dict[str, Any], where: str) -> Study:
-    """A study from a parsed file. Raises InvalidStudyError, its first fault in one line that starts with `where`."""
+    """Return the study of a parsed file. Raises InvalidStudyError: one line, `where` and the first fault."""
     try:
         return Study.model_validate(table)
     except ValidationError as error:
@@ -22,7 +22,7 @@ def parse_study(table: dict[str, Any], where: str) -> Study:
 
 
 def load_study(path: Path) -> tuple[Study, dict[str, Any]]:
-    """The study in a file, and the table as typed, which is tracked with the runs."""
+    """Load a study file. Returns the study, and the table as typed, which is tracked. Raises InvalidStudyError."""
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise InvalidStudyError(f"{path}: larger than {MAX_FILE_BYTES} bytes; a study file is a page")
@@ -39,7 +39,7 @@ def load_study(path: Path) -> tuple[Study, dict[str, Any]]:
 
 
 def check_is_installed(study: Study, where: str) -> None:
-    """Raises InvalidStudyError if the search asks for a sampler or an engine whose library is not there."""
+    """Raise InvalidStudyError if the search needs a sampler or an engine whose library is not installed."""
     if study.search.engine == "cohort" and importlib.util.find_spec("jax") is None:
         raise InvalidStudyError(
             f"{where}: search.engine = 'cohort': needs jax, which is not installed; install it or use 'graph'"
@@ -51,7 +51,7 @@ def check_is_installed(study: Study, where: str) -> None:
 
 
 def _first_fault(error: ValidationError) -> str:
-    """`key = value: what was wanted`, for the first fault pydantic found, and how many more there are."""
+    """Return `key = value: what was wanted` for the first fault that pydantic found, and the number of others."""
     faults = error.errors(include_url=False, include_context=False)
     fault = faults[0]
     key = ".".join(str(part) for part in fault["loc"])
@@ -59,7 +59,7 @@ def _first_fault(error: ValidationError) -> str:
     if fault["type"] == "missing":
         text = f"{key}: missing; every study needs it"
     elif fault["type"] == "extra_forbidden":
-        text = f"{key}: unknown key; see README.md for what a study file may hold"
+        text = f"{key}: unknown key; see studies/README.md for the keys of a study file"
     elif isinstance(fault["input"], dict) and not key:
         text = message
     else:

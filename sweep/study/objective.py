@@ -1,4 +1,4 @@
-"""The objective of a study, and which of two values of a metric is better."""
+"""The objective of a study, and the direction of each metric."""
 
 from typing import Literal
 
@@ -6,5 +6,5 @@ Objective = Literal["val_accuracy", "val_loss"]
 
 
 def cost(metric: str, value: float) -> float:
-    """`value` of a metric, turned so that lower is better: losses as they are, accuracies negated."""
+    """Return `value` so that lower is better: a loss as it is, an accuracy negated."""
     return -value if metric.endswith("accuracy") else value

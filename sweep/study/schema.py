@@ -1,9 +1,9 @@
-"""The study file: what may be asked, checked at birth, with errors that name file, key, value and what was wanted."""
+"""The tables and keys of a study file, checked when read; `studies/README.md` shows their descriptions."""
 
 import json
 import re
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -11,6 +11,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     PlainSerializer,
     PlainValidator,
     Strict,
@@ -27,42 +28,88 @@ MAX_GRID = 100_000  # configs
 
 class _Table(BaseModel):
     # Strict: TOML has types, so "3" for 3 or true for 1 is a slip to show, not to guess around.
+    # Descriptions are no attribute docstrings: pydantic would parse this file to find those, tens of ms in every process.
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Data(_Table):
-    """Which rows are trained on. `source` is `mnist`, or a path, relative to the study file."""
+@dataclass(frozen=True)
+class TextRule:
+    """The rule of a key that takes text: the pattern that the whole text must match, and the same in words."""
 
-    source: str = "mnist"
-    label: str | None = None  # the label column of a .csv or .parquet file
-    validation_rows: Annotated[int, Field(ge=0)]
-    train_rows: Annotated[int, Field(ge=2)] | None = None  # a stratified subset; None takes all that is left
-    test_rows: Annotated[int, Field(ge=1)] | None = None  # sealed off first, for a source without a test split
+    wanted: str
+    pattern: str = r"(?s).*"
+
+    def check(self, value: Any) -> Any:
+        if isinstance(value, str) and not re.fullmatch(self.pattern, value):
+            raise ValueError(f"wanted {self.wanted}")
+        return value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
+        """Have pydantic check an annotated field with `check`."""
+        return BeforeValidator(self.check).__get_pydantic_core_schema__(source, handler)
+
+
+class Data(_Table):
+    """Names the rows to train on and splits them, every class in its share."""
+
+    source: Annotated[str, TextRule("'mnist' or a path")] = Field(
+        "mnist",
+        description="MNIST, which ships inside, or a `.npz`, `.csv` or `.parquet` file, relative to the study file.",
+    )
+    label: str | None = Field(
+        None, description="Label column of a `.csv` or `.parquet` file, which cannot do without one."
+    )
+    validation_rows: Annotated[int, Field(ge=0)] = Field(
+        description="Training rows held out to stop, prune and select by. A search needs some."
+    )
+    train_rows: Annotated[int, Field(ge=2)] | None = Field(
+        None, description="Size of the subset to train on; without it, all rows that are left."
+    )
+    test_rows: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Rows to seal off first as the test split, for a source that has none of its own."
+    )
 
 
 class EarlyStopping(_Table):
-    """Stop when `monitor` has not improved by more than `min_delta` for `patience` epochs; keep the best epoch's weights."""
+    """Ends a training that no longer improves. The model keeps the weights of its best epoch."""
 
-    monitor: Literal["loss", "accuracy", "val_loss", "val_accuracy"] = "val_accuracy"
-    patience: Annotated[int, Field(ge=1)] = 3
-    min_delta: Annotated[float, Field(ge=0, lt=float("inf"))] = 0.0
+    monitor: Literal["loss", "accuracy", "val_loss", "val_accuracy"] = Field(
+        "val_accuracy", description="Metric to watch, of the validation rows (`val_`) or of the training rows."
+    )
+    patience: Annotated[int, Field(ge=1)] = Field(3, description="Epochs to wait for an improvement.")
+    min_delta: Annotated[float, Field(ge=0, lt=float("inf"))] = Field(
+        0.0, description="A change of this much or less is no improvement."
+    )
 
 
 Precision = Literal["float32", "tensorfloat32", "bfloat16"]
 
 
 class Training(_Table):
-    max_epochs: Annotated[int, Field(ge=1, le=10_000)]
-    early_stopping: EarlyStopping | None = None
-    precision: Precision = "float32"  # of matrix products; the others are for accelerators
+    """Sets how long every trial and replicate may train, and in what precision."""
+
+    max_epochs: Annotated[int, Field(ge=1, le=10_000)] = Field(description="Epochs after which a training ends.")
+    early_stopping: EarlyStopping | None = Field(
+        None, description="When to end a training that no longer improves; without it, never before `max_epochs`."
+    )
+    precision: Precision = Field(
+        "float32",
+        description="Precision of matrix products. The other two are faster on a GPU; only cohorts take them.",
+    )
 
 
 class Pruner(_Table):
-    """Compares trials at `rungs` (epoch counts): `halving` keeps the best 1/reduction_factor, `median` the better half."""
+    """Stops weak trials of the search at rungs, which are epochs at which trials are compared."""
 
-    kind: Literal["halving", "median"]
-    rungs: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Strict(False), Field(min_length=1)]
-    reduction_factor: Annotated[int, Field(ge=2)] = 3  # of halving
+    kind: Literal["halving", "median"] = Field(
+        description="`halving` lets the best 1/`reduction_factor` of the trials at a rung go on, `median` the better half."
+    )
+    rungs: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Strict(False), Field(min_length=1)] = Field(
+        description="Epochs at which to compare, rising, all before `max_epochs`."
+    )
+    reduction_factor: Annotated[int, Field(ge=2)] = Field(
+        3, description="For `halving`: of this many trials at a rung, one goes on."
+    )
 
     @model_validator(mode="after")
     def _rungs_rise(self) -> "Pruner":
@@ -75,40 +122,55 @@ Engine = Literal["auto", "graph", "cohort"]
 
 
 class Search(_Table):
-    trials: Annotated[int, Field(ge=0)] = 0  # total for the study, baselines not counted
-    sampler: Literal["tpe", "random", "grid", "gp"] = "tpe"
-    # Trials of each group of the confirmation: as many of one as of another, or as the sampler likes. A group that was
-    # tried more often has the better best by luck alone.
-    coverage: Literal["equal", "free"] = "equal"
-    pruner: Pruner | None = None
-    workers: Annotated[int, Field(ge=1, le=256)] | None = None  # None: one per core
-    # One trial after another on each core, or many in one program; auto: in one program where JAX sees an accelerator.
-    engine: Engine = "auto"
+    """Says how many configs of the space to try, who proposes them, and how they train."""
 
-
-def _read_label(value: Any) -> Any:
-    # These names reach Markdown, matplotlib and terminal tables: no character that any of them reads as markup.
-    if isinstance(value, str) and not re.fullmatch(r"\w[\w .,()+-]{0,79}", value):
-        raise ValueError(
-            "wanted up to 80 letters, digits, spaces and any of . , ( ) + -, starting with a letter or digit"
-        )
-    return value
+    trials: Annotated[int, Field(ge=0)] = Field(
+        0, description="Trials to search with, in all; baselines are not counted. Raise it to continue a study."
+    )
+    sampler: Literal["tpe", "random", "grid", "gp"] = Field(
+        "tpe",
+        description="`tpe` and `gp` (a Gaussian process; needs torch) learn from earlier trials, `random` does not. "
+        f"`grid` tries every config once, in an order drawn from the seed; it takes up to {MAX_GRID:,} configs.",
+    )
+    coverage: Literal["equal", "free"] = Field(
+        "equal",
+        description="`equal` gives every group of the confirmation as many trials: a group that is tried more often has the "
+        "better best by luck alone. `free` leaves it to the sampler.",
+    )
+    pruner: Pruner | None = Field(None, description="When to stop a weak trial; without it, never.")
+    workers: Annotated[int, Field(ge=1, le=256)] | None = Field(
+        None, description="Processes that train side by side in the engine `graph`; without it, one per core."
+    )
+    engine: Engine = Field(
+        "auto",
+        description="`graph` trains one trial after another in each worker, `cohort` many in one program (needs jax). "
+        "`auto` is `cohort` where JAX sees an accelerator, else `graph`.",
+    )
 
 
 class Baseline(_Table):
-    """A config given by hand. `reference` holds published figures of it, printed beside ours."""
+    """A config given by hand: trained with the search, and confirmed whether it wins or not."""
 
-    name: Annotated[str, BeforeValidator(_read_label)]
+    # A name reaches Markdown, matplotlib and terminal tables: no character that any of them reads as markup.
+    name: Annotated[
+        str,
+        TextRule(
+            "up to 80 letters, digits, spaces and any of . , ( ) + -, starting with a letter or digit",
+            r"\w[\w .,()+-]{0,79}",
+        ),
+    ] = Field(description="What tables and runs call it; every baseline has a name of its own.")
     units: Annotated[
         tuple[Annotated[int, Field(ge=1, le=65536)], ...], Strict(False), Field(min_length=1, max_length=20)
-    ]
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    batch_size: Annotated[int, Field(ge=1, le=65536)] = 128
-    learning_rate: Annotated[float, Field(ge=1e-8, le=10)] = 0.001
-    batch_norm: bool = True
+    ] = Field(description="Units of each hidden layer, first layer first.")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="Dropout rate after each hidden layer; 0 adds no layer."
+    )
+    batch_size: Annotated[int, Field(ge=1, le=65536)] = Field(128, description="Rows in a step of training.")
+    learning_rate: Annotated[float, Field(ge=1e-8, le=10)] = Field(0.001, description="Learning rate of Adam.")
+    batch_norm: bool = Field(True, description="Batch normalization after each hidden layer.")
     reference: dict[
         Literal["train_accuracy", "train_loss", "val_accuracy", "val_loss", "test_accuracy", "test_loss"], float
-    ] = {}
+    ] = Field({}, description="Published figures of this config, to print beside ours.")
 
     @property
     def config(self) -> Config:
@@ -116,33 +178,40 @@ class Baseline(_Table):
 
 
 class Confirmation(_Table):
-    """Retrain the best config of each group, and every baseline, with fresh seeds; score each once on test."""
+    """Retrains the best config of each group, and every baseline, with fresh seeds; scores each once on the test split."""
 
-    group_by: Literal["hidden_layers", "batch_size", "batch_norm"] = "hidden_layers"
-    replicates: Annotated[int, Field(ge=1, le=1000)] = 5
-
-
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-
-
-def _read_name(value: Any) -> Any:
-    if isinstance(value, str) and not NAME.fullmatch(value):
-        raise ValueError("wanted up to 64 of a-z, 0-9, '.', '_' and '-', starting with a letter or digit")
-    return value
+    group_by: Literal["hidden_layers", "batch_size", "batch_norm"] = Field(
+        "hidden_layers", description="Key of a config: the best config for each of its values is retrained."
+    )
+    replicates: Annotated[int, Field(ge=1, le=1000)] = Field(5, description="Fresh seeds for each config.")
 
 
 class Study(_Table):
     """One search of one space for one objective, as its file describes it."""
 
-    name: Annotated[str, BeforeValidator(_read_name)]
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
-    objective: Objective = "val_accuracy"
-    data: Data
-    space: Annotated[Space, PlainValidator(read_space), PlainSerializer(Space.to_dict)] | None = None
-    training: Training
-    search: Search = Search()
-    baselines: Annotated[tuple[Baseline, ...], Strict(False)] = ()
-    confirmation: Confirmation | None = None
+    name: Annotated[
+        str,
+        TextRule(
+            "up to 64 of a-z, 0-9, '.', '_' and '-', starting with a letter or digit",
+            r"[a-z0-9][a-z0-9._-]{0,63}",
+        ),
+    ] = Field(description="Name of the MLflow experiment, the registered model and the folders of results.")
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
+        description="Every split, proposal and training seed follows from it."
+    )
+    objective: Objective = Field("val_accuracy", description="Metric of the validation rows to select by.")
+    data: Data = Field(description="Which rows to train on.")
+    space: Annotated[Space, PlainValidator(read_space), PlainSerializer(Space.to_dict)] | None = Field(
+        None, description="What may vary. Without it, only baselines can be trained."
+    )
+    training: Training = Field(description="How long to train.")
+    search: Search = Field(Search(), description="How to search. Without it, only the baselines are trained.")
+    baselines: Annotated[tuple[Baseline, ...], Strict(False)] = Field(
+        (), description="Configs given by hand, one table each."
+    )
+    confirmation: Confirmation | None = Field(
+        None, description="How to retrain the best. Without it, nothing is retrained or scored on test."
+    )
 
     @model_validator(mode="after")
     def _parts_agree(self) -> "Study":
@@ -188,22 +257,22 @@ class Study(_Table):
             raise ValueError("data.validation_rows is 0 and there is no [confirmation]: nothing to train")
 
     def canonical(self) -> dict[str, Any]:
-        """What decides results, in one form however the file was typed; a stored study is compared with it."""
+        """Return what decides results, in one form however the file was typed, to compare with the stored study."""
         whole = self.model_dump(mode="json", include={"name", "seed", "objective", "data", "space", "training"})
         canonical: dict[str, Any] = json.loads(json.dumps(whole, sort_keys=True))
-        if self.training.precision == "float32":  # as studies were stored before they could ask for another
+        if self.training.precision == "float32":  # older studies were stored without the key
             del canonical["training"]["precision"]
         return canonical
 
     @property
     def shares_by(self) -> str | None:
-        """The key of a config whose values get an equal budget each; None where the sampler decides."""
+        """Key of a config, each value of which gets as many trials; None where the sampler decides."""
         if self.confirmation is None or self.search.coverage == "free":
             return None
         return self.confirmation.group_by
 
     def subspaces(self) -> dict[Scalar | None, Space]:
-        """The space, cut into the groups that get an equal budget each; uncut, under None, where there are none."""
+        """Cut the space into groups that get as many trials each, by value; without groups, the space under None."""
         assert self.space is not None
         if self.shares_by is None:
             return {None: self.space}
@@ -211,7 +280,7 @@ class Study(_Table):
         return {value: replace(self.space, **{self.shares_by: value}) for value in values}
 
     def group_of(self, config: Config) -> Scalar | None:
-        """The group of `subspaces` that a config lies in."""
+        """Return the key in `subspaces` of the group that a config lies in."""
         return None if self.shares_by is None else getattr(config, self.shares_by)
 
     def rungs(self) -> tuple[int, ...]:
@@ -221,7 +290,7 @@ class Study(_Table):
         return next((b for b in self.baselines if b.name == name), None)
 
     def in_space(self, config: Config) -> bool:
-        """Whether the search could have drawn `config`."""
+        """Return whether the search could have drawn `config`."""
         if self.space is None:
             return False
         axes = self.space.axes_of(config)
@@ -229,7 +298,7 @@ class Study(_Table):
 
 
 def shorten(value: Any) -> str:
-    """Write a value for a message: as Python shows it, up to 80 characters."""
+    """Return the text of a value for a message: as Python shows it, up to 80 characters."""
     try:
         text = repr(value)
     except ValueError:  # Python does not write out integers of more than 4300 digits
@@ -238,7 +307,7 @@ def shorten(value: Any) -> str:
 
 
 def differences(stored: dict[str, Any], given: dict[str, Any], prefix: str = "") -> list[str]:
-    """What changed between two canonical forms, one `key: stored -> given` for each leaf."""
+    """List what changed between two canonical forms, as `key: stored -> given` for each leaf."""
     lines: list[str] = []
     for key in sorted(stored.keys() | given.keys()):
         old, new = stored.get(key), given.get(key)

@@ -1,4 +1,4 @@
-"""What varies in a study: each axis of the space is a fixed value, an `Int`, a `Float` or a `Choice`."""
+"""The space of a study: each axis is a fixed value, an `Int`, a `Float` or a `Choice`."""
 
 import itertools
 import math
@@ -33,7 +33,7 @@ class Float:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of `options`, without an order."""
+    """One of `options`, which have no order."""
 
     options: tuple[Scalar, ...]
 
@@ -44,7 +44,7 @@ Draw = Callable[[str, Int | Float | Choice], Scalar]
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """Everything a study may try. `units` holds one axis for every hidden layer, or one per layer."""
+    """All configs that a study may try. `units` is one axis that serves every hidden layer, or one axis per layer."""
 
     hidden_layers: Axis
     units: Axis | tuple[Axis, ...]
@@ -54,11 +54,11 @@ class Space:
     batch_norm: Axis = True
 
     def units_at(self, layer: int) -> Axis:
-        """The axis of the units of a hidden layer, counted from 1."""
+        """Return the axis of the units of a hidden layer, counted from 1."""
         return self.units[layer - 1] if isinstance(self.units, tuple) else self.units
 
     def config(self, draw: Draw) -> Config:
-        """One point: `draw(name, axis)` answers for each axis that varies, widths after the depth they hang on."""
+        """Build a config; call `draw(name, axis)` for each axis that varies, the depth before the widths it needs."""
 
         def value(name: str, axis: Axis) -> Any:
             drawn = draw(name, axis) if isinstance(axis, Int | Float | Choice) else axis
@@ -74,7 +74,7 @@ class Space:
         )
 
     def axes_of(self, config: Config) -> dict[str, tuple[Axis, Scalar]]:
-        """Every axis that decides `config`, by parameter name, with the value it takes there."""
+        """Return every axis that decides `config` and its value, by parameter name."""
         axes: dict[str, tuple[Axis, Scalar]] = {"hidden_layers": (self.hidden_layers, config.hidden_layers)}
         if not isinstance(self.units, tuple) or len(self.units) >= config.hidden_layers:
             for layer, units in enumerate(config.units, start=1):
@@ -84,7 +84,7 @@ class Space:
         return axes
 
     def n_configs(self) -> float:
-        """How many different configs the space holds; infinity where an axis is continuous."""
+        """Count the different configs of the space; infinity where an axis is continuous."""
         shared = math.prod(count(a) for a in (self.dropout, self.batch_size, self.learning_rate, self.batch_norm))
         if math.isinf(shared):
             return math.inf
@@ -94,11 +94,11 @@ class Space:
         )
 
     def n_values(self, name: str) -> float:
-        """How many values the axis called `name` takes; infinity where it is continuous."""
+        """Count the values of the axis called `name`; infinity where it is continuous."""
         return count(getattr(self, name))
 
     def grid(self) -> Iterator[Config]:
-        """Every config once, for a space without continuous axes."""
+        """Yield every config once. Raises ValueError if an axis is continuous."""
         shared = [list_values(a) for a in (self.dropout, self.batch_size, self.learning_rate, self.batch_norm)]
         for hidden_layers in list_values(self.hidden_layers):
             layers = [list_values(self.units_at(i)) for i in range(1, int(hidden_layers) + 1)]
@@ -117,7 +117,7 @@ class Space:
 
 
 def count(axis: Axis) -> float:
-    """How many values an axis takes; infinity where it is continuous."""
+    """Count the values of an axis; infinity where it is continuous."""
     match axis:
         case Int(low, high, step):
             return (high - low) // step + 1
@@ -130,7 +130,7 @@ def count(axis: Axis) -> float:
 
 
 def list_values(axis: Axis) -> tuple[Scalar, ...]:
-    """Every value of an axis, in order. Raises ValueError for a continuous one."""
+    """Return every value of an axis, in order. Raises ValueError if it is continuous."""
     match axis:
         case Int(low, high, step):
             return tuple(range(low, high + 1, step))
@@ -147,12 +147,12 @@ def list_values(axis: Axis) -> tuple[Scalar, ...]:
 
 
 def _typed(value: float) -> float:
-    """A value of a stepped axis as a person would type it: 0.3 for 0.1 + 2 * 0.1."""
+    """Return a value of a stepped axis as a person would type it: 0.3 for 0.1 + 2 * 0.1."""
     return float(f"{value:.14g}")
 
 
 def contains(axis: Axis, value: Scalar) -> bool:
-    """Whether `value` is one the axis can take."""
+    """Return whether the axis can take `value`."""
     match axis:
         case Int(low, high, step):
             return low <= value <= high and (value - low) % step == 0

@@ -1,11 +1,11 @@
-"""A study's table as the text of a study file."""
+"""Writing the table of a study as the text of a study file."""
 
 import json
 from typing import Any
 
 
 def to_toml(table: dict[str, Any]) -> str:
-    """TOML that reads back as `table`: its values, then a section for each table and a `[[...]]` for each of a list of them."""
+    """Return TOML that reads back as `table`: values, then a section per table, `[[...]]` for lists of tables."""
     values = [f"{_key(name)} = {_value(value)}" for name, value in table.items() if not _is_section(value)]
     sections = [_section(name, value) for name, value in table.items() if _is_section(value)]
     return "\n\n".join(["\n".join(values), *sections]) + "\n"
@@ -30,7 +30,7 @@ def _value(value: Any) -> str:
         return "{" + ", ".join(f"{_key(name)} = {_value(entry)}" for name, entry in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_value, value)) + "]"
-    # What is left, JSON writes as TOML does, but for a character that it does not escape.
+    # JSON writes all other values as TOML does, except that it leaves DEL unescaped.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 

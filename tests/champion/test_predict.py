@@ -147,7 +147,7 @@ def test_files_that_hold_no_rows_are_one_line(folder, tmp_path, capsys):
 
 
 def test_a_file_that_unpacks_to_more_than_the_memory_is_not_read(folder, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("sweep.data.prepared.os.sysconf", lambda name: 10)
+    monkeypatch.setattr("sweep.data.files.os.sysconf", lambda name: 10)
     code, _, err = predict(folder, tmp_path, capsys, x=ROWS)
     assert code == 1
     assert "more than half of this machine's memory" in err

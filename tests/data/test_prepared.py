@@ -12,8 +12,9 @@ from sweep.data.files import check_rows, read
 from sweep.data.prepared import open_test_split, open_training_split, prepare
 from sweep.errors import InvalidDataError, StorageError
 from sweep.study.schema import Data
+from tests.studies import write_tiny_data
 
-N_OF_CLASS = {"ant": 61, "bee": 30, "cat": 9}  # rows; row i has the features (i, i / 2), so that a row can be told
+N_OF_CLASS = {"ant": 61, "bee": 30, "cat": 9}  # rows; row i has the features (i, i / 2), by which a test knows it
 N = sum(N_OF_CLASS.values())
 LABELS = np.random.default_rng(0).permutation(np.repeat(list(N_OF_CLASS), list(N_OF_CLASS.values())))
 
@@ -221,3 +222,33 @@ def test_facts_survive_being_stored(folder):
     stored = json.loads((found.folder / "facts.json").read_text())
     assert tuple(stored["classes"]) == found.facts.classes
     assert prepared(folder).facts == found.facts
+
+
+@pytest.mark.parametrize(
+    ("source", "entries", "name", "digest"),
+    [
+        ("tiny.npz", {}, "766455bef6e1da62", "1267a68ea195c98f554a77db34ffea58f13a00a9a771a1df49eb1210cb9ae5ea"),
+        (
+            "tiny.npz", {"train_rows": 200},
+            "d00569cf9198852a", "6174952dd8cece4a3bce4b7075d2896d4e6094bd452f57b91e7b333836c3d165",
+        ),
+        (
+            "rows.csv", {"validation_rows": 20, "train_rows": 33, "test_rows": 17},
+            "fa01a695db6e02ed", "976342dbd17b5cae7c9ba9f676f67a577e7d173faa75c85b67aeb1a139ed3244",
+        ),
+    ],
+)  # fmt: skip
+def test_a_prepared_folder_stays_what_it_was_to_the_byte(folder, source, entries, name, digest):
+    # Of version 0.1.0. Another split trains other models under the seeds and names of stored trials: raise CACHE_VERSION.
+    write_tiny_data(folder)
+    found = prepared(folder, seed=7, source=source, **{"validation_rows": 100, **entries})
+    assert found.folder.name == name
+    assert digest_of(found.folder) == digest
+
+
+def digest_of(folder):
+    """One sha256 of the names and bytes of all files below `folder`."""
+    whole = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        whole.update(f"{path.relative_to(folder)}\n".encode() + path.read_bytes())
+    return whole.hexdigest()

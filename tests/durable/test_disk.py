@@ -1,4 +1,4 @@
-"""What a disk must do for us."""
+"""Network file systems are refused, because they do not keep the locks of a database."""
 
 from pathlib import Path
 

@@ -115,7 +115,7 @@ def test_the_cost_of_a_metric_falls_as_it_gets_better():
     assert cost("val_loss", 0.1) < cost("val_loss", 0.2)
 
 
-# Whatever TOML can hold, as tomllib gives it.
+# Values of every type that tomllib can return.
 SCALARS = st.one_of(
     st.integers(),
     st.sampled_from([0, -1, 10**400, -(10**400), math.nan, math.inf, 5e-324, -0.0, date(2019, 6, 1)]),
@@ -152,7 +152,7 @@ def spoiled(draw):
 
 
 def outcome(table):
-    """The study, or what is said of its fault; any other exception escapes."""
+    """Return the study, or the message of its fault; any other exception escapes."""
     try:
         return parse_study(table, "some.toml")
     except InvalidStudyError as error:
