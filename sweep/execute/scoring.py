@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from sweep.data.prepared import PreparedData
-from sweep.execute.one_task import in_process
+from sweep.execute.one_task import run_in_process
 from sweep.execute.workers import available_cores
 from sweep.trial import Logs
 
@@ -23,7 +23,7 @@ def score_in_processes(
     parts = [dict(list(models.items())[start::n]) for start in range(n)]
 
     def score(part: dict[str, Path]) -> Scores:
-        return in_process(partial(_score, part, data), "scoring on the test split", log, is_interrupted)
+        return run_in_process(partial(_score, part, data), "scoring on the test split", log, is_interrupted)
 
     with ThreadPoolExecutor(n) as threads:  # each waits for a process
         return {key: scored for part in threads.map(score, parts) for key, scored in part.items()}

@@ -15,7 +15,7 @@ import pytest
 from sweep.data.files import read
 from sweep.data.prepared import prepare
 from sweep.errors import WorkersError
-from sweep.execute.process import settle_in
+from sweep.execute.process import set_up_process
 from sweep.execute.worker import WorkerOptions
 from sweep.execute.workers import LocalExecutor
 from sweep.record import results
@@ -164,7 +164,7 @@ def start_late_worker(log):
 
 def settle_in_late(log):
     wait([multiprocessing.parent_process().sentinel])
-    settle_in(log, core=None)
+    set_up_process(log, core=None)
     print("settled in", flush=True)
 
 

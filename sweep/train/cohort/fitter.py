@@ -54,7 +54,7 @@ class CohortFitter:
                 for members, program in done.result():
                     self._train_or_split(members, program, judge, ended)
 
-    def saving(self, trial: Trial, result: TrialResult, weights: Weights | None) -> Callable[[Path], TrialResult]:
+    def make_save(self, trial: Trial, result: TrialResult, weights: Weights | None) -> Callable[[Path], TrialResult]:
         """What leaves a result and its model as a folder; to be called anywhere."""
         return partial(_save, trial, result, weights, self._facts, self.rows.moments)
 
