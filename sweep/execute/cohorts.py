@@ -34,7 +34,8 @@ class CohortExecutor:
 
     @property
     def n_running(self) -> int:
-        return len(self._waiting) + len(self._training) + len(self._events)
+        n_ended = sum(not isinstance(event, CohortReport) for event in self._events)
+        return len(self._waiting) + len(self._training) + n_ended
 
     @property
     def pids(self) -> list[int]:

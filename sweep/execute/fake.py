@@ -135,7 +135,7 @@ class FakeExecutor:
         self._engine = FakeEngine(max_epochs, curve, files)
         self._n_slots = n_slots
         self._running: deque[tuple[Trial, Generator[EpochReport | TrialResult, bool | None, None]]] = deque()
-        self._verdicts: dict[str, bool | None] = {}  # by key: None before the first epoch
+        self._verdicts: dict[str, bool | None] = {}  # by key, of trials that wait for none; None before the first epoch
 
     @property
     def n_running(self) -> int:
@@ -150,9 +150,11 @@ class FakeExecutor:
         self._running.append((trial, self._engine.train(trial)))
 
     def wait(self, timeout_s: float) -> Event | None:
-        if not self._running:
+        ready = next((running for running in self._running if running[0].key in self._verdicts), None)
+        if ready is None:
             return None
-        trial, epochs = self._running.popleft()
+        self._running.remove(ready)
+        trial, epochs = ready
         event = epochs.send(self._verdicts.pop(trial.key))
         if isinstance(event, TrialResult):
             return self._engine.save(event, self._folder / trial.key)

@@ -52,7 +52,8 @@ class LocalExecutor:
 
     @property
     def n_running(self) -> int:
-        return sum(worker.trial is not None for worker in self._workers) + len(self._events)
+        n_ended = sum(not isinstance(event, EpochReport) for event in self._events)
+        return sum(worker.trial is not None for worker in self._workers) + n_ended
 
     @property
     def pids(self) -> list[int]:
