@@ -33,7 +33,7 @@ LIBRARIES = {
     "mlflow": {"track.client", "track.writers", "track.projection", "track.models", "track.runs", "champion.registry"},
     "sqlalchemy": {"track.client", "track.writers", "record.trials"},
     "sklearn": {"data.prepared"},
-    "matplotlib": {"train.pictures"},
+    "matplotlib": {"train.pictures", "champion.confusion"},
     "plotly": {"report.figures", "report.page"},
     "jinja2": {"report.page", "champion.card"},
     "PIL": {"report.page"},

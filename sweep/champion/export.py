@@ -15,6 +15,7 @@ import numpy as np
 from sweep.champion import bundle, verify
 from sweep.champion.bundle import Convert, Parity
 from sweep.champion.card import to_card
+from sweep.champion.confusion import draw_confusion
 from sweep.data.prepared import PreparedData, find_prepared, read_drawn_test_rows
 from sweep.durable.files import make_folder, sha256_of
 from sweep.durable.lock import hold_in_turn
@@ -26,7 +27,6 @@ from sweep.report.text import champion_line
 from sweep.study.objective import cost
 from sweep.study.toml_text import to_toml
 from sweep.track.runs import artifact, model_file
-from sweep.train.pictures import draw_confusion
 
 CONVERTERS = ("keras", "tensorflow", "tf2onnx", "onnx", "onnxruntime")  # whose versions an .onnx file follows from
 
