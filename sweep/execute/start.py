@@ -13,7 +13,7 @@ from sweep.execute.cohort_process import CohortOptions
 from sweep.execute.cohorts import CohortExecutor
 from sweep.execute.executor import Executor
 from sweep.execute.worker import WorkerOptions
-from sweep.execute.workers import LocalExecutor, available_cores
+from sweep.execute.workers import WorkerExecutor, available_cores
 from sweep.layout import RunsDir
 from sweep.record.provenance import read_provenance
 from sweep.study.schema import Study
@@ -51,7 +51,7 @@ def start_executor(study: Study, data: PreparedData, runs: RunsDir, results: Pat
         )
     n_workers = study.search.workers or len(available_cores())
     logger.info("starting %d worker%s; logs in %s", n_workers, "" if n_workers == 1 else "s", logs)
-    return LocalExecutor(
+    return WorkerExecutor(
         WorkerOptions(data=data, training=study.training, results=results, logs=logs, provenance=made_by), n_workers
     )
 

@@ -37,7 +37,7 @@ class _Worker:
     n_trials: int = 0  # finished so far
 
 
-class LocalExecutor:
+class WorkerExecutor:
     """See `Executor`. Starts `n_workers` processes at once; replaces a dead one, and one that has trained its share."""
 
     def __init__(self, options: WorkerOptions, n_workers: int, trials_per_worker: int = TRIALS_PER_WORKER) -> None:

@@ -12,7 +12,7 @@ from sweep.execute.cohort_process import CohortOptions
 from sweep.execute.cohorts import CohortExecutor
 from sweep.execute.fake import FakeExecutor
 from sweep.execute.worker import WorkerOptions
-from sweep.execute.workers import LocalExecutor
+from sweep.execute.workers import WorkerExecutor
 from sweep.record import results
 from sweep.study.config import Config
 from sweep.study.schema import Training
@@ -34,7 +34,7 @@ def start_executor(kind, folder):
         case "fake":
             return FakeExecutor(folder / "results", MAX_EPOCHS, BOUND, make_logs, FILES)
         case "workers":
-            return LocalExecutor(WorkerOptions(**options, start_engine=start_engine), BOUND)
+            return WorkerExecutor(WorkerOptions(**options, start_engine=start_engine), BOUND)
         case "cohorts":
             programs = folder / "programs"
             return CohortExecutor(CohortOptions(**options, programs=programs, start_engine=start_cohort_engine), BOUND)

@@ -17,7 +17,7 @@ from sweep.data.prepared import prepare
 from sweep.errors import WorkersError
 from sweep.execute.process import set_up_process
 from sweep.execute.worker import WorkerOptions
-from sweep.execute.workers import LocalExecutor
+from sweep.execute.workers import WorkerExecutor
 from sweep.study.config import Config
 from sweep.study.schema import Data, Training
 from sweep.trial import EpochReport, Phase, Trial, TrialResult, WorkerDied
@@ -70,7 +70,7 @@ def wait_for(executor, kind, within_s=60):
 
 
 def test_a_killed_worker_is_told_of_and_replaced_and_the_next_trial_runs(options):
-    executor = LocalExecutor(options, n_workers=1)
+    executor = WorkerExecutor(options, n_workers=1)
     try:
         executor.submit(trial(0))
         wait_for(executor, EpochReport)
@@ -88,7 +88,7 @@ def test_a_killed_worker_is_told_of_and_replaced_and_the_next_trial_runs(options
 
 def test_a_worker_that_has_trained_its_share_is_replaced_and_no_trial_is_lost(options):
     quick = replace(options, start_engine=start_quick_engine)
-    executor = LocalExecutor(quick, n_workers=1, trials_per_worker=2)
+    executor = WorkerExecutor(quick, n_workers=1, trials_per_worker=2)
     pids = []
     try:
         for number in range(5):
@@ -103,7 +103,7 @@ def test_a_worker_that_has_trained_its_share_is_replaced_and_no_trial_is_lost(op
 @pytest.mark.slow
 def test_workers_that_cannot_start_are_a_named_error(options):
     broken = replace(options, start_engine=start_broken_engine)
-    executor = LocalExecutor(broken, n_workers=1)
+    executor = WorkerExecutor(broken, n_workers=1)
     try:
         with pytest.raises(
             WorkersError, match=r"workers do not start \(its worker ended with exit code 1\); see .*worker-0\.log"
