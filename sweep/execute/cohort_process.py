@@ -44,10 +44,10 @@ class CohortEngine(Protocol):
 def start_jax_engine(options: "CohortOptions") -> CohortEngine:
     # These import JAX, so only once the environment is set.
     from sweep.train.cohort.fitter import CohortFitter
-    from sweep.train.cohort.program import device_tags, use_device
+    from sweep.train.cohort.program import describe_device, use_device
 
     use_device(options.training.precision, options.programs)
-    return CohortFitter(options.data, options.training, options.provenance | device_tags())
+    return CohortFitter(options.data, options.training, options.provenance | describe_device())
 
 
 @dataclass(frozen=True, kw_only=True)

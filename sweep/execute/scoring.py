@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sweep.data.prepared import PreparedData
 from sweep.execute.one_task import run_in_process
-from sweep.execute.workers import available_cores
+from sweep.execute.workers import list_cores
 from sweep.trial import Logs
 
 WORTH_A_PROCESS = 8  # models: as long as a process takes to load TensorFlow
@@ -19,7 +19,7 @@ def score_in_processes(
     models: dict[str, Path], data: PreparedData, log: Path, is_interrupted: Callable[[], bool]
 ) -> Scores:
     """See `train.score.score_models`. Raises Interrupted when asked to stop, WorkersError if a process keeps dying."""
-    n = max(1, min(len(available_cores()), len(models) // WORTH_A_PROCESS))
+    n = max(1, min(len(list_cores()), len(models) // WORTH_A_PROCESS))
     parts = [dict(list(models.items())[start::n]) for start in range(n)]
 
     def score(part: dict[str, Path]) -> Scores:

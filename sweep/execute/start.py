@@ -13,7 +13,7 @@ from sweep.execute.cohort_process import CohortOptions
 from sweep.execute.cohorts import CohortExecutor
 from sweep.execute.executor import Executor
 from sweep.execute.worker import WorkerOptions
-from sweep.execute.workers import WorkerExecutor, available_cores
+from sweep.execute.workers import WorkerExecutor, list_cores
 from sweep.layout import RunsDir
 from sweep.record.provenance import read_provenance
 from sweep.study.schema import Study
@@ -31,7 +31,7 @@ def start_executor(study: Study, data: PreparedData, runs: RunsDir, results: Pat
         engine = "cohort" if has_accelerator() else "graph"
     logs, made_by = runs.logs(study.name), read_provenance() | {"engine": engine}
     if engine == "cohort":
-        n_searched = searched_at_once(study.search.trials)
+        n_searched = compute_max_searched(study.search.trials)
         logger.info("starting cohorts of up to %d searched trials; log in %s", n_searched, logs)
         return CohortExecutor(
             CohortOptions(
@@ -49,14 +49,14 @@ def start_executor(study: Study, data: PreparedData, runs: RunsDir, results: Pat
             f"training.precision = {study.training.precision!r} is of cohorts, and this study trains on the graph engine, in "
             "float32; leave it out, or use --engine cohort"
         )
-    n_workers = study.search.workers or len(available_cores())
+    n_workers = study.search.workers or len(list_cores())
     logger.info("starting %d worker%s; logs in %s", n_workers, "" if n_workers == 1 else "s", logs)
     return WorkerExecutor(
         WorkerOptions(data=data, training=study.training, results=results, logs=logs, provenance=made_by), n_workers
     )
 
 
-def searched_at_once(n_trials: int) -> int:
+def compute_max_searched(n_trials: int) -> int:
     """How many of a study's searched trials train at a time in cohorts."""
     return max(FEWEST, -(-n_trials // SHARE))
 

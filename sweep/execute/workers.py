@@ -19,7 +19,7 @@ from sweep.trial import CannotStore, EpochReport, Event, Trial, TrialResult, Wor
 TRIALS_PER_WORKER = 200
 
 
-def available_cores() -> list[int]:
+def list_cores() -> list[int]:
     """List the numbers of the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
@@ -43,7 +43,7 @@ class WorkerExecutor:
     def __init__(self, options: WorkerOptions, n_workers: int, trials_per_worker: int = TRIALS_PER_WORKER) -> None:
         self._options = options
         self._trials_per_worker = trials_per_worker
-        self._cores = available_cores()
+        self._cores = list_cores()
         self._n_workers = n_workers
         self._failed_starts = 0
         self._events: deque[Event] = deque()

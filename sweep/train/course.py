@@ -40,7 +40,7 @@ class Course:
         self.history.append(logs)
         self.epoch_ended_at.append(ended_at)
         if is_finite(logs):
-            self._weigh(logs)
+            self._update_best(logs)
         else:
             self.fail(logs)
         waits = self.n_epochs in self.trial.rungs and not self.is_over
@@ -56,7 +56,7 @@ class Course:
         self.state, self.is_over = State.PRUNED, True
         self.reason = f"pruned at the rung after epoch {self.n_epochs}"
 
-    def result(
+    def make_result(
         self,
         on_train: Logs,
         *,
@@ -89,14 +89,14 @@ class Course:
             provenance=provenance,
         )
 
-    def _weigh(self, logs: Logs) -> None:
+    def _update_best(self, logs: Logs) -> None:
         epoch = self.n_epochs
         self.is_over = epoch >= self.training.max_epochs
         rule = self.training.early_stopping
         if rule is None:
             self.best_epoch = epoch
             return
-        self._patience = self._patience.after(epoch, logs[rule.monitor], rule)
+        self._patience = self._patience.update(epoch, logs[rule.monitor], rule)
         self.is_over |= self._patience.is_over(rule)
         self.best_epoch = self._patience.best_epoch
 

@@ -24,7 +24,7 @@ MAX_BYTES = 2**30  # unpacked
 
 
 Moments = tuple[NDArray[np.float32], NDArray[np.float32]]
-Weights = dict[str, NDArray[np.float32]]  # by layer and name, see `weight_shapes`
+Weights = dict[str, NDArray[np.float32]]  # by layer and name, see `list_weight_shapes`
 
 
 def compute_moments(x: NDArray[Any], facts: DataFacts) -> Moments | None:
@@ -46,7 +46,7 @@ def build_model(
     standardized by `moments` (mean and variance of each feature, shape (n_features,), of the training rows).
     Draws from Keras' global seed. Layer names depend on the config alone.
     """
-    layers: list[keras.Layer] = [keras.Input((facts.n_features,), name="rows"), _scaling(facts, moments)]
+    layers: list[keras.Layer] = [keras.Input((facts.n_features,), name="rows"), _make_scaling(facts, moments)]
     for i, units in enumerate(config.units, start=1):
         layers.append(keras.layers.Dense(units, activation="relu", kernel_initializer=initializer, name=f"dense_{i}"))
         if config.batch_norm:
@@ -59,7 +59,7 @@ def build_model(
     return keras.Sequential(layers, name="mlp")
 
 
-def weight_shapes(config: Config, facts: DataFacts) -> dict[str, tuple[int, ...]]:
+def list_weight_shapes(config: Config, facts: DataFacts) -> dict[str, tuple[int, ...]]:
     """The shape of every weight of `build_model`'s model, by layer and name, such as `dense_1/kernel`."""
     shapes: dict[str, tuple[int, ...]] = {}
     widths = (facts.n_features, *config.units, facts.n_classes)
@@ -71,12 +71,12 @@ def weight_shapes(config: Config, facts: DataFacts) -> dict[str, tuple[int, ...]
     return shapes
 
 
-def weight_name(variable: keras.Variable) -> str:
-    """The name of a model's variable in `weight_shapes`."""
+def get_weight_name(variable: keras.Variable) -> str:
+    """The name of a model's variable in `list_weight_shapes`."""
     return "/".join(variable.path.split("/")[-2:])
 
 
-def _scaling(facts: DataFacts, moments: Moments | None) -> keras.Layer:
+def _make_scaling(facts: DataFacts, moments: Moments | None) -> keras.Layer:
     if facts.scaling == "pixels":
         return keras.layers.Rescaling(1 / 255, name="scale")
     if moments is None:
@@ -96,7 +96,7 @@ def load_model(path: Path) -> keras.Sequential:
             members = {member.filename: member.file_size for member in archive.infolist()}
             strange = sorted(members.keys() ^ MEMBERS)
             if not strange and sum(members.values()) <= MAX_BYTES:
-                strange = sorted(set(_strange_classes(json.loads(archive.read("config.json")))))
+                strange = sorted(set(_find_strange_classes(json.loads(archive.read("config.json")))))
             elif not strange:
                 strange = [f"{sum(members.values())} bytes"]
         if not strange:
@@ -106,7 +106,7 @@ def load_model(path: Path) -> keras.Sequential:
     raise DamagedResultError(f"{path}: not a model of this program, it is not loaded: {', '.join(strange)}")
 
 
-def _strange_classes(config: Any) -> Iterator[str]:
+def _find_strange_classes(config: Any) -> Iterator[str]:
     """Classes named anywhere in a model's config that are not among CLASSES."""
     if isinstance(config, dict):
         if "class_name" in config:
@@ -116,4 +116,4 @@ def _strange_classes(config: Any) -> Iterator[str]:
         config = list(config.values())
     if isinstance(config, list):
         for part in config:
-            yield from _strange_classes(part)
+            yield from _find_strange_classes(part)

@@ -14,7 +14,7 @@ class Patience:
     best_epoch: int = 0  # counted from 1; 0 before the first epoch
     last_epoch: int = 0
 
-    def after(self, epoch: int, value: float, rule: EarlyStopping) -> "Patience":
+    def update(self, epoch: int, value: float, rule: EarlyStopping) -> "Patience":
         """The state after `epoch` ended with `value`. An improvement beats the best by more than `min_delta`.
 
         Source: `keras.callbacks.EarlyStopping`, which the tests compare with.

@@ -13,7 +13,7 @@ from sweep.data.files import read
 from sweep.data.prepared import open_training_split, prepare
 from sweep.execute.cohort_process import CohortOptions
 from sweep.execute.cohorts import CohortExecutor
-from sweep.execute.start import has_accelerator, searched_at_once
+from sweep.execute.start import compute_max_searched, has_accelerator
 from sweep.record import results
 from sweep.study.config import Config
 from sweep.study.schema import Data, EarlyStopping, Training
@@ -168,4 +168,4 @@ def test_a_plugin_of_jax_that_cannot_be_used_is_said_to_be_so(tmp_path, monkeypa
 
 @pytest.mark.parametrize(("n_trials", "at_once"), [(1, 4), (8, 4), (40, 10), (256, 64)])
 def test_a_quarter_of_a_search_is_blind_at_a_time(n_trials, at_once):
-    assert searched_at_once(n_trials) == at_once
+    assert compute_max_searched(n_trials) == at_once

@@ -22,33 +22,33 @@ class Bucket:
     has_dropout: bool
 
 
-def buckets(trials: Iterable[Trial]) -> dict[Bucket, list[Trial]]:
+def group_into_buckets(trials: Iterable[Trial]) -> dict[Bucket, list[Trial]]:
     """The trials that can train together, the buckets with most work first."""
     alike: dict[tuple[int, int, bool], list[Trial]] = defaultdict(list)
     for trial in trials:
         config = trial.config
         alike[config.hidden_layers, config.batch_size, config.batch_norm].append(trial)
-    found = {_bucket([trial.config for trial in members]): members for members in alike.values()}
-    return dict(sorted(found.items(), key=lambda item: -_work(*item)))
+    found = {_make_bucket([trial.config for trial in members]): members for members in alike.values()}
+    return dict(sorted(found.items(), key=lambda item: -_estimate_work(*item)))
 
 
-def rounded_up(n: int) -> int:
+def round_up(n: int) -> int:
     """The next power of two: few sizes, so few programs to compile, which takes longer than what the padding costs."""
     return 1 << (n - 1).bit_length()
 
 
-def _bucket(configs: list[Config]) -> Bucket:
+def _make_bucket(configs: list[Config]) -> Bucket:
     layers = zip(*(config.units for config in configs), strict=True)
     return Bucket(
         # Where all are alike, as replicates are, nothing is padded.
-        units=tuple(max(widths) if len(set(widths)) == 1 else rounded_up(max(widths)) for widths in layers),
+        units=tuple(max(widths) if len(set(widths)) == 1 else round_up(max(widths)) for widths in layers),
         batch_size=configs[0].batch_size,
         batch_norm=configs[0].batch_norm,
         has_dropout=any(config.dropout > 0 for config in configs),
     )
 
 
-def _work(bucket: Bucket, members: list[Trial]) -> float:
+def _estimate_work(bucket: Bucket, members: list[Trial]) -> float:
     """About how long an epoch takes: steps, each over all members' weights; 1000 stands for the features."""
     n_products = sum(a * b for a, b in zip((1000, *bucket.units), bucket.units, strict=False))
     return n_products * len(members) / bucket.batch_size

@@ -14,7 +14,7 @@ from sweep.data.prepared import DataFacts, Split
 from sweep.study.config import Config, derive_seed
 from sweep.study.schema import Precision
 from sweep.train.cohort.bucket import Bucket
-from sweep.train.model import Moments, Weights, build_model, compute_moments, weight_name, weight_shapes
+from sweep.train.model import Moments, Weights, build_model, compute_moments, get_weight_name, list_weight_shapes
 from sweep.trial import Trial
 
 
@@ -40,7 +40,7 @@ class MemberDropout(keras.layers.Layer):
         return jnp.where(drawn >= self.rate.value, inputs / (1 - self.rate.value).astype(inputs.dtype), 0)
 
 
-class State(NamedTuple):
+class CohortState(NamedTuple):
     """A stack of members: each array with the member's axis in front."""
 
     trainable: list[Any]
@@ -81,19 +81,19 @@ class Blueprint:
         # Zeros, for they are all replaced, and JAX compiles a draw for every shape.
         plain = build_model(padded, rows.facts, rows.moments, initializer="zeros")
         is_ragged = len(rows.train[1]) % bucket.batch_size > 0  # the last batch is filled up with padding
-        self.model = _for_members(plain, precision, is_ragged)
+        self.model = _adapt_to_members(plain, precision, is_ragged)
         self.optimizer = keras.optimizers.Adam()
         self.optimizer.build(self.model.trainable_variables)
 
-    def stacked(self, trials: Sequence[Trial]) -> State:
+    def stack(self, trials: Sequence[Trial]) -> CohortState:
         """The members as they are before their first epoch; what starts at zero is made on the device."""
-        weights = [self._started(trial) for trial in trials]
+        weights = [self._start_weights(trial) for trial in trials]
         rates = np.array([trial.config.learning_rate for trial in trials])
 
         def padded(variable: keras.Variable) -> NDArray[Any]:
             stack = np.zeros((len(trials), *variable.shape), variable.dtype)
             for member, its in enumerate(weights):
-                value = its[weight_name(variable)]
+                value = its[get_weight_name(variable)]
                 stack[member, ...][tuple(map(slice, value.shape))] = value
             return stack
 
@@ -102,40 +102,42 @@ class Blueprint:
                 return rates.astype(variable.dtype)
             return jnp.zeros((len(trials), *variable.shape), variable.dtype)
 
-        return State(
+        return CohortState(
             [padded(v) for v in self.model.trainable_variables],
             [padded(v) for v in self.model.non_trainable_variables],
             [of_optimizer(v) for v in self.optimizer.variables],
         )
 
-    def shapes(self, n_members: int) -> State:
+    def get_shapes(self, n_members: int) -> CohortState:
         """Shapes and types of a stack."""
 
         def of(variables: list[Any]) -> list[Any]:
             return [jax.ShapeDtypeStruct((n_members, *v.shape), v.dtype) for v in variables]
 
         model = self.model
-        return State(of(model.trainable_variables), of(model.non_trainable_variables), of(self.optimizer.variables))
+        return CohortState(
+            of(model.trainable_variables), of(model.non_trainable_variables), of(self.optimizer.variables)
+        )
 
-    def cut(self, weights: tuple[list[Any], list[Any]], member: int, config: Config) -> Weights:
+    def extract_weights(self, weights: tuple[list[Any], list[Any]], member: int, config: Config) -> Weights:
         """The weights of a member at its true widths, from stacks of trainable and other variables."""
         variables = [*self.model.trainable_variables, *self.model.non_trainable_variables]
-        stacks = {weight_name(v): stack for v, stack in zip(variables, [*weights[0], *weights[1]], strict=True)}
+        stacks = {get_weight_name(v): stack for v, stack in zip(variables, [*weights[0], *weights[1]], strict=True)}
         return {
             name: np.asarray(stacks[name][member][tuple(map(slice, shape))])
-            for name, shape in weight_shapes(config, self.rows.facts).items()
+            for name, shape in list_weight_shapes(config, self.rows.facts).items()
         }
 
-    def _started(self, trial: Trial) -> Weights:
+    def _start_weights(self, trial: Trial) -> Weights:
         """What a member has before its first epoch, at its true widths."""
-        weights = initial_weights(trial, weight_shapes(trial.config, self.rows.facts))
+        weights = draw_initial_weights(trial, list_weight_shapes(trial.config, self.rows.facts))
         for i in range(1, trial.config.hidden_layers + 1):
             weights[f"dropout_{i}/rate"] = np.array(trial.config.dropout)
             weights[f"dropout_{i}/key"] = np.array([derive_seed(trial.seed, "dropout", i), 0])
         return weights
 
 
-def _for_members(plain: keras.Sequential, precision: Precision, is_ragged: bool) -> keras.Model:
+def _adapt_to_members(plain: keras.Sequential, precision: Precision, is_ragged: bool) -> keras.Model:
     """The layers of `plain`, with dropout by the member; batch norm passes over rows that are padding (not `is_row`)."""
     rows = keras.Input(plain.input_shape[1:], name="rows")
     is_row = keras.Input((), dtype="bool", name="is_row")
@@ -149,7 +151,7 @@ def _for_members(plain: keras.Sequential, precision: Precision, is_ragged: bool)
     return keras.Model([rows, is_row], x)
 
 
-def initial_weights(trial: Trial, shapes: dict[str, tuple[int, ...]]) -> Weights:
+def draw_initial_weights(trial: Trial, shapes: dict[str, tuple[int, ...]]) -> Weights:
     """Glorot uniform kernels (Glorot & Bengio 2010, AISTATS, equation 16) at their true fans; the rest as Keras starts it."""
     rng = np.random.default_rng(trial.seed)
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from sweep.study.config import derive_seed
 from sweep.study.schema import Precision
-from sweep.train.cohort.member import Blueprint, State
+from sweep.train.cohort.member import Blueprint, CohortState
 from sweep.train.model import Weights
 from sweep.trial import Logs, Trial
 
@@ -39,9 +39,9 @@ class Program:
         self.blueprint = blueprint
         self.n_members = n_members
         rows = blueprint.rows
-        shapes = blueprint.shapes(n_members)
+        shapes = blueprint.get_shapes(n_members)
         order_keys = jax.ShapeDtypeStruct((n_members, 2), jnp.uint32)
-        epoch = partial(_epoch, blueprint)
+        epoch = partial(_train_epoch, blueprint)
         evaluate = partial(_evaluate, blueprint)
         with _tracing:
             began = time.perf_counter()
@@ -53,41 +53,41 @@ class Program:
     @property
     def n_bytes(self) -> int:
         """Device memory that a cohort takes beside the rows, its best weights included."""
-        stacks = jax.tree.leaves(self.blueprint.shapes(self.n_members))
+        stacks = jax.tree.leaves(self.blueprint.get_shapes(self.n_members))
         held: int = sum(math.prod(stack.shape) * stack.dtype.itemsize for stack in stacks)
         needs = [self._epoch.memory_analysis(), self._evaluate.memory_analysis()]
         return 2 * held + max(int(need.temp_size_in_bytes) for need in needs if need is not None)
 
-    def epoch(self, state: State, order_keys: NDArray[np.uint32]) -> tuple[State, list[Logs]]:
+    def train_epoch(self, state: CohortState, order_keys: NDArray[np.uint32]) -> tuple[CohortState, list[Logs]]:
         """Train all members an epoch; the state after it, and each member's logs. `state` is used up."""
         rows = self.blueprint.rows
         state, logs = self._epoch(state, order_keys, rows.train, rows.validation)
-        return state, _by_member(logs)
+        return state, _split_by_member(logs)
 
-    def on_train(self, weights: tuple[list[Any], list[Any]]) -> list[Logs]:
+    def evaluate_on_train(self, weights: tuple[list[Any], list[Any]]) -> list[Logs]:
         """Loss and accuracy of each member on all training rows, dropout off."""
         loss, accuracy = self._evaluate(*weights, self.blueprint.rows.train)
-        return _by_member({"train_loss": loss, "train_accuracy": accuracy})
+        return _split_by_member({"train_loss": loss, "train_accuracy": accuracy})
 
 
 class Cohort:
     """Members in training, side by side. `trials` may be fewer than the program has places: the rest train unseen."""
 
     def __init__(
-        self, program: Program, trials: Sequence[Trial], state: State | None = None, n_epochs: int = 0
+        self, program: Program, trials: Sequence[Trial], state: CohortState | None = None, n_epochs: int = 0
     ) -> None:
         self.program = program
         self.trials = list(trials)
         self.n_epochs = n_epochs
         self._in_places = self.trials + self.trials[-1:] * (program.n_members - len(self.trials))
-        self._state = jax.device_put(program.blueprint.stacked(self._in_places)) if state is None else state
+        self._state = jax.device_put(program.blueprint.stack(self._in_places)) if state is None else state
         self._best: tuple[list[Any], list[Any]] | None = None
 
     def train_epoch(self) -> list[Logs]:
         """Train an epoch; the logs of each trial."""
         self.n_epochs += 1
         order_keys = [(derive_seed(trial.seed, "order"), self.n_epochs) for trial in self._in_places]
-        self._state, logs = self.program.epoch(self._state, np.array(order_keys, np.uint32))
+        self._state, logs = self.program.train_epoch(self._state, np.array(order_keys, np.uint32))
         return logs[: len(self.trials)]
 
     def keep(self, is_kept: Sequence[bool]) -> None:
@@ -100,19 +100,19 @@ class Cohort:
             chosen[: len(is_kept)] = is_kept
             self._best = _select(chosen, current, self._best)
 
-    def kept_on_train(self) -> list[Logs]:
+    def evaluate_kept(self) -> list[Logs]:
         """`train_loss` and `train_accuracy` of the kept weights of each trial."""
         assert self._best is not None, "nothing was kept"
-        return self.program.on_train(self._best)[: len(self.trials)]
+        return self.program.evaluate_on_train(self._best)[: len(self.trials)]
 
-    def kept_weights(self) -> list[Weights]:
+    def fetch_kept_weights(self) -> list[Weights]:
         """The kept weights of each trial, at its true widths."""
         assert self._best is not None, "nothing was kept"
         on_host = jax.device_get(self._best)
         blueprint = self.program.blueprint
-        return [blueprint.cut(on_host, member, trial.config) for member, trial in enumerate(self.trials)]
+        return [blueprint.extract_weights(on_host, member, trial.config) for member, trial in enumerate(self.trials)]
 
-    def compacted(self, members: Sequence[int], program: Program) -> "Cohort":
+    def compact(self, members: Sequence[int], program: Program) -> "Cohort":
         """These of the trials alone, in a program of fewer places, where they go on as they were."""
         places = np.array([*members, *[members[-1]] * (program.n_members - len(members))])
         smaller = Cohort(program, [self.trials[i] for i in members], _take(places, self._state), self.n_epochs)
@@ -131,12 +131,12 @@ def use_device(precision: Precision, programs: Path) -> None:
     jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
 
 
-def device_tags() -> dict[str, str]:
+def describe_device() -> dict[str, str]:
     """What this process trains on."""
     return {"device": str(jax.devices()[0].device_kind), "version_jax": jax.__version__}
 
 
-def device_bytes() -> int:
+def get_device_bytes() -> int:
     """Memory that a cohort may take on the device: what is free of it; on a CPU, half of the machine's."""
     stats = jax.devices()[0].memory_stats()
     if stats is None or "bytes_limit" not in stats:
@@ -144,7 +144,7 @@ def device_bytes() -> int:
     return int(stats["bytes_limit"] - stats["bytes_in_use"])
 
 
-def is_of_device(error: Exception) -> bool:
+def is_device_failure(error: Exception) -> bool:
     """Whether it is the device that failed, not for want of memory: nothing trains there any more in this process."""
     return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error)
 
@@ -162,28 +162,32 @@ def _take(places: Any, stacks: Any) -> Any:
     return jax.tree.map(lambda stack: stack[places], stacks)
 
 
-def _by_member(logs: dict[str, Any]) -> list[Logs]:
+def _split_by_member(logs: dict[str, Any]) -> list[Logs]:
     on_host = jax.device_get(logs)
     n_members = len(next(iter(on_host.values())))
     return [{name: float(values[member]) for name, values in on_host.items()} for member in range(n_members)]
 
 
-def _epoch(
-    blueprint: Blueprint, state: State, order_keys: Any, train: tuple[Any, Any], validation: tuple[Any, Any] | None
-) -> tuple[State, dict[str, Any]]:
+def _train_epoch(
+    blueprint: Blueprint,
+    state: CohortState,
+    order_keys: Any,
+    train: tuple[Any, Any],
+    validation: tuple[Any, Any] | None,
+) -> tuple[CohortState, dict[str, Any]]:
     x, y = train
     n = len(y)
     size = min(blueprint.bucket.batch_size, n)
 
     def shuffled(key: Any) -> Any:
-        return _batches(jax.random.permutation(jax.random.wrap_key_data(key), n), size)
+        return _cut_into_batches(jax.random.permutation(jax.random.wrap_key_data(key), n), size)
 
-    def step(state: State, batch: tuple[Any, Any]) -> tuple[State, tuple[Any, Any]]:
+    def step(state: CohortState, batch: tuple[Any, Any]) -> tuple[CohortState, tuple[Any, Any]]:
         order, is_row = batch
-        return jax.vmap(partial(_step, blueprint), (0, 0, None, None, None))(state, order, is_row, x, y)
+        return jax.vmap(partial(_train_step, blueprint), (0, 0, None, None, None))(state, order, is_row, x, y)
 
     orders = jax.vmap(shuffled)(order_keys).swapaxes(0, 1)  # (steps, members, size)
-    state, (losses, right) = jax.lax.scan(step, state, (orders, _are_rows(n, size)))
+    state, (losses, right) = jax.lax.scan(step, state, (orders, _mark_rows(n, size)))
     logs = {"loss": losses.sum(axis=0) / n, "accuracy": right.sum(axis=0) / n}
     if validation is not None:
         loss, accuracy = _evaluate(blueprint, state.trainable, state.other, validation)
@@ -191,18 +195,20 @@ def _epoch(
     return state, logs
 
 
-def _step(blueprint: Blueprint, state: State, order: Any, is_row: Any, x: Any, y: Any) -> tuple[State, tuple[Any, Any]]:
+def _train_step(
+    blueprint: Blueprint, state: CohortState, order: Any, is_row: Any, x: Any, y: Any
+) -> tuple[CohortState, tuple[Any, Any]]:
     """One optimizer step of one member; sum of losses and number of right answers in the batch before it."""
     rows, labels = x[order].astype(jnp.float32), y[order]
 
     def mean_loss(trainable: list[Any]) -> tuple[Any, tuple[Any, Any, Any]]:
         said, other = blueprint.model.stateless_call(trainable, state.other, [rows, is_row], training=True)
-        loss, right = _sums(said, labels, is_row)
+        loss, right = _sum_scores(said, labels, is_row)
         return loss / is_row.sum(), (loss, right, other)
 
     (_, (loss, right, other)), gradients = jax.value_and_grad(mean_loss, has_aux=True)(state.trainable)
     trainable, optimizer = blueprint.optimizer.stateless_apply(state.optimizer, gradients, state.trainable)
-    return State(trainable, other, optimizer), (loss, right)
+    return CohortState(trainable, other, optimizer), (loss, right)
 
 
 def _evaluate(blueprint: Blueprint, trainable: list[Any], other: list[Any], rows: tuple[Any, Any]) -> tuple[Any, Any]:
@@ -213,7 +219,7 @@ def _evaluate(blueprint: Blueprint, trainable: list[Any], other: list[Any], rows
 
     def score(trainable: list[Any], other: list[Any], batch: Any, labels: Any, is_row: Any) -> tuple[Any, Any]:
         said, _ = blueprint.model.stateless_call(trainable, other, [batch, is_row], training=False)
-        return _sums(said, labels, is_row)
+        return _sum_scores(said, labels, is_row)
 
     def add(sums: tuple[Any, Any], batch: tuple[Any, Any]) -> tuple[tuple[Any, Any], None]:
         order, is_row = batch
@@ -224,21 +230,21 @@ def _evaluate(blueprint: Blueprint, trainable: list[Any], other: list[Any], rows
 
     n_members = trainable[0].shape[0]
     none = jnp.zeros(n_members), jnp.zeros(n_members, jnp.int32)
-    (losses, right), _ = jax.lax.scan(add, none, (_batches(jnp.arange(n), size), _are_rows(n, size)))
+    (losses, right), _ = jax.lax.scan(add, none, (_cut_into_batches(jnp.arange(n), size), _mark_rows(n, size)))
     return losses / n, right / n
 
 
-def _sums(said: Any, labels: Any, is_row: Any) -> tuple[Any, Any]:
+def _sum_scores(said: Any, labels: Any, is_row: Any) -> tuple[Any, Any]:
     """Sum of cross-entropies and number of right answers, over rows that are no padding."""
     losses = keras.losses.sparse_categorical_crossentropy(labels, said)
     return jnp.where(is_row, losses, 0).sum(), (is_row & (said.argmax(axis=-1) == labels)).sum()
 
 
-def _batches(order: Any, size: int) -> Any:
+def _cut_into_batches(order: Any, size: int) -> Any:
     """Row numbers, shape (n,), as batches, shape (steps, size); the last is filled up with row 0."""
     return jnp.pad(order, (0, -len(order) % size)).reshape(-1, size)
 
 
-def _are_rows(n: int, size: int) -> Any:
-    """Which places of `_batches` hold rows."""
-    return _batches(jnp.ones(n, bool), size)
+def _mark_rows(n: int, size: int) -> Any:
+    """Which places of `_cut_into_batches` hold rows."""
+    return _cut_into_batches(jnp.ones(n, bool), size)

@@ -27,7 +27,7 @@ class HalfwordDropout(keras.layers.Dropout):
         return inputs * (tf.cast(is_kept, inputs.dtype) * (STEPS / (STEPS - n_dropped)))
 
 
-def with_halfword_dropout(model: keras.Sequential) -> keras.Sequential:
+def replace_dropout(model: keras.Sequential) -> keras.Sequential:
     """A model of the same layers, and so of the same weights, but for its dropout."""
     layers = [_replaced(layer) for layer in model.layers]
     return keras.Sequential([keras.Input(model.input_shape[1:]), *layers])

@@ -36,7 +36,7 @@ class Fitter:
         trainer = GraphTrainer(trial.config, self._facts, self._train, trial.seed, self._moments)
         best_weights = None
         while not course.is_over:
-            report = course.add(self._epoch(trainer), self._clock())
+            report = course.add(self._train_epoch(trainer), self._clock())
             if course.is_best and self._training.early_stopping is not None:
                 best_weights = trainer.model.get_weights()
             if not goes_on(report):
@@ -44,8 +44,8 @@ class Fitter:
         train_seconds = self._clock() - course.started_at
         if best_weights is not None and not course.is_best:
             trainer.model.set_weights(best_weights)
-        result = course.result(
-            self._on_train(trainer) if course.state == State.COMPLETE else {},  # costs a pass over all rows
+        result = course.make_result(
+            self._evaluate_on_train(trainer) if course.state == State.COMPLETE else {},  # costs a pass over all rows
             params_count=trainer.model.count_params(),
             train_seconds=train_seconds,
             ended_at=self._clock(),
@@ -61,12 +61,12 @@ class Fitter:
         trainer.train_epoch()
         trainer.evaluate(few)
 
-    def _epoch(self, trainer: GraphTrainer) -> Logs:
+    def _train_epoch(self, trainer: GraphTrainer) -> Logs:
         logs = trainer.train_epoch()
         if self._validation is not None and is_finite(logs):
             logs["val_loss"], logs["val_accuracy"] = trainer.evaluate(self._validation)
         return logs
 
-    def _on_train(self, trainer: GraphTrainer) -> Logs:
+    def _evaluate_on_train(self, trainer: GraphTrainer) -> Logs:
         loss, accuracy = trainer.evaluate(self._train)
         return {"train_loss": loss, "train_accuracy": accuracy}

@@ -15,7 +15,7 @@ import tensorflow as tf
 from sweep.data.prepared import DataFacts, Split
 from sweep.study.config import Config
 from sweep.train.graph.adam import FusedAdam
-from sweep.train.graph.dropout import with_halfword_dropout
+from sweep.train.graph.dropout import replace_dropout
 from sweep.train.model import Moments, build_model
 from sweep.trial import Logs
 
@@ -31,7 +31,7 @@ class Rows:
 
     @classmethod
     def of(cls, split: Split) -> "Rows":
-        return cls(_tensor_over(split.x), _tensor_over(split.y))
+        return cls(_wrap_array(split.x), _wrap_array(split.y))
 
     @property
     def n(self) -> int:
@@ -42,7 +42,7 @@ class Rows:
         return Rows(self.x[:n], self.y[:n])
 
 
-def _tensor_over(array: Any) -> Any:
+def _wrap_array(array: Any) -> Any:
     """A tensor over the array's own memory where TensorFlow can take it, as it can a mapped file's; else a copy.
 
     Processes that map one file then share one copy of it, where tf.constant makes two in each. TensorFlow wants
@@ -53,7 +53,7 @@ def _tensor_over(array: Any) -> Any:
     return tf.constant(array)
 
 
-def _graph(function: Any, *signature: tf.TensorSpec) -> Any:
+def _trace(function: Any, *signature: tf.TensorSpec) -> Any:
     return tf.function(function, autograph=False).get_concrete_function(*signature)
 
 
@@ -65,14 +65,16 @@ class GraphTrainer:
     ) -> None:
         keras.utils.set_random_seed(seed)
         self.model = build_model(config, facts, moments)
-        self._in_training = with_halfword_dropout(self.model)
+        self._in_training = replace_dropout(self.model)
         self.optimizer = FusedAdam(config.learning_rate)
         self.optimizer.build(self.model.trainable_variables)
         self._seed = seed
         self._epochs_done = 0
-        self._train_epoch = _graph(partial(self._epoch, train, config.batch_size), tf.TensorSpec([2], tf.int32))
-        self._evaluate = _graph(
-            self._evaluation, tf.TensorSpec([None, facts.n_features], train.x.dtype), tf.TensorSpec([None], tf.int32)
+        self._train_epoch = _trace(partial(self._run_epoch, train, config.batch_size), tf.TensorSpec([2], tf.int32))
+        self._evaluate = _trace(
+            self._run_evaluation,
+            tf.TensorSpec([None, facts.n_features], train.x.dtype),
+            tf.TensorSpec([None], tf.int32),
         )
 
     def train_epoch(self) -> Logs:
@@ -87,13 +89,13 @@ class GraphTrainer:
         loss, accuracy = self._evaluate(rows.x, rows.y)
         return float(loss), float(accuracy)
 
-    def _epoch(self, train: Rows, batch_size: int, order_seed: Any) -> tuple[Any, Any]:
+    def _run_epoch(self, train: Rows, batch_size: int, order_seed: Any) -> tuple[Any, Any]:
         # A new order every epoch. `fit` on TensorFlow repeats one order after `keras.utils.set_random_seed` (Keras 3.15),
         # which lowers the running loss without training better: tests/bench/fit_reference.py compares without that.
         order = tf.random.experimental.stateless_shuffle(tf.range(train.n), order_seed)
-        return self._fold(train.x, train.y, order, batch_size, self._step)
+        return self._fold(train.x, train.y, order, batch_size, self._train_step)
 
-    def _evaluation(self, x: Any, y: Any) -> tuple[Any, Any]:
+    def _run_evaluation(self, x: Any, y: Any) -> tuple[Any, Any]:
         return self._fold(x, y, tf.range(tf.shape(y)[0]), EVALUATION_BATCH, self._score)
 
     def _fold(self, x: Any, y: Any, order: Any, batch_size: int, step: Any) -> tuple[Any, Any]:
@@ -117,7 +119,7 @@ class GraphTrainer:
         probabilities = self.model(rows, training=False)
         return probabilities, keras.losses.sparse_categorical_crossentropy(labels, probabilities)
 
-    def _step(self, rows: Any, labels: Any) -> tuple[Any, Any]:
+    def _train_step(self, rows: Any, labels: Any) -> tuple[Any, Any]:
         """One optimizer step; the probabilities and losses of the batch before it, shapes (b, n_classes) and (b,)."""
         with tf.GradientTape() as tape:
             probabilities = self._in_training(rows, training=True)

@@ -50,13 +50,13 @@ def trial(number=0, **changes):
 
 
 def cohort_of(trials, train=TRAIN, precision="float32"):
-    from sweep.train.cohort.bucket import buckets, rounded_up
+    from sweep.train.cohort.bucket import group_into_buckets, round_up
     from sweep.train.cohort.member import Blueprint, DeviceRows
     from sweep.train.cohort.program import Cohort, Program
 
-    [bucket] = buckets(trials)
+    [bucket] = group_into_buckets(trials)
     blueprint = Blueprint(bucket, DeviceRows.of(FACTS, train, VALIDATION), precision)
-    return Cohort(Program(blueprint, rounded_up(len(trials))), trials)
+    return Cohort(Program(blueprint, round_up(len(trials))), trials)
 
 
 def trained(trials, n_epochs, train=TRAIN):
@@ -64,7 +64,7 @@ def trained(trials, n_epochs, train=TRAIN):
     cohort = cohort_of(trials, train)
     history = [cohort.train_epoch() for _ in range(n_epochs)]
     cohort.keep([True] * len(trials))
-    return [list(logs) for logs in zip(*history, strict=True)], cohort.kept_weights(), cohort.kept_on_train()
+    return [list(logs) for logs in zip(*history, strict=True)], cohort.fetch_kept_weights(), cohort.evaluate_kept()
 
 
 def fit(one, n_epochs, train):
@@ -73,15 +73,15 @@ def fit(one, n_epochs, train):
     import keras
 
     from sweep.study.config import derive_seed
-    from sweep.train.cohort.member import MemberDropout, initial_weights
-    from sweep.train.model import build_model, compute_moments, weight_name, weight_shapes
+    from sweep.train.cohort.member import MemberDropout, draw_initial_weights
+    from sweep.train.model import build_model, compute_moments, get_weight_name, list_weight_shapes
 
     plain = build_model(one.config, FACTS, compute_moments(train.x, FACTS))
     layers = [MemberDropout(name=old.name) if isinstance(old, keras.layers.Dropout) else old for old in plain.layers]
     model = keras.Sequential([keras.Input((FACTS.n_features,)), *layers])
-    start = initial_weights(one, weight_shapes(one.config, FACTS))
+    start = draw_initial_weights(one, list_weight_shapes(one.config, FACTS))
     for variable in plain.weights:
-        variable.assign(start[weight_name(variable)])
+        variable.assign(start[get_weight_name(variable)])
     for i, layer in enumerate(filter(lambda new: isinstance(new, MemberDropout), layers), start=1):
         layer.rate.assign(one.config.dropout)
         layer.key.assign([derive_seed(one.seed, "dropout", i), 0])
@@ -102,7 +102,7 @@ def fit(one, n_epochs, train):
             validation_batch_size=1000,
         )
         history.append({name: values[0] for name, values in done.history.items()})
-    return history, {weight_name(v): np.asarray(v) for v in plain.weights}
+    return history, {get_weight_name(v): np.asarray(v) for v in plain.weights}
 
 
 def assert_alike(weights, wanted, tolerance):
@@ -231,17 +231,22 @@ def test_the_pruned_leave_at_their_rung_and_the_others_go_on_in_fewer_places_as_
 
 def in_fewer_places(trials, members):
     """Logs of two epochs of all, then of two of `members` alone; and those of `members` when all go on."""
-    from sweep.train.cohort.bucket import rounded_up
+    from sweep.train.cohort.bucket import round_up
     from sweep.train.cohort.program import Program
 
     apart, whole = cohort_of(trials), cohort_of(trials)
     for cohort in (apart, whole):
         cohort.train_epoch()
         cohort.keep([True] * len(trials))
-    fewer = apart.compacted(members, Program(apart.program.blueprint, rounded_up(len(members))))
+    fewer = apart.compact(members, Program(apart.program.blueprint, round_up(len(members))))
     logs, wanted = fewer.train_epoch(), whole.train_epoch()
     fewer.keep([False] * len(members))
-    return logs, [wanted[i] for i in members], fewer.kept_weights(), [whole.kept_weights()[i] for i in members]
+    return (
+        logs,
+        [wanted[i] for i in members],
+        fewer.fetch_kept_weights(),
+        [whole.fetch_kept_weights()[i] for i in members],
+    )
 
 
 def test_survivors_go_on_in_fewer_places_as_they_would_have(on_jax):
@@ -286,11 +291,11 @@ def test_a_device_that_breaks_fails_no_trial_but_its_process(on_jax, data_folder
 
 def cut_by_memory(folder, trials):
     """Sizes of the cohorts that `trials` train in, where memory is short by a third of what they take together."""
-    from sweep.train.cohort.bucket import buckets
+    from sweep.train.cohort.bucket import group_into_buckets
     from sweep.train.cohort.member import Blueprint
     from sweep.train.cohort.program import Program
 
-    [bucket] = buckets(trials)
+    [bucket] = group_into_buckets(trials)
     fitter = fitter_on(folder, TRAINING)
     together = Program(Blueprint(bucket, fitter.rows, "float32"), len(trials))
     short = fitter_on(folder, TRAINING, max_bytes=together.n_bytes * 2 // 3)
