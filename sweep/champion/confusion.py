@@ -12,7 +12,7 @@ MAX_NAMED = 40  # classes; with more, names and counts would be too small to rea
 def draw_confusion(counts: NDArray[np.int64], classes: list[str], title: str, path: Path) -> None:
     """Draw `counts` to `path`: true classes down, predicted classes across. Only mistakes are coloured.
 
-    counts: shape (n_classes, n_classes), numbers of rows; `counts[i, j]` rows of class i were predicted to be of class j.
+    counts: shape (n_classes, n_classes), numbers of rows; `counts[i, j]` rows of class i were predicted as class j.
     """
     n = len(classes)
     side = 1.6 + 0.46 * min(max(n, 4), MAX_NAMED)

@@ -11,8 +11,9 @@ from sweep.trial import CannotStore, Trial, TrialResult
 def attempt(
     trial: Trial, folder: Path, provenance: dict[str, str], train: Callable[[], TrialResult]
 ) -> TrialResult | CannotStore:
-    """Return the result of `train`, which makes it durable as `folder`. If `train` fails, save and return a failed result.
+    """Return the result of `train`, which saves it as `folder`; if `train` fails, save and return a failed result.
 
+    Returns CannotStore if the disk fails: the trial is not to blame.
     Raises ConnectionError or EOFError if the coordinator is gone.
     """
     began = time.time()

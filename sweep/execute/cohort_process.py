@@ -1,7 +1,7 @@
-"""The process that trains cohorts: it has the device to itself, opens no database, and hands results to writers.
+"""The process that trains cohorts: it owns the device, opens no database, and hands results to writers.
 
-Drawing curves and saving a model takes longer than training it, so a few writer processes do that in parallel. Their Keras
-runs on numpy, where building a model takes milliseconds; JAX would compile it anew for every width.
+Drawing curves and saving a model takes longer than training it, so a few writer processes do that in parallel. Their
+Keras runs on numpy, where building a model takes milliseconds; JAX would compile it anew for every width.
 """
 
 import multiprocessing
@@ -92,7 +92,7 @@ def train_cohorts(connection: Connection, options: CohortOptions) -> None:
 
 def _set_up_writer(log: Path) -> None:
     set_up_process(log, None, ON_NUMPY)
-    # Keras imports TensorFlow when it saves a model, only to recognize its types. That import costs each writer seconds.
+    # To save a model Keras imports TensorFlow, only to recognize its types. That import costs each writer seconds.
     sys.modules["tensorflow"] = None  # type: ignore[assignment]
 
 

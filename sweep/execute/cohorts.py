@@ -13,10 +13,10 @@ from sweep.trial import CannotStore, CohortReport, Event, Phase, Trial, TrialRes
 
 
 class CohortExecutor:
-    """See `Executor`. Trains all submitted trials together, from the first `wait` on; trials submitted later train next.
+    """See `Executor`. Trains all submitted trials together, from the first `wait` on; later ones train next.
 
-    n_searched: the most trials of the search in training or waiting. The sampler learns nothing while they train, so this
-    bounds how much of a search is blind. Baselines and replicates were settled beforehand: it takes them without bound.
+    n_searched: the most trials of the search in training or waiting. The sampler learns nothing while they train, so
+    this bounds how much of a search is blind. Baselines and replicates were settled beforehand and have no bound.
     """
 
     def __init__(self, options: CohortOptions, n_searched: int) -> None:
@@ -39,7 +39,7 @@ class CohortExecutor:
 
     @property
     def pids(self) -> list[int]:
-        """List the id of the process that trains."""
+        """List the id of the process that trains, without its writers."""
         return [self._process.pid] if self._process.pid is not None else []
 
     def takes(self, trial: Trial) -> bool:

@@ -1,4 +1,4 @@
-"""Fake engines and a fake executor: they train nothing, finish instantly, and return made-up learning curves."""
+"""Fake engines and a fake executor: they train nothing and return made-up learning curves at once."""
 
 import json
 import math
@@ -13,10 +13,8 @@ from sweep.study.config import Config, derive_seed
 from sweep.trial import EpochReport, Event, GoesOn, Judge, Logs, State, Trial, TrialResult
 
 Curve = Callable[[Config, int, int], Logs]  # (config, seed, epoch) -> that epoch's logs
-CLOCK_START, TRIAL_S = (
-    1_700_000_000.0,
-    100.0,
-)  # start of trial 0 in UTC seconds, and seconds from each start to the next
+CLOCK_START = 1_700_000_000.0  # UTC seconds at which trial 0 starts
+TRIAL_S = 100.0  # from the start of each trial to that of the next
 
 
 def plausible_logs(config: Config, seed: int, epoch: int) -> Logs:

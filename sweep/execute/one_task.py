@@ -20,8 +20,8 @@ def run_in_process(
     """Return what `task` returns, computed in a spawned process that then ends.
 
     what: names the task in messages. log: takes the process's stderr.
-    `task` must do its heavy imports inside, after the process has set its environment. A SweepError of `task` is raised here.
-    Raises Interrupted when asked to stop, and WorkersError if the process dies MAX_DEATHS times in a row.
+    `task` must do its heavy imports inside, after the process has set its environment. A SweepError of `task` is raised
+    here. Raises Interrupted when asked to stop, and WorkersError if the process dies MAX_DEATHS times in a row.
     """
     for _ in range(MAX_DEATHS):
         answer, exit_code = _run_once(task, what, log, is_interrupted)

@@ -44,7 +44,7 @@ def start_process(
 
 @contextmanager
 def _ctrl_c_blocked() -> Iterator[None]:
-    """Block SIGINT, so that a process started inside never receives it. It inherits the mask before it imports anything.
+    """Block SIGINT, so that a process started inside never receives it: the child inherits the mask at once.
 
     Ctrl-C reaches every process of the terminal; the coordinator alone decides what it means.
     """
@@ -57,7 +57,7 @@ def _ctrl_c_blocked() -> Iterator[None]:
 
 
 def set_up_process(log: Path, core: int | None, environment: Mapping[str, str] = ONE_THREAD) -> None:
-    """Set up the child process that calls this: environment, stderr into `log`, core; and have it die with its parent."""
+    """Set up the child process that calls this: environment, core, stderr to `log`; and make it die with its parent."""
     os.environ.update(environment)
     if sys.platform == "linux":
         # The kernel kills this process with its parent even while it is stopped or holds the interpreter's lock.
@@ -71,7 +71,7 @@ def set_up_process(log: Path, core: int | None, environment: Mapping[str, str] =
 
 
 def _end_with_parent(within_s: float | None = None) -> None:
-    """Exit once the parent is dead, however early it died: no orphan stays. Wait up to `within_s`; None waits forever."""
+    """Exit once the parent is dead, however early it died: no orphan stays. Wait `within_s` for it; None: forever."""
     parent = parent_process()
     if parent is not None and wait([parent.sentinel], within_s):
         os._exit(1)

@@ -14,8 +14,8 @@ from sweep.execute.process import start_process
 from sweep.execute.worker import WorkerOptions, work
 from sweep.trial import CannotStore, EpochReport, Event, Trial, TrialResult, WorkerDied
 
-# After this many trials a fresh process takes over. A start costs seconds, and other versions of TensorFlow leak. This one
-# does not grow by then (tests/bench/worker_memory.py): 502 MB after 10 trials, 568 after 100, 567 after 200.
+# After this many trials a fresh process takes over. A start costs seconds, and other versions of TensorFlow leak. This
+# one does not grow by then (tests/bench/worker_memory.py): 502 MB after 10 trials, 568 after 100, 567 after 200.
 TRIALS_PER_WORKER = 200
 
 

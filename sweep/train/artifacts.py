@@ -1,4 +1,4 @@
-"""What a trained model leaves as files beside its result."""
+"""Save a trial's result together with the files of its model: weights, summary, history, curves."""
 
 import json
 from pathlib import Path
@@ -13,14 +13,14 @@ from sweep.trial import State, Trial, TrialResult
 
 
 def save_result(folder: Path, trial: Trial, result: TrialResult, model: keras.Model) -> TrialResult:
-    """Make `result` durable as `folder`, with the model (unless it failed), its summary, its history and its curves."""
+    """Make `result` durable as `folder`, with the model (unless the trial failed), its summary, history and curves."""
     return results.save(folder, result, lambda draft: _write_files(draft, trial, result, model))
 
 
 def save_weights(
     folder: Path, trial: Trial, result: TrialResult, weights: Weights | None, facts: DataFacts, moments: Moments | None
 ) -> TrialResult:
-    """The same of a model that is given by its weights; None of one that failed."""
+    """Do what `save_result` does for a model given by its weights; None for a trial that failed."""
     model = build_model(trial.config, facts, moments)
     if weights is not None:
         for variable in model.weights:

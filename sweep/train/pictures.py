@@ -11,7 +11,7 @@ TRAIN_COLOUR, VALIDATION_COLOUR = "#4c72b0", "#dd8452"
 
 
 def draw_curves(history: list[Logs], title: str, best_epoch: int, path: Path) -> None:
-    """Draw `history` (one entry per epoch, first epoch first) to `path`. A dotted line marks `best_epoch`; 0 draws none."""
+    """Draw `history` (one entry per epoch, in order) to `path`. A dotted line marks `best_epoch`; 0 draws none."""
     figure = Figure(figsize=(8, 3.2), dpi=100, layout="constrained")
     epochs = range(1, len(history) + 1)
     for axes, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):

@@ -1,4 +1,4 @@
-"""Which configs can train in one program, and at which widths. Pure rules."""
+"""Pure rules that decide which configs train in one program, and at which widths."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -10,10 +10,10 @@ from sweep.trial import Trial
 
 @dataclass(frozen=True)
 class Bucket:
-    """What is fixed when a program is compiled; everything else of a config is data to it.
+    """The part of a config that is fixed when a program is compiled; everything else is data to the program.
 
-    `units` are the widths that members are padded to with zeros. A padded unit gives 0 and gets no gradient, so it stays
-    0 and changes nothing (tests/train/cohort/test_program.py).
+    `units` are the widths that members are padded to with zeros. A padded unit outputs 0 and gets no gradient, so it
+    stays 0 and changes nothing (tests/train/cohort/test_fitter.py).
     """
 
     units: tuple[int, ...]
@@ -23,7 +23,7 @@ class Bucket:
 
 
 def group_into_buckets(trials: Iterable[Trial]) -> dict[Bucket, list[Trial]]:
-    """The trials that can train together, the buckets with most work first."""
+    """Group the trials that can train together. The bucket with the most work comes first."""
     alike: dict[tuple[int, int, bool], list[Trial]] = defaultdict(list)
     for trial in trials:
         config = trial.config
@@ -33,14 +33,14 @@ def group_into_buckets(trials: Iterable[Trial]) -> dict[Bucket, list[Trial]]:
 
 
 def round_up(n: int) -> int:
-    """The next power of two: few sizes, so few programs to compile, which takes longer than what the padding costs."""
+    """Round up to the next power of two. Few sizes mean few programs, and compiling costs more time than padding."""
     return 1 << (n - 1).bit_length()
 
 
 def _make_bucket(configs: list[Config]) -> Bucket:
     layers = zip(*(config.units for config in configs), strict=True)
     return Bucket(
-        # Where all are alike, as replicates are, nothing is padded.
+        # Widths that are all equal, as those of replicates are, need no padding.
         units=tuple(max(widths) if len(set(widths)) == 1 else round_up(max(widths)) for widths in layers),
         batch_size=configs[0].batch_size,
         batch_norm=configs[0].batch_norm,
@@ -49,14 +49,15 @@ def _make_bucket(configs: list[Config]) -> Bucket:
 
 
 def _estimate_work(bucket: Bucket, members: list[Trial]) -> float:
-    """About how long an epoch takes: steps, each over all members' weights; 1000 stands for the features."""
+    """Estimate the relative cost of an epoch: steps, each over all members' weights. 1000 stands for the features."""
     n_products = sum(a * b for a, b in zip((1000, *bucket.units), bucket.units, strict=False))
     return n_products * len(members) / bucket.batch_size
 
 
 def compaction_pays(n_fewer: int, n_members: int, seconds_left: float, compile_s: float) -> bool:
-    """Whether the rest of a cohort should go on in a program of `n_fewer` places instead of `n_members`.
+    """Return whether the rest of a cohort should go on in a program of `n_fewer` places instead of `n_members`.
 
-    seconds_left: what the larger one would still take, were nobody to stop; compile_s: what the smaller one takes to be ready.
+    seconds_left: time that the larger program still needs if no trial stops. compile_s: time to compile the
+    smaller one.
     """
     return n_fewer <= n_members // 2 and seconds_left * (1 - n_fewer / n_members) > compile_s

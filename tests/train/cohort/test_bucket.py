@@ -2,12 +2,12 @@ import pytest
 
 from sweep.study.config import Config
 from sweep.train.cohort.bucket import Bucket, compaction_pays, group_into_buckets, round_up
-from sweep.trial import Trial
+from sweep.trial import Phase, Trial
 
 
 def trials(*configs):
     plain = {"dropout": 0.1, "batch_size": 64, "learning_rate": 0.001}
-    return [Trial(number=i, phase="search", config=Config(**plain | c), seed=i) for i, c in enumerate(configs)]
+    return [Trial(number=i, phase=Phase.SEARCH, config=Config(**plain | c), seed=i) for i, c in enumerate(configs)]
 
 
 def test_what_a_program_fixes_parts_trials_and_what_is_data_to_it_does_not():
