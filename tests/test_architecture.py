@@ -33,7 +33,7 @@ LIBRARIES = {
     "mlflow": {"track.mlflow_api"},
     "sqlalchemy": {"track.tables", "track.errors", "record.trials"},
     "sklearn": {"data.prepared"},
-    "matplotlib": {"train.pictures"},
+    "matplotlib": {"train.pictures", "champion.confusion"},
     "plotly": {"report.figures", "report.search_figures", "report.page"},
     "jinja2": {"report.page", "champion.card"},
     "PIL": {"report.page"},

@@ -1,4 +1,4 @@
-"""A model of Keras as an .onnx file, held to what Keras says."""
+"""Convert a Keras model to an .onnx file, and check that both predict the same."""
 
 from pathlib import Path
 from typing import Any
@@ -17,38 +17,39 @@ from sweep.train.model import load_model
 
 
 def convert(model: Path, into: Path, scaling: Scaling, data: PreparedData | None) -> Parity:
-    """Write the .onnx form of a saved model, and compare the two on training rows, topped up to N_ROWS with drawn ones.
+    """Convert the saved `model` to the .onnx file `into`, and compare their predictions on N_ROWS rows.
 
-    Raises ConversionError if the file is not sound, or a probability differs by more than verify.TOLERANCE.
+    The rows are training rows, topped up with randomly drawn ones; without `data` all are drawn.
+    Raises ConversionError if the file is not sound, or if a probability differs by more than verify.TOLERANCE.
     """
     trained = load_model(model)
     of_data = (
         open_training_split(data, "train").x[:N_ROWS] if data is not None else np.empty((0, trained.input_shape[1]))
     )
-    drawn = _drawn(trained, scaling, N_ROWS - len(of_data), np.random.default_rng(0))
+    drawn = _draw_rows(trained, scaling, N_ROWS - len(of_data), np.random.default_rng(0))
     rows = np.concatenate([np.asarray(of_data, np.float32), drawn])
     expected = trained.predict(rows, verbose=0)  # Keras exports only what has been called
     if scaling == "standardize":
-        # Keras 3.15 keeps the moments as tensors that are no variables, which its export takes for inputs; arrays are constants.
+        # Keras 3.15 keeps the moments as tensors, not variables, and exports those as inputs. Arrays become constants.
         scale = trained.get_layer("scale")
         scale.mean, scale.variance = np.asarray(scale.mean), np.asarray(scale.variance)
     trained.export(str(into), format="onnx", verbose=False)
     _check_file(into)
     try:
-        said = verify.open_model(into, *rows.shape[1:], *expected.shape[1:])(rows)
+        predicted = verify.open_model(into, *rows.shape[1:], *expected.shape[1:])(rows)
     except verify.BundleError as error:
         raise ConversionError(str(error)) from error
-    difference = float(np.abs(said - expected).max())
+    difference = float(np.abs(predicted - expected).max())
     if not difference <= verify.TOLERANCE:
         raise ConversionError(
-            f"the .onnx form of the champion differs from its Keras model by {difference:.3g}, wanted {verify.TOLERANCE} at most on {N_ROWS} rows; "
-            "nothing is exported"
+            f"the .onnx form of the champion differs from its Keras model by {difference:.3g}, wanted "
+            f"{verify.TOLERANCE} at most on {N_ROWS} rows; nothing is exported"
         )
     return Parity(len(rows), len(of_data), difference)
 
 
-def _drawn(model: keras.Model, scaling: Scaling, n: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Rows in the range of the data: any pixel, or what lies within three deviations of the means that the model holds."""
+def _draw_rows(model: keras.Model, scaling: Scaling, n: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Draw n rows in the range of the data: pixels, or values within 3 standard deviations of the model's means."""
     shape = n, model.input_shape[1]
     if scaling == "pixels":
         return rng.integers(0, 256, shape).astype(np.float32)
@@ -58,7 +59,7 @@ def _drawn(model: keras.Model, scaling: Scaling, n: int, rng: np.random.Generato
 
 
 def _check_file(path: Path) -> None:
-    """The file is sound, and holds its weights itself."""
+    """Check that the file is sound and contains its weights. Raises ConversionError."""
     proto = onnx.load(path, load_external_data=False)
     outside = [tensor.name for tensor in proto.graph.initializer if uses_external_data(tensor)]
     if outside:

@@ -1,16 +1,16 @@
-"""Giving a champion its .onnx form, in a process of its own."""
+"""Convert the champion to an .onnx file in a process of its own."""
 
 from functools import partial
 from pathlib import Path
 
 from sweep.champion.bundle import Parity, Scaling
 from sweep.data.prepared import PreparedData
-from sweep.execute.one_task import in_process
+from sweep.execute.one_task import run_in_process
 
 
 def convert_in_process(model: Path, onnx: Path, scaling: Scaling, data: PreparedData | None, log: Path) -> Parity:
-    """See `conversion.convert`. Raises WorkersError if the process fails."""
-    return in_process(partial(_convert, model, onnx, scaling, data), "conversion to .onnx", log)
+    """Do what `conversion.convert` does, in another process. `log` takes its stderr. Raises WorkersError if it dies."""
+    return run_in_process(partial(_convert, model, onnx, scaling, data), "conversion to .onnx", log)
 
 
 def _convert(model: Path, onnx: Path, scaling: Scaling, data: PreparedData | None) -> Parity:

@@ -15,6 +15,7 @@ import numpy as np
 from sweep.champion import bundle, verify
 from sweep.champion.bundle import Convert, Parity, Scaling
 from sweep.champion.card import to_card
+from sweep.champion.confusion import draw_confusion
 from sweep.data.prepared import PreparedData, find_prepared, read_drawn_test_rows
 from sweep.durable.files import make_folder, sha256_of
 from sweep.durable.lock import hold_in_turn
@@ -26,7 +27,6 @@ from sweep.study.objective import cost
 from sweep.study.toml_text import to_toml
 from sweep.track.fields import TrackedTrial
 from sweep.track.runs import TrackedStudy
-from sweep.train.pictures import draw_confusion
 
 CONVERTERS = ("keras", "tensorflow", "tf2onnx", "onnx", "onnxruntime")  # the .onnx file depends on their versions
 

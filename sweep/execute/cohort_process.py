@@ -1,7 +1,7 @@
-"""The process that trains cohorts: it has the device to itself, opens no database, and lets others write what it trains.
+"""The process that trains cohorts: it owns the device, opens no database, and hands results to writers.
 
-Drawing curves and saving a model takes longer than training it, so a few processes do that beside it. Their Keras runs on
-numpy, where a model costs milliseconds; on JAX it would be compiled anew for every width.
+Drawing curves and saving a model takes longer than training it, so a few writer processes do that in parallel. Their
+Keras runs on numpy, where building a model takes milliseconds; JAX would compile it anew for every width.
 """
 
 import multiprocessing
@@ -18,47 +18,49 @@ from typing import Any, Protocol
 
 from sweep.data.prepared import PreparedData
 from sweep.durable.failpoint import failpoint
-from sweep.execute.process import ONE_THREAD, settle_in
-from sweep.execute.worker import attempt
+from sweep.execute.attempt import attempt
+from sweep.execute.process import ONE_THREAD, set_up_process
 from sweep.study.schema import Training
 from sweep.trial import CannotStore, CohortReport, EpochReport, Judge, Trial, TrialResult
 
-MAX_WRITERS = 8  # of results
+MAX_WRITERS = 8
 ON_JAX = {"KERAS_BACKEND": "jax", "TF_CPP_MIN_LOG_LEVEL": "3"}
 ON_NUMPY = ONE_THREAD | {"KERAS_BACKEND": "numpy"}
 
 Save = Callable[[Path], TrialResult]  # makes a result durable as a folder
+OnResult = Callable[[Trial, TrialResult, Any], None]  # receives each result, and what the engine trained for it
 
 
 class CohortEngine(Protocol):
-    """What trains in the process; see `train.cohort.fitter.CohortFitter`."""
+    """Trains trials in the process; see `train.cohort.fitter.CohortFitter`."""
 
-    def fit(self, trials: Sequence[Trial], judge: Judge, ended: Callable[[Trial, TrialResult, Any], None]) -> None:
-        """Train all of `trials`. Calls `ended` with each result and what the engine has trained for it."""
+    def fit(self, trials: Sequence[Trial], judge: Judge, on_result: OnResult) -> None:
+        """Train all of `trials`. Ask `judge` after each epoch; call `on_result` as each trial ends."""
 
-    def saving(self, trial: Trial, result: TrialResult, trained: Any) -> Save:
-        """What makes that durable, in a process that it is sent to."""
+    def make_save(self, trial: Trial, result: TrialResult, trained: Any) -> Save:
+        """Build the function that makes a result of `fit` durable. It is pickled and called in another process."""
 
 
-def jax_engine(options: "CohortOptions") -> CohortEngine:
+def start_jax_engine(options: "CohortOptions") -> CohortEngine:
+    # These import JAX, so only once the environment is set.
     from sweep.train.cohort.fitter import CohortFitter
-    from sweep.train.cohort.program import device_tags, use_device  # here, after the environment is set
+    from sweep.train.cohort.program import describe_device, use_device
 
     use_device(options.training.precision, options.programs)
-    return CohortFitter(options.data, options.training, options.provenance | device_tags())
+    return CohortFitter(options.data, options.training, options.provenance | describe_device())
 
 
 @dataclass(frozen=True, kw_only=True)
 class CohortOptions:
-    """What the process needs for all its trials."""
+    """Options of the process, the same for all its trials."""
 
     data: PreparedData
     training: Training
-    results: Path  # where result folders go
+    results: Path  # folder for result folders
     logs: Path  # folder for what JAX and crashes write
-    programs: Path  # folder of compiled programs, which later runs of the command find there
+    programs: Path  # folder of compiled programs, for later runs of the command to reuse
     provenance: dict[str, str]  # goes into every result
-    start_engine: Callable[["CohortOptions"], CohortEngine] = jax_engine  # called in the process
+    start_engine: Callable[["CohortOptions"], CohortEngine] = start_jax_engine  # called in the process
 
     @property
     def log(self) -> Path:
@@ -66,49 +68,49 @@ class CohortOptions:
 
 
 def train_cohorts(connection: Connection, options: CohortOptions) -> None:
-    """Train every list of trials that arrives. Says `None` itself once, when it is ready."""
-    os.setpgrp()  # ended together with those that write
-    settle_in(options.log, None, ON_JAX)
+    """Train every list of trials received. Send `None` once, when ready. Never returns: its parent kills it."""
+    os.setpgrp()  # one group with its writers, so that they are killed together
+    set_up_process(options.log, None, ON_JAX)
     engine = options.start_engine(options)
-    voice = _Voice(connection)
+    coordinator = _Coordinator(connection)
     n_writers = min(MAX_WRITERS, os.cpu_count() or 1)
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(n_writers, spawn, _settle_in_to_write, (options.log,)) as writers:
+    with ProcessPoolExecutor(n_writers, spawn, _set_up_writer, (options.log,)) as writers:
 
-        def ended(trial: Trial, result: TrialResult, trained: Any) -> None:
-            save = engine.saving(trial, result, trained)
+        def submit_write(trial: Trial, result: TrialResult, trained: Any) -> None:
+            save = engine.make_save(trial, result, trained)
             written = writers.submit(_write, options.results / trial.key, trial, result.provenance, save)
-            written.add_done_callback(voice.pass_on)
+            written.add_done_callback(coordinator.send_written)
 
         failpoint("cohort.ready")
-        voice.say(None)
+        coordinator.send(None)
         while True:
             trials = connection.recv()
             failpoint("cohort.trials")
-            engine.fit(trials, voice.judge, ended)
+            engine.fit(trials, coordinator.judge, submit_write)
 
 
-def _settle_in_to_write(log: Path) -> None:
-    settle_in(log, None, ON_NUMPY)
-    # Keras asks for TensorFlow where it saves a model, only to know its types: to load it takes each writer seconds.
+def _set_up_writer(log: Path) -> None:
+    set_up_process(log, None, ON_NUMPY)
+    # To save a model Keras imports TensorFlow, only to recognize its types. That import costs each writer seconds.
     sys.modules["tensorflow"] = None  # type: ignore[assignment]
 
 
-class _Voice:
-    """What the coordinator hears: one message at a time, whichever thread has it."""
+class _Coordinator:
+    """The coordinator, at the other end of `connection`. Threads may send to it at the same time."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._lock = threading.Lock()
 
-    def say(self, message: CohortReport | TrialResult | CannotStore | None) -> None:
+    def send(self, message: CohortReport | TrialResult | CannotStore | None) -> None:
         with self._lock:
             self._connection.send(message)
 
     def judge(self, reports: list[EpochReport]) -> dict[str, bool]:
-        """Report an epoch; the verdicts on those that wait."""
+        """Send the reports of an epoch; return the verdicts on those that wait, by key."""
         failpoint("cohort.epoch")
-        self.say(CohortReport(tuple(reports)))
+        self.send(CohortReport(tuple(reports)))
         waiting = {report.key for report in reports if report.waits}
         verdicts: dict[str, bool] = {}
         while len(verdicts) < len(waiting):
@@ -116,11 +118,11 @@ class _Voice:
             verdicts[key] = goes_on
         return verdicts
 
-    def pass_on(self, written: "Future[TrialResult | CannotStore]") -> None:
-        """Tell of a result that was written. One whose writer died is lost, and this process ends with it."""
+    def send_written(self, written: "Future[TrialResult | CannotStore]") -> None:
+        """Send a result that was written. If its writer died the result is lost, so end this process too."""
         if written.exception() is not None:
             os._exit(1)
-        self.say(written.result())
+        self.send(written.result())
         failpoint("cohort.sent")
 
 

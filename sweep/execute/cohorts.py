@@ -1,47 +1,45 @@
-"""Cohorts on one device: a process that trains many trials in one program each."""
+"""The executor on one device: one process trains cohorts, many trials in one program."""
 
-import multiprocessing
 import os
 import signal
 from collections import deque
 from contextlib import suppress
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 
 from sweep.errors import WorkersError
 from sweep.execute.cohort_process import CohortOptions, train_cohorts
-from sweep.execute.executor import MAX_FAILED_STARTS, cannot_store, death
-from sweep.execute.process import deaf_to_ctrl_c
+from sweep.execute.executor import MAX_FAILED_STARTS, describe_death, to_error
+from sweep.execute.process import start_process
 from sweep.trial import CannotStore, CohortReport, Event, Phase, Trial, TrialResult, WorkerDied
 
 
 class CohortExecutor:
-    """See `Executor`. Trains what it was given once nobody gives it more, all together; then takes the next.
+    """See `Executor`. Trains all submitted trials together, from the first `wait` on; later ones train next.
 
-    n_searched: how many trials of the search it takes at a time. The sampler learns nothing in between, so this bounds how
-    much of a search is blind. What was settled beforehand, baselines and replicates, it takes without bound.
+    n_searched: the most trials of the search in training or waiting. The sampler learns nothing while they train, so
+    this bounds how much of a search is blind. Baselines and replicates were settled beforehand and have no bound.
     """
 
     def __init__(self, options: CohortOptions, n_searched: int) -> None:
         self._options = options
         self._n_searched = n_searched
-        self._context = multiprocessing.get_context("spawn")
         self._waiting: list[Trial] = []
         self._training: dict[str, Trial] = {}
-        self._suspects: set[str] = set()  # keys of trials with which the process died: the next time, each trains alone
+        self._suspects: set[str] = (
+            set()
+        )  # keys of trials during which the process died: each trains alone the next time
         self._events: deque[Event] = deque()
         self._failed_starts = 0
         options.results.mkdir(parents=True, exist_ok=True)
-        self._process, self._connection = self._start()
-        self._is_ready = False
+        self._start()
 
     @property
     def n_running(self) -> int:
-        return len(self._waiting) + len(self._training) + len(self._events)
+        n_ended = sum(not isinstance(event, CohortReport) for event in self._events)
+        return len(self._waiting) + len(self._training) + n_ended
 
     @property
     def pids(self) -> list[int]:
-        """Process id of the process that trains."""
+        """List the id of the process that trains, without its writers."""
         return [self._process.pid] if self._process.pid is not None else []
 
     def takes(self, trial: Trial) -> bool:
@@ -52,7 +50,7 @@ class CohortExecutor:
         self._waiting.append(trial)
 
     def answer(self, key: str, goes_on: bool) -> None:
-        with suppress(OSError):  # it has just died: `wait` sees that, and says so of all its trials
+        with suppress(OSError):  # it has just died: `wait` will notice and report it for all its trials
             self._connection.send((key, goes_on))
 
     def wait(self, timeout_s: float) -> Event | None:
@@ -60,7 +58,7 @@ class CohortExecutor:
             if self._waiting and not self._training:
                 self._send()
             if self._connection.poll(timeout_s):
-                self._hear()
+                self._receive()
         return self._events.popleft() if self._events else None
 
     def close(self) -> None:
@@ -73,13 +71,13 @@ class CohortExecutor:
         self._training = {trial.key: trial for trial in batch}
         self._waiting = [trial for trial in self._waiting if trial.key not in self._training]
         with suppress(OSError):  # as above
-            self._connection.send(batch)  # while it is starting, it finds them when it is ready
+            self._connection.send(batch)  # a process still starting reads them when it is ready
 
-    def _hear(self) -> None:
+    def _receive(self) -> None:
         try:
             message = self._connection.recv()
         except (EOFError, OSError):
-            self._replace()
+            self._handle_death()
             return
         match message:
             case None:
@@ -90,12 +88,12 @@ class CohortExecutor:
             case TrialResult():
                 del self._training[message.key]
                 self._events.append(message)
-            case CannotStore(key, reason):
-                raise cannot_store(key, reason)
+            case CannotStore():
+                raise to_error(message)
 
-    def _replace(self) -> None:
+    def _handle_death(self) -> None:
         self._kill()
-        reason = death(self._process.exitcode)
+        reason = describe_death(self._process.exitcode)
         if not self._is_ready:
             self._failed_starts += 1
         if self._failed_starts >= MAX_FAILED_STARTS:
@@ -104,22 +102,17 @@ class CohortExecutor:
         self._suspects |= self._training.keys()
         self._training = {}
         self._connection.close()
-        self._process, self._connection = self._start()
-        self._is_ready = False
+        self._start()
 
     def _kill(self) -> None:
-        """End the process and those that write for it; nothing is lost: what is no result folder is trained again."""
+        """Kill the process and its writers. No result is lost: a trial without a result folder is trained again."""
         assert self._process.pid
-        with suppress(OSError):  # it is gone, or has not yet made a group of its own
+        with suppress(OSError):  # it is gone, or is not yet the leader of its own process group
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.kill()
         self._process.join()
 
-    def _start(self) -> tuple[BaseProcess, Connection]:
-        ours, theirs = self._context.Pipe()
-        # No daemon, for those may start no processes; it ends with its parent all the same, see `settle_in`.
-        process = self._context.Process(target=train_cohorts, args=(theirs, self._options), name="sweep-cohort")
-        with deaf_to_ctrl_c():
-            process.start()
-        theirs.close()
-        return process, ours
+    def _start(self) -> None:
+        # Not a daemon: daemons may not start processes. It dies with its parent all the same, see `set_up_process`.
+        self._process, self._connection = start_process(train_cohorts, self._options, name="sweep-cohort", daemon=False)
+        self._is_ready = False

@@ -1,47 +1,50 @@
-"""What every executor is, for the loop that drives it."""
+"""The protocol that every executor follows, for the loop that drives it."""
 
 import signal
 from typing import Protocol
 
 from sweep.errors import ResultsError
-from sweep.trial import Event, Trial
+from sweep.trial import CannotStore, Event, Trial
 
-MAX_FAILED_STARTS = 3  # of a process that trains, in a row: then it cannot start at all, and more would not help
+MAX_FAILED_STARTS = 3  # of a training process, in a row: then it cannot start at all, and trying again would not help
 
 
 class Executor(Protocol):
-    """Runs trials and tells how they go."""
+    """Runs trials and reports how they go. tests/execute/test_contract.py holds every executor to this."""
 
     @property
     def n_running(self) -> int:
-        """How many it has taken and not ended."""
+        """Count the trials submitted whose end `wait` has not returned yet."""
 
     def takes(self, trial: Trial) -> bool:
-        """Whether it takes `trial` now."""
+        """Return whether `trial` can be submitted now."""
 
     def submit(self, trial: Trial) -> None:
-        """Take a trial. Only where `takes` says so."""
+        """Run a trial. Only where `takes` allows it."""
 
     def wait(self, timeout_s: float) -> Event | None:
-        """The next event, in the order they happened; None after `timeout_s` without one.
+        """Return the next event, in the order they happened; None if there is none within `timeout_s`.
 
-        A trial ends with one TrialResult or one WorkerDied; its result is durable before the event is given.
+        A trial ends with one TrialResult or one WorkerDied. Its result is durable before `wait` returns it.
+        Raises ResultsError if a result cannot be written, WorkersError if the processes that train do not start.
         """
 
     def answer(self, key: str, goes_on: bool) -> None:
-        """The verdict for a trial whose report waits for one."""
+        """Send the verdict to a trial whose report waits for one."""
 
     def close(self) -> None:
-        """Stop all that runs, at once, and wait until it has stopped."""
+        """Stop all that runs, at once, and return when it has stopped."""
 
 
-def cannot_store(key: str, reason: str) -> ResultsError:
-    """The error of a result that could not be written."""
-    return ResultsError(f"cannot write the result of {key}: {reason}; make room, and the same command continues")
+def to_error(unsaved: CannotStore) -> ResultsError:
+    """Build the error of a result that could not be written."""
+    return ResultsError(
+        f"cannot write the result of {unsaved.key}: {unsaved.reason}; make room, and the same command continues"
+    )
 
 
-def death(exit_code: int | None) -> str:
-    """Why a process that trained is gone, in words."""
+def describe_death(exit_code: int | None) -> str:
+    """Describe in words why a training process ended, by its exit code."""
     if exit_code == -signal.SIGKILL:
         return "its worker was killed by signal 9, as the kernel does when memory runs out"
     if exit_code is not None and exit_code < 0:

@@ -1,4 +1,4 @@
-"""Engines and an executor that finish instantly: they train nothing, and give what training would give."""
+"""Fake engines and a fake executor: they train nothing and return made-up learning curves at once."""
 
 import json
 import math
@@ -13,11 +13,12 @@ from sweep.study.config import Config, derive_seed
 from sweep.trial import EpochReport, Event, GoesOn, Judge, Logs, State, Trial, TrialResult
 
 Curve = Callable[[Config, int, int], Logs]  # (config, seed, epoch) -> that epoch's logs
-CLOCK_START, TRIAL_S = 1_700_000_000.0, 100.0  # when trial 0 begins, and how much later each next one
+CLOCK_START = 1_700_000_000.0  # UTC seconds at which trial 0 starts
+TRIAL_S = 100.0  # from the start of each trial to that of the next
 
 
 def plausible_logs(config: Config, seed: int, epoch: int) -> Logs:
-    """A learning curve that depends on the config, with a best depth and width and a little noise by seed."""
+    """Make up one epoch of a learning curve that depends on the config: best at 3 layers of 200, with noise by seed."""
     quality = 0.95 - 0.01 * abs(config.hidden_layers - 3) - 0.02 * abs(math.log10(config.units[0] / 200))
     noise = derive_seed(seed, epoch) / 2**32 * 0.004
     accuracy = quality * (1 - math.exp(-epoch)) + noise
@@ -25,9 +26,9 @@ def plausible_logs(config: Config, seed: int, epoch: int) -> Logs:
 
 
 class FakeEngine:
-    """See `worker.Engine`. What it gives follows from the trial alone; its clock ticks a second an epoch.
+    """See `worker.Engine`. Its results follow from the trial alone; its clock advances one second per epoch.
 
-    files: what it leaves beside the history of every result that did not fail, by name.
+    files: content by name, saved beside the history of every result that did not fail.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class FakeEngine:
         self._files = files or {}
 
     def warm_up(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def fit(self, trial: Trial, goes_on: GoesOn, folder: Path) -> TrialResult:
         epochs = self.train(trial)
@@ -48,7 +49,7 @@ class FakeEngine:
         return self.save(report, folder)
 
     def train(self, trial: Trial) -> Generator[EpochReport | TrialResult, bool | None, None]:
-        """Each epoch, to be answered with whether it goes on, and then the result."""
+        """Yield a report per epoch, which takes whether the trial goes on; then yield the result."""
         started_at = now = CLOCK_START + TRIAL_S * trial.number
         history: list[Logs] = []
         ended_at: list[float] = []
@@ -87,7 +88,7 @@ class FakeEngine:
 
 
 class FakeCohortEngine:
-    """See `cohort_process.CohortEngine`. All that it is given trains in step, as `FakeEngine` trains each."""
+    """See `cohort_process.CohortEngine`. Trains all its trials in step, each as `FakeEngine` does."""
 
     def __init__(self, engine: FakeEngine, provenance: dict[str, str]) -> None:
         self._engine = engine
@@ -97,7 +98,7 @@ class FakeCohortEngine:
         self,
         trials: Sequence[Trial],
         judge: Judge,
-        ended: Callable[[Trial, TrialResult, None], None],
+        on_result: Callable[[Trial, TrialResult, None], None],
     ) -> None:
         courses = {trial.key: (trial, self._engine.train(trial)) for trial in trials}
         verdicts: dict[str, bool | None] = dict.fromkeys(courses)  # None before the first epoch
@@ -108,17 +109,17 @@ class FakeCohortEngine:
                 if isinstance(event, EpochReport):
                     reports.append(event)
                 else:
-                    ended(trial, replace(event, provenance=self._provenance), None)
+                    on_result(trial, replace(event, provenance=self._provenance), None)
                     del courses[key]
             verdicts = dict.fromkeys((report.key for report in reports), True)
             verdicts |= judge(reports) if reports else {}
 
-    def saving(self, trial: Trial, result: TrialResult, trained: None) -> Callable[[Path], TrialResult]:
+    def make_save(self, trial: Trial, result: TrialResult, trained: None) -> Callable[[Path], TrialResult]:
         return partial(self._engine.save, result)
 
 
 class FakeExecutor:
-    """See `Executor`. Runs `n_slots` trials side by side in this process, an epoch of each in turn."""
+    """See `Executor`. Runs `n_slots` trials in this process, an epoch of each in turn. Its `wait` takes no time."""
 
     def __init__(
         self,
@@ -132,7 +133,7 @@ class FakeExecutor:
         self._engine = FakeEngine(max_epochs, curve, files)
         self._n_slots = n_slots
         self._running: deque[tuple[Trial, Generator[EpochReport | TrialResult, bool | None, None]]] = deque()
-        self._verdicts: dict[str, bool | None] = {}  # by key: None before the first epoch
+        self._verdicts: dict[str, bool | None] = {}  # by key, of trials that wait for none; None before the first epoch
 
     @property
     def n_running(self) -> int:
@@ -147,9 +148,11 @@ class FakeExecutor:
         self._running.append((trial, self._engine.train(trial)))
 
     def wait(self, timeout_s: float) -> Event | None:
-        if not self._running:
+        ready = next((running for running in self._running if running[0].key in self._verdicts), None)
+        if ready is None:
             return None
-        trial, epochs = self._running.popleft()
+        self._running.remove(ready)
+        trial, epochs = ready
         event = epochs.send(self._verdicts.pop(trial.key))
         if isinstance(event, TrialResult):
             return self._engine.save(event, self._folder / trial.key)

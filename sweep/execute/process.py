@@ -1,19 +1,22 @@
-"""A child process: how it starts, is deaf to Ctrl-C, and dies with its parent."""
+"""Child processes: how one starts, ignores Ctrl-C, sets itself up, and dies with its parent."""
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing import parent_process, resource_tracker
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import TypeVarTuple
 
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 ONE_THREAD = {
-    # One thread for each process: side by side processes then use every core, and results do not depend on scheduling.
+    # One thread per process: processes side by side then use every core, and results do not depend on scheduling.
     "OMP_NUM_THREADS": "1",
     "TF_NUM_INTRAOP_THREADS": "1",
     "TF_NUM_INTEROP_THREADS": "1",
@@ -23,14 +26,29 @@ ONE_THREAD = {
     "MPLBACKEND": "agg",
 }
 
+Arguments = TypeVarTuple("Arguments")
+
+
+def start_process(
+    target: Callable[[Connection, *Arguments], None], *arguments: *Arguments, name: str, daemon: bool = True
+) -> tuple[BaseProcess, Connection]:
+    """Run `target(connection, *arguments)` in a new process that ignores Ctrl-C. Return it and our end of the pipe."""
+    context = multiprocessing.get_context("spawn")  # never fork: TensorFlow's threads do not survive it
+    ours, theirs = context.Pipe()
+    process = context.Process(target=target, args=(theirs, *arguments), name=name, daemon=daemon)
+    with _ctrl_c_blocked():
+        process.start()
+    theirs.close()
+    return process, ours
+
 
 @contextmanager
-def deaf_to_ctrl_c() -> Iterator[None]:
-    """What is started in here does not hear Ctrl-C, from its first moment: `settle_in` comes after its imports.
+def _ctrl_c_blocked() -> Iterator[None]:
+    """Block SIGINT, so that a process started inside never receives it: the child inherits the mask at once.
 
     Ctrl-C reaches every process of the terminal; the coordinator alone decides what it means.
     """
-    resource_tracker.ensure_running()  # else the first process that is started starts it, and it unblocks the signal
+    resource_tracker.ensure_running()  # otherwise the first process started starts it, which unblocks the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -38,13 +56,13 @@ def deaf_to_ctrl_c() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def settle_in(log: Path, core: int | None, environment: Mapping[str, str] = ONE_THREAD) -> None:
-    """Make this a process that writes its stderr to `log`, and that a dead parent cannot strand."""
+def set_up_process(log: Path, core: int | None, environment: Mapping[str, str] = ONE_THREAD) -> None:
+    """Set up the child process that calls this: environment, core, stderr to `log`; and make it die with its parent."""
     os.environ.update(environment)
     if sys.platform == "linux":
-        # The kernel ends this process with its parent even where it is stopped, or holds on to the interpreter's lock.
+        # The kernel kills this process with its parent even while it is stopped or holds the interpreter's lock.
         ctypes.CDLL("libc.so.6").prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    _end_with_parent(within_s=0)  # the kernel tells of a later death alone; nothing may be written after the parent's
+    _end_with_parent(within_s=0)  # the kernel reports only later deaths, and nothing may be written after the parent's
     if core is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {core})
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +71,7 @@ def settle_in(log: Path, core: int | None, environment: Mapping[str, str] = ONE_
 
 
 def _end_with_parent(within_s: float | None = None) -> None:
-    """A coordinator that was killed, however early, leaves no orphans. Waits so long for its end; None: until it comes."""
+    """Exit once the parent is dead, however early it died: no orphan stays. Wait `within_s` for it; None: forever."""
     parent = parent_process()
     if parent is not None and wait([parent.sentinel], within_s):
         os._exit(1)

@@ -1,4 +1,4 @@
-"""Scoring confirmed models on the test split, in processes of their own."""
+"""Score confirmed models on the test split, in processes of their own."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -6,11 +6,11 @@ from functools import partial
 from pathlib import Path
 
 from sweep.data.prepared import PreparedData
-from sweep.execute.one_task import in_process
-from sweep.execute.workers import available_cores
+from sweep.execute.one_task import run_in_process
+from sweep.execute.workers import list_cores
 from sweep.trial import Logs
 
-WORTH_A_PROCESS = 8  # models: as long as a process takes to load TensorFlow
+WORTH_A_PROCESS = 8  # models; scoring so many takes as long as a process takes to load TensorFlow
 
 Scores = dict[str, tuple[Logs, bytes]]
 
@@ -18,14 +18,17 @@ Scores = dict[str, tuple[Logs, bytes]]
 def score_in_processes(
     models: dict[str, Path], data: PreparedData, log: Path, is_interrupted: Callable[[], bool]
 ) -> Scores:
-    """See `train.score.score_models`. Raises Interrupted when asked to stop, WorkersError if a process keeps dying."""
-    n = max(1, min(len(available_cores()), len(models) // WORTH_A_PROCESS))
+    """Do what `train.score.score_models` does, shared among processes.
+
+    Raises Interrupted when asked to stop, WorkersError if a process keeps dying.
+    """
+    n = max(1, min(len(list_cores()), len(models) // WORTH_A_PROCESS))
     parts = [dict(list(models.items())[start::n]) for start in range(n)]
 
     def score(part: dict[str, Path]) -> Scores:
-        return in_process(partial(_score, part, data), "scoring on the test split", log, is_interrupted)
+        return run_in_process(partial(_score, part, data), "scoring on the test split", log, is_interrupted)
 
-    with ThreadPoolExecutor(n) as threads:  # each waits for a process
+    with ThreadPoolExecutor(n) as threads:  # each thread waits for a process
         return {key: scored for part in threads.map(score, parts) for key, scored in part.items()}
 
 

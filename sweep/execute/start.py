@@ -1,4 +1,4 @@
-"""Which executor a study runs on, and starting it."""
+"""Choose the executor that a study runs on, and start it."""
 
 import logging
 import subprocess
@@ -13,25 +13,28 @@ from sweep.execute.cohort_process import CohortOptions
 from sweep.execute.cohorts import CohortExecutor
 from sweep.execute.executor import Executor
 from sweep.execute.worker import WorkerOptions
-from sweep.execute.workers import LocalExecutor, available_cores
+from sweep.execute.workers import WorkerExecutor, list_cores
 from sweep.layout import RunsDir
 from sweep.record.provenance import read_provenance
 from sweep.study.schema import Study
 
-PROBE_S = 60  # for JAX to say what it sees
-SHARE, FEWEST = 4, 4  # a cohort has at most a quarter of the searched trials, so three quarters learn from others
+PROBE_S = 60  # time for JAX to say which devices it sees
+SHARE, FEWEST = 4, 4  # at most a quarter of the searched trials train at once, so three quarters learn from others
 
 logger = logging.getLogger(__name__)
 
 
 def start_executor(study: Study, data: PreparedData, runs: RunsDir, results: Path) -> Executor:
-    """The executor of the engine that the study asks for, its results below `results`. Raises InvalidSettingError."""
+    """Start the executor of the study's engine. It puts result folders into `results`.
+
+    Raises InvalidSettingError if that engine cannot train at the study's precision.
+    """
     engine = study.search.engine
     if engine == "auto":
         engine = "cohort" if has_accelerator() else "graph"
-    logs, made_by = runs.logs(study.name), read_provenance() | {"engine": engine}
+    logs, provenance = runs.logs(study.name), read_provenance() | {"engine": engine}
     if engine == "cohort":
-        n_searched = searched_at_once(study.search.trials)
+        n_searched = compute_max_searched(study.search.trials)
         logger.info("starting cohorts of up to %d searched trials; log in %s", n_searched, logs)
         return CohortExecutor(
             CohortOptions(
@@ -40,41 +43,44 @@ def start_executor(study: Study, data: PreparedData, runs: RunsDir, results: Pat
                 results=results,
                 logs=logs,
                 programs=runs.programs,
-                provenance=made_by,
+                provenance=provenance,
             ),
             n_searched,
         )
     if study.training.precision != "float32":
         raise InvalidSettingError(
-            f"training.precision = {study.training.precision!r} is of cohorts, and this study trains on the graph engine, in "
-            "float32; leave it out, or use --engine cohort"
+            f"training.precision = {study.training.precision!r} is for the cohort engine; this study trains on the "
+            "graph engine, in float32; leave it out, or use --engine cohort"
         )
-    n_workers = study.search.workers or len(available_cores())
+    n_workers = study.search.workers or len(list_cores())
     logger.info("starting %d worker%s; logs in %s", n_workers, "" if n_workers == 1 else "s", logs)
-    return LocalExecutor(
-        WorkerOptions(data=data, training=study.training, results=results, logs=logs, provenance=made_by), n_workers
+    return WorkerExecutor(
+        WorkerOptions(data=data, training=study.training, results=results, logs=logs, provenance=provenance), n_workers
     )
 
 
-def searched_at_once(n_trials: int) -> int:
-    """How many of a study's searched trials train at a time in cohorts."""
+def compute_max_searched(n_trials: int) -> int:
+    """Compute the most searched trials of a study that train at a time in cohorts."""
     return max(FEWEST, -(-n_trials // SHARE))
 
 
 def has_accelerator() -> bool:
-    """Whether JAX sees one. Asked in a process of its own, for it takes the device; nothing is asked where no plugin is."""
+    """Return whether JAX sees an accelerator.
+
+    Asks JAX in a process of its own, because JAX claims the device. Asks nothing if no plugin of JAX is installed.
+    """
     if find_spec("jax") is None or not (entry_points(group="jax_plugins") or find_spec("libtpu")):
         return False
     ask = [sys.executable, "-c", "import jax; print(jax.default_backend())"]
     try:
         answer = subprocess.run(ask, capture_output=True, text=True, timeout=PROBE_S, check=False)
     except subprocess.TimeoutExpired:
-        logger.warning("JAX does not say within %d s what it sees: training on this machine's cores", PROBE_S)
+        logger.warning("JAX did not list its devices within %d s: training on this machine's cores", PROBE_S)
         return False
     if answer.returncode == 0 and answer.stdout.strip() != "cpu":
         return True
-    said = answer.stderr.strip().splitlines()
-    if said or answer.returncode:  # a plugin that falls back to the CPU exits as if all were well
-        last_line = said[-1] if said else f"exit code {answer.returncode}"
-        logger.warning("JAX has a plugin and cannot use it: training on this machine's cores (%s)", last_line)
+    errors = answer.stderr.strip().splitlines()
+    if errors or answer.returncode:  # a plugin that falls back to the CPU exits with code 0
+        last_line = errors[-1] if errors else f"exit code {answer.returncode}"
+        logger.warning("JAX has a plugin but cannot use it: training on this machine's cores (%s)", last_line)
     return False

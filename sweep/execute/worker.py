@@ -1,12 +1,11 @@
-"""The worker process: trains the trials it is sent, one after another, and opens no database.
+"""The worker process: it trains the trials sent to it, one after another, and opens no database.
 
-It imports TensorFlow only after its environment is set: thread counts are read once, at import.
+It imports TensorFlow only after its environment is set, because TensorFlow reads thread counts once, at import.
 """
 
 import ctypes
 import gc
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -15,39 +14,39 @@ from typing import Protocol
 
 from sweep.data.prepared import PreparedData
 from sweep.durable.failpoint import failpoint
-from sweep.execute.process import settle_in
-from sweep.record import results
+from sweep.execute.attempt import attempt
+from sweep.execute.process import set_up_process
 from sweep.study.schema import Training
 from sweep.trial import CannotStore, EpochReport, GoesOn, Trial, TrialResult
 
 
 class Engine(Protocol):
-    """What trains in a worker; see `train.graph.fitter.Fitter`."""
+    """Trains trials in a worker; see `train.graph.fitter.Fitter`."""
 
     def warm_up(self) -> None:
-        """Load what the first training would load."""
+        """Load in advance what the first training would load."""
 
     def fit(self, trial: Trial, goes_on: GoesOn, folder: Path) -> TrialResult:
-        """Train a trial and make its result durable as `folder`."""
+        """Train a trial, make its result durable as `folder`, and return it."""
 
 
-def tensorflow_engine(options: "WorkerOptions") -> Engine:
-    from sweep.train.graph.fitter import Fitter  # here, after the environment is set
+def start_tensorflow_engine(options: "WorkerOptions") -> Engine:
+    from sweep.train.graph.fitter import Fitter  # imports TensorFlow, so only once the environment is set
 
     return Fitter(options.data, options.training, options.provenance)
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerOptions:
-    """What a worker needs for all its trials."""
+    """Options of a worker, the same for all its trials."""
 
     data: PreparedData
     training: Training
-    results: Path  # where result folders go
+    results: Path  # folder for result folders
     logs: Path  # folder for what TensorFlow and crashes write
     provenance: dict[str, str]  # goes into every result
-    start_engine: Callable[["WorkerOptions"], Engine] = tensorflow_engine  # called in the worker
-    slot: int = 0  # which of the workers it is
+    start_engine: Callable[["WorkerOptions"], Engine] = start_tensorflow_engine  # called in the worker
+    slot: int = 0  # index of the worker
     core: int | None = None  # the core it is pinned to; None unless there is one worker for each core
 
     @property
@@ -56,8 +55,8 @@ class WorkerOptions:
 
 
 def work(connection: Connection, options: WorkerOptions) -> None:
-    """Train every trial that arrives until None does. Says `None` itself once, when it is ready."""
-    settle_in(options.log, options.core)
+    """Train every trial received, until None is received. Send `None` once, when ready."""
+    set_up_process(options.log, options.core)
     engine = options.start_engine(options)
     engine.warm_up()
     failpoint("worker.ready")
@@ -72,7 +71,7 @@ def work(connection: Connection, options: WorkerOptions) -> None:
         failpoint("worker.trial")
         connection.send(_train(engine, trial, report, options))
         failpoint("worker.sent")
-        _give_back_memory()
+        _release_memory()
 
 
 def _train(engine: Engine, trial: Trial, report: GoesOn, options: WorkerOptions) -> TrialResult | CannotStore:
@@ -80,25 +79,8 @@ def _train(engine: Engine, trial: Trial, report: GoesOn, options: WorkerOptions)
     return attempt(trial, folder, options.provenance, lambda: engine.fit(trial, report, folder))
 
 
-def attempt(
-    trial: Trial, folder: Path, provenance: dict[str, str], train: Callable[[], TrialResult]
-) -> TrialResult | CannotStore:
-    """What `train` gives, which leaves it as `folder`; a failed result where it cannot."""
-    began = time.time()
-    try:
-        return train()
-    except (ConnectionError, EOFError):  # the coordinator is gone
-        raise
-    except OSError as error:
-        return CannotStore(trial.key, str(error))
-    except Exception as error:  # a trial that cannot be trained is a failed result; the sweep goes on
-        reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-        failed = TrialResult.failed(trial.key, reason, started_at=began, ended_at=time.time(), provenance=provenance)
-        return results.save(folder, failed, lambda draft: None)
-
-
-def _give_back_memory() -> None:
-    """What a trial leaves: cycles in Keras models, and freed blocks that glibc keeps; 100 MB in all after 30 trials."""
+def _release_memory() -> None:
+    """Free what a trial leaves: cycles in Keras models, and blocks that glibc keeps. 100 MB in all after 30 trials."""
     gc.collect()
     if sys.platform == "linux":
         ctypes.CDLL("libc.so.6").malloc_trim(0)

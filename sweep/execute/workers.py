@@ -1,6 +1,5 @@
-"""Worker processes on this machine: one per core, one thread each, started once and used for many trials."""
+"""The executor on worker processes: one per core, one thread each, each started once for many trials."""
 
-import multiprocessing
 import os
 from collections import deque
 from contextlib import suppress
@@ -10,18 +9,18 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from sweep.errors import WorkersError
-from sweep.execute.executor import MAX_FAILED_STARTS, cannot_store, death
-from sweep.execute.process import deaf_to_ctrl_c
+from sweep.execute.executor import MAX_FAILED_STARTS, describe_death, to_error
+from sweep.execute.process import start_process
 from sweep.execute.worker import WorkerOptions, work
 from sweep.trial import CannotStore, EpochReport, Event, Trial, TrialResult, WorkerDied
 
-# After so many a fresh process takes over. Measured (tests/bench/worker_memory.py): 502 MB after 10 trials, 568 after 100,
-# 567 after 200, so nothing grows by then; a start costs seconds, and other versions of TensorFlow leak.
+# After this many trials a fresh process takes over. A start costs seconds, and other versions of TensorFlow leak. This
+# one does not grow by then (tests/bench/worker_memory.py): 502 MB after 10 trials, 568 after 100, 567 after 200.
 TRIALS_PER_WORKER = 200
 
 
-def available_cores() -> list[int]:
-    """The cores this process may use, by number."""
+def list_cores() -> list[int]:
+    """List the numbers of the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
@@ -35,17 +34,16 @@ class _Worker:
     log: Path
     trial: Trial | None = None
     is_ready: bool = False
-    n_trials: int = 0  # that it has ended
+    n_trials: int = 0  # finished so far
 
 
-class LocalExecutor:
-    """See `Executor`. `n_workers` processes are spawned at once; a dead one is replaced, and so is one that is worn."""
+class WorkerExecutor:
+    """See `Executor`. Starts `n_workers` processes at once; replaces a dead one, and one that has trained its share."""
 
     def __init__(self, options: WorkerOptions, n_workers: int, trials_per_worker: int = TRIALS_PER_WORKER) -> None:
         self._options = options
         self._trials_per_worker = trials_per_worker
-        self._context = multiprocessing.get_context("spawn")  # never fork: TensorFlow's threads do not survive it
-        self._cores = available_cores()
+        self._cores = list_cores()
         self._n_workers = n_workers
         self._failed_starts = 0
         self._events: deque[Event] = deque()
@@ -54,11 +52,12 @@ class LocalExecutor:
 
     @property
     def n_running(self) -> int:
-        return sum(worker.trial is not None for worker in self._workers) + len(self._events)
+        n_ended = sum(not isinstance(event, EpochReport) for event in self._events)
+        return sum(worker.trial is not None for worker in self._workers) + n_ended
 
     @property
     def pids(self) -> list[int]:
-        """Process ids of the workers."""
+        """List the process ids of the workers."""
         return [worker.process.pid for worker in self._workers if worker.process.pid is not None]
 
     def takes(self, trial: Trial) -> bool:
@@ -68,11 +67,11 @@ class LocalExecutor:
         free = [worker for worker in self._workers if worker.trial is None]
         worker = min(free, key=lambda w: not w.is_ready)  # a ready one first
         if worker.n_trials >= self._trials_per_worker:
-            worker.process.kill()  # it waits for a trial, and holds nothing
-            worker = self._succeed(worker)
+            worker.process.kill()  # it is idle, so nothing is lost
+            worker = self._replace(worker)
         worker.trial = trial
-        with suppress(OSError):  # it has just died: `wait` sees that, and says so of this trial
-            worker.connection.send(trial)  # a worker that is still starting finds it when it is ready
+        with suppress(OSError):  # it has just died: `wait` will notice and report this trial's worker dead
+            worker.connection.send(trial)  # a worker still starting reads it when it is ready
 
     def answer(self, key: str, goes_on: bool) -> None:
         for worker in self._workers:
@@ -84,22 +83,22 @@ class LocalExecutor:
         if not self._events:
             ready = wait([worker.connection for worker in self._workers], timeout_s)
             for worker in [w for w in self._workers if w.connection in ready]:
-                self._hear(worker)
+                self._receive(worker)
         return self._events.popleft() if self._events else None
 
     def close(self) -> None:
         for worker in self._workers:
-            worker.process.kill()  # nothing is lost: what is not yet a result folder is trained again
+            worker.process.kill()  # no result is lost: a trial without a result folder is trained again
         for worker in self._workers:
             worker.process.join()
             worker.connection.close()
         self._workers = []
 
-    def _hear(self, worker: _Worker) -> None:
+    def _receive(self, worker: _Worker) -> None:
         try:
             message = worker.connection.recv()
         except (EOFError, OSError):
-            self._replace(worker)
+            self._handle_death(worker)
             return
         match message:
             case None:
@@ -111,22 +110,22 @@ class LocalExecutor:
                 worker.trial = None
                 worker.n_trials += 1
                 self._events.append(message)
-            case CannotStore(key, reason):
-                raise cannot_store(key, reason)
+            case CannotStore():
+                raise to_error(message)
 
-    def _replace(self, worker: _Worker) -> None:
+    def _handle_death(self, worker: _Worker) -> None:
         worker.process.join()
-        reason = death(worker.process.exitcode)
+        reason = describe_death(worker.process.exitcode)
         if not worker.is_ready:
             self._failed_starts += 1
         if self._failed_starts >= MAX_FAILED_STARTS:
             raise WorkersError(f"workers do not start ({reason}); see {worker.log}")
-        self._succeed(worker)
+        self._replace(worker)
         if worker.trial is not None:
             self._events.append(WorkerDied(worker.trial.key, reason))
 
-    def _succeed(self, worker: _Worker) -> _Worker:
-        """A fresh worker in the slot of one that has ended or is ending."""
+    def _replace(self, worker: _Worker) -> _Worker:
+        """Start a worker in the slot of one that has ended or is ending; return the new one."""
         worker.process.join()
         worker.connection.close()
         fresh = self._start(worker.slot)
@@ -134,11 +133,7 @@ class LocalExecutor:
         return fresh
 
     def _start(self, slot: int) -> _Worker:
-        ours, theirs = self._context.Pipe()
         pinned = self._cores[slot] if self._n_workers == len(self._cores) else None
         options = replace(self._options, slot=slot, core=pinned)
-        process = self._context.Process(target=work, args=(theirs, options), name=f"sweep-worker-{slot}", daemon=True)
-        with deaf_to_ctrl_c():
-            process.start()
-        theirs.close()
-        return _Worker(process, ours, slot, options.log)
+        process, connection = start_process(work, options, name=f"sweep-worker-{slot}")
+        return _Worker(process, connection, slot, options.log)

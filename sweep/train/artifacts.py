@@ -1,4 +1,4 @@
-"""What a trained model leaves as files beside its result."""
+"""Save a trial's result together with the files of its model: weights, summary, history, curves."""
 
 import json
 from pathlib import Path
@@ -7,37 +7,37 @@ import keras
 
 from sweep.data.prepared import DataFacts
 from sweep.record import results
-from sweep.train.model import Moments, Weights, build_model, weight_name
+from sweep.train.model import Moments, Weights, build_model, get_weight_name
 from sweep.train.pictures import draw_curves
 from sweep.trial import State, Trial, TrialResult
 
 
 def save_result(folder: Path, trial: Trial, result: TrialResult, model: keras.Model) -> TrialResult:
-    """Make `result` durable as `folder`, with the model (unless it failed), its summary, its history and its curves."""
+    """Make `result` durable as `folder`, with the model (unless the trial failed), its summary, history and curves."""
     return results.save(folder, result, lambda draft: _write_files(draft, trial, result, model))
 
 
 def save_weights(
     folder: Path, trial: Trial, result: TrialResult, weights: Weights | None, facts: DataFacts, moments: Moments | None
 ) -> TrialResult:
-    """The same of a model that is given by its weights; None of one that failed."""
+    """Do what `save_result` does for a model given by its weights; None for a trial that failed."""
     model = build_model(trial.config, facts, moments)
     if weights is not None:
         for variable in model.weights:
-            variable.assign(weights[weight_name(variable)])
+            variable.assign(weights[get_weight_name(variable)])
     return save_result(folder, trial, result, model)
 
 
 def _write_files(draft: Path, trial: Trial, result: TrialResult, model: keras.Model) -> None:
     (draft / results.HISTORY).write_text(json.dumps(result.history, indent=1))
-    (draft / results.SUMMARY).write_text(_summary(model))
+    (draft / results.SUMMARY).write_text(_summarize(model))
     if len(result.history) > 0:
         draw_curves(result.history, trial.label, result.best_epoch, draft / results.CURVES)
     if result.state != State.FAILED:
         model.save(draft / results.MODEL)
 
 
-def _summary(model: keras.Model) -> str:
+def _summarize(model: keras.Model) -> str:
     lines: list[str] = []
     model.summary(line_length=80, print_fn=lines.append)
     return "\n".join(lines)

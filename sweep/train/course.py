@@ -1,4 +1,4 @@
-"""The course of one trial, whatever trains it: early stopping, pruning, NaN, the best epoch, the result."""
+"""The course of one trial on any engine: early stopping, pruning, NaN, the best epoch, the result."""
 
 import math
 from collections.abc import Callable
@@ -13,14 +13,14 @@ Clock = Callable[[], float]  # UTC seconds since 1970
 
 @dataclass
 class Course:
-    """How far a trial has come."""
+    """The progress of one trial, from its first epoch to its result."""
 
     trial: Trial
     training: Training
-    started_at: float  # UTC seconds since 1970, as all times here
+    started_at: float  # UTC seconds since 1970, like all times here
     history: list[Logs] = field(default_factory=list)
     epoch_ended_at: list[float] = field(default_factory=list)
-    best_epoch: int = 0  # whose weights the trial keeps, counted from 1; 0 of a failed one that had none
+    best_epoch: int = 0  # the epoch whose weights are kept, counted from 1; 0 if the trial failed before it had one
     state: State = State.COMPLETE
     reason: str = ""
     is_over: bool = False
@@ -32,22 +32,22 @@ class Course:
 
     @property
     def is_best(self) -> bool:
-        """Whether the last epoch is the best so far."""
+        """Return whether the last epoch is the best so far."""
         return self.best_epoch == self.n_epochs
 
     def add(self, logs: Logs, ended_at: float) -> EpochReport:
-        """One more epoch; what to report of it."""
+        """Add an epoch that ended at `ended_at`, and return its report."""
         self.history.append(logs)
         self.epoch_ended_at.append(ended_at)
         if is_finite(logs):
-            self._weigh(logs)
+            self._update_best(logs)
         else:
             self.fail(logs)
         waits = self.n_epochs in self.trial.rungs and not self.is_over
         return EpochReport(self.trial.key, self.n_epochs, logs, waits)
 
     def fail(self, logs: Logs) -> None:
-        """Numbers among `logs` are NaN or infinite."""
+        """End the trial as failed, because numbers among `logs` are NaN or infinite."""
         self.state, self.is_over = State.FAILED, True
         wrong = ", ".join(f"{name} is {value}" for name, value in logs.items() if not math.isfinite(value))
         self.reason = f"nan: {wrong} at epoch {self.n_epochs}"
@@ -56,7 +56,7 @@ class Course:
         self.state, self.is_over = State.PRUNED, True
         self.reason = f"pruned at the rung after epoch {self.n_epochs}"
 
-    def result(
+    def make_result(
         self,
         on_train: Logs,
         *,
@@ -65,9 +65,10 @@ class Course:
         ended_at: float,
         provenance: dict[str, str],
     ) -> TrialResult:
-        """What came of it. on_train: of the best weights, evaluated on all training rows; empty unless complete.
+        """Return the trial's result; a failed one if its metrics are not finite.
 
-        Validation metrics are those of the best epoch, as they were measured then.
+        on_train: metrics of the best weights on all training rows; empty unless the trial is complete.
+        The validation metrics are those measured at the best epoch.
         """
         best = {} if self.state == State.FAILED else self.history[self.best_epoch - 1]
         metrics = {name: value for name, value in best.items() if name.startswith("val_")} | on_train
@@ -89,14 +90,14 @@ class Course:
             provenance=provenance,
         )
 
-    def _weigh(self, logs: Logs) -> None:
+    def _update_best(self, logs: Logs) -> None:
         epoch = self.n_epochs
         self.is_over = epoch >= self.training.max_epochs
         rule = self.training.early_stopping
         if rule is None:
             self.best_epoch = epoch
             return
-        self._patience = self._patience.after(epoch, logs[rule.monitor], rule)
+        self._patience = self._patience.update(epoch, logs[rule.monitor], rule)
         self.is_over |= self._patience.is_over(rule)
         self.best_epoch = self._patience.best_epoch
 

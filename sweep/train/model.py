@@ -1,4 +1,4 @@
-"""Config -> Keras model, and back from its file."""
+"""Build the Keras model of a config, and load one safely from its file."""
 
 import json
 import zipfile
@@ -15,7 +15,7 @@ from sweep.errors import DamagedResultError
 from sweep.study.config import Config
 
 MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}  # of a .keras file
-CLASSES = {  # that `build_model` makes a model of, by module
+CLASSES = {  # the only ones in a model of `build_model`, by module
     "keras": {"Sequential", "DTypePolicy"},
     "keras.layers": {"InputLayer", "Rescaling", "Normalization", "Dense", "BatchNormalization", "Dropout"},
     "keras.initializers": {"GlorotUniform", "Ones", "Zeros"},
@@ -24,11 +24,11 @@ MAX_BYTES = 2**30  # unpacked
 
 
 Moments = tuple[NDArray[np.float32], NDArray[np.float32]]
-Weights = dict[str, NDArray[np.float32]]  # by layer and name, see `weight_shapes`
+Weights = dict[str, NDArray[np.float32]]  # by layer and name, see `list_weight_shapes`
 
 
 def compute_moments(x: NDArray[Any], facts: DataFacts) -> Moments | None:
-    """Mean and variance of each feature, shape (n_features,), of rows that are standardized; None of pixels."""
+    """Compute mean and variance of each feature, shape (n_features,); None for pixels, which are not standardized."""
     if facts.scaling == "pixels":
         return None
     exact = x.astype(np.float64)
@@ -38,15 +38,15 @@ def compute_moments(x: NDArray[Any], facts: DataFacts) -> Moments | None:
 def build_model(
     config: Config, facts: DataFacts, moments: Moments | None = None, initializer: str = "glorot_uniform"
 ) -> keras.Sequential:
-    """An untrained MLP on raw rows: scaling, hidden blocks, softmax. Input (n, n_features), output (n, n_classes).
+    """Build an untrained MLP: scaling, hidden blocks, softmax. Input raw rows (n, n_features), output (n, n_classes).
 
-    A hidden block is Dense(units, relu) -> BatchNormalization -> Dropout, as in the notebook; weights are Glorot uniform
-    unless another `initializer` is named.
-    Scaling is part of the model, so that a saved one takes rows as they come: uint8 rows are divided by 255, others
-    standardized by `moments` (mean and variance of each feature, shape (n_features,), of the training rows).
-    Draws from Keras' global seed. Layer names depend on the config alone.
+    A hidden block is Dense(units, relu) -> BatchNormalization -> Dropout, as in the notebook. Weights are Glorot
+    uniform unless another `initializer` is named.
+    Scaling is part of the model, so a saved model takes raw rows. uint8 rows are divided by 255; others are
+    standardized by `moments` (mean and variance of each feature of the training rows, shape (n_features,)).
+    Weights are drawn from Keras' global seed. Layer names depend on the config alone.
     """
-    layers: list[keras.Layer] = [keras.Input((facts.n_features,), name="rows"), _scaling(facts, moments)]
+    layers: list[keras.Layer] = [keras.Input((facts.n_features,), name="rows"), _make_scaling(facts, moments)]
     for i, units in enumerate(config.units, start=1):
         layers.append(keras.layers.Dense(units, activation="relu", kernel_initializer=initializer, name=f"dense_{i}"))
         if config.batch_norm:
@@ -59,8 +59,8 @@ def build_model(
     return keras.Sequential(layers, name="mlp")
 
 
-def weight_shapes(config: Config, facts: DataFacts) -> dict[str, tuple[int, ...]]:
-    """The shape of every weight of `build_model`'s model, by layer and name, such as `dense_1/kernel`."""
+def list_weight_shapes(config: Config, facts: DataFacts) -> dict[str, tuple[int, ...]]:
+    """List the shape of every weight of `build_model`'s model, by layer and name, such as `dense_1/kernel`."""
     shapes: dict[str, tuple[int, ...]] = {}
     widths = (facts.n_features, *config.units, facts.n_classes)
     names = [*(f"dense_{i}" for i in range(1, len(widths) - 1)), "classes"]
@@ -71,43 +71,43 @@ def weight_shapes(config: Config, facts: DataFacts) -> dict[str, tuple[int, ...]
     return shapes
 
 
-def weight_name(variable: keras.Variable) -> str:
-    """The name of a model's variable in `weight_shapes`."""
+def get_weight_name(variable: keras.Variable) -> str:
+    """Return the name that `list_weight_shapes` gives to a model's variable."""
     return "/".join(variable.path.split("/")[-2:])
 
 
-def _scaling(facts: DataFacts, moments: Moments | None) -> keras.Layer:
+def _make_scaling(facts: DataFacts, moments: Moments | None) -> keras.Layer:
     if facts.scaling == "pixels":
         return keras.layers.Rescaling(1 / 255, name="scale")
     if moments is None:
-        raise ValueError("rows that are not pixels are standardized: moments are needed")
+        raise ValueError("rows that are not pixels are standardized, so moments are needed; got None")
     mean, variance = moments
     return keras.layers.Normalization(mean=mean, variance=variance, name="scale")
 
 
 def load_model(path: Path) -> keras.Sequential:
-    """A model of `build_model` from its .keras file, uncompiled.
+    """Load a model of `build_model` from its .keras file, uncompiled.
 
-    Raises DamagedResultError where it is none, or holds anything that `build_model` does not make: Keras' own safe mode
-    has been walked around often (CVE-2025-1550, -8747, -9906, ...), and nothing else than these classes is needed.
+    Raises DamagedResultError if the file is no model, or holds anything that `build_model` does not make. Keras' own
+    safe mode has been bypassed often (CVE-2025-1550, -8747, -9906, ...), and no classes other than CLASSES are needed.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             members = {member.filename: member.file_size for member in archive.infolist()}
             strange = sorted(members.keys() ^ MEMBERS)
             if not strange and sum(members.values()) <= MAX_BYTES:
-                strange = sorted(set(_strange_classes(json.loads(archive.read("config.json")))))
+                strange = sorted(set(_find_strange_classes(json.loads(archive.read("config.json")))))
             elif not strange:
                 strange = [f"{sum(members.values())} bytes"]
         if not strange:
             return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, zipfile.BadZipFile) as error:
         raise DamagedResultError(f"{path}: not a Keras model ({error})") from error
-    raise DamagedResultError(f"{path}: not a model of this program, it is not loaded: {', '.join(strange)}")
+    raise DamagedResultError(f"{path}: not a model of this program, so it is not loaded: {', '.join(strange)}")
 
 
-def _strange_classes(config: Any) -> Iterator[str]:
-    """Classes named anywhere in a model's config that are not among CLASSES."""
+def _find_strange_classes(config: Any) -> Iterator[str]:
+    """Find the classes that are named anywhere in a model's config but are not among CLASSES."""
     if isinstance(config, dict):
         if "class_name" in config:
             module, name = str(config.get("module")), config["class_name"]
@@ -116,4 +116,4 @@ def _strange_classes(config: Any) -> Iterator[str]:
         config = list(config.values())
     if isinstance(config, list):
         for part in config:
-            yield from _strange_classes(part)
+            yield from _find_strange_classes(part)

@@ -1,4 +1,4 @@
-"""Scoring finished models on the sealed test split: the one place that opens it."""
+"""Score finished models on the sealed test split. No other file opens that split."""
 
 from pathlib import Path
 
@@ -11,11 +11,14 @@ from sweep.train.graph.trainer import EVALUATION_BATCH
 from sweep.train.model import load_model
 from sweep.trial import Logs
 
-EPSILON = 1e-7  # Keras clips probabilities by this before it takes the logarithm
+EPSILON = 1e-7  # Keras clips probabilities at this before it takes the logarithm
 
 
 def score_models(models: dict[str, Path], data: PreparedData) -> dict[str, tuple[Logs, bytes]]:
-    """`test_loss` (mean cross-entropy) and `test_accuracy` of each saved model, and its packed predictions, by its key."""
+    """Return the test metrics of each saved model, and its packed predictions, by its key.
+
+    The metrics are `test_loss`, the mean cross-entropy, and `test_accuracy`.
+    """
     test = open_test_split(data)
     rows = np.asarray(test.x, np.float32)
     scores = {}

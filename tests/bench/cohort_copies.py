@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=("float32", "tensorfloat32", "bfloat16"), default="float32")
     given = parser.parse_args()
     os.environ["KERAS_BACKEND"] = "jax"
-    from sweep.train.cohort.program import device_tags, use_device
+    from sweep.train.cohort.program import describe_device, use_device
 
     use_device(given.precision, RESULTS / "programs")
     study = load_study(STUDY)[0]
@@ -61,15 +61,15 @@ def main() -> None:
     fit, members = measure(study, given.net, given.members, given.repeats, given.precision)
     path = RESULTS / f"cohort-copies-{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**device_tags(), **vars(given), "timed": [asdict(one) for one in (fit, *members)]}))
-    show(f"{study.baselines[given.net].name}, {given.precision}, on {device_tags()['device']}", fit, members)
+    path.write_text(json.dumps({**describe_device(), **vars(given), "timed": [asdict(one) for one in (fit, *members)]}))
+    show(f"{study.baselines[given.net].name}, {given.precision}, on {describe_device()['device']}", fit, members)
 
 
 def measure(study: Study, net: int, sizes: list[int], repeats: int, precision: Any) -> tuple[Timed, list[Timed]]:
     """`model.fit`, and cohorts of each size. After one epoch each that compiles, repeats alternate between all."""
     from sweep.data.files import read
     from sweep.data.prepared import open_training_split, prepare
-    from sweep.train.cohort.bucket import buckets
+    from sweep.train.cohort.bucket import group_into_buckets
     from sweep.train.cohort.member import Blueprint, DeviceRows
     from sweep.train.cohort.program import Cohort, Program
 
@@ -78,7 +78,7 @@ def measure(study: Study, net: int, sizes: list[int], repeats: int, precision: A
     split = open_training_split(data, "train")
     rows = DeviceRows.of(data.facts, split, None)
     trials = [Trial(number=i, phase="confirm", config=config, seed=i, replicate=i + 1) for i in range(max(sizes))]
-    [bucket] = buckets(trials)
+    [bucket] = group_into_buckets(trials)
     blueprint = Blueprint(bucket, rows, precision)
     steps = -(-data.facts.n_train // config.batch_size)
     floor_ms = 1e3 * steps * PASSES * 4 * n_weights(blueprint) / copy_rate()

@@ -16,7 +16,7 @@ from rich.table import Table
 from sweep.data.files import read
 from sweep.data.prepared import prepare
 from sweep.execute.worker import WorkerOptions
-from sweep.execute.workers import TRIALS_PER_WORKER, LocalExecutor
+from sweep.execute.workers import TRIALS_PER_WORKER, WorkerExecutor
 from sweep.study.config import Config
 from sweep.study.schema import Data, Training
 from sweep.trial import Trial, TrialResult
@@ -62,7 +62,7 @@ def measure(
     options = WorkerOptions(
         data=data, training=Training(max_epochs=EPOCHS), results=root / "results", logs=root / "logs", provenance={}
     )
-    executor = LocalExecutor(options, n_workers, trials_per_worker)
+    executor = WorkerExecutor(options, n_workers, trials_per_worker)
     left = [_trial(number, config) for number, config in enumerate(default(n_trials))]
     workers, coordinator = [], []
     try:

@@ -23,7 +23,7 @@ from tests.faults.engine import PacedCohorts, start_engine
 from tests.studies import fake_score
 
 
-class Executor(sweep.execute.workers.LocalExecutor):
+class Executor(sweep.execute.workers.WorkerExecutor):
     """Worker processes with the fake engine."""
 
     def __init__(self, options: WorkerOptions, n_workers: int) -> None:
@@ -45,7 +45,7 @@ def score(
 
 def train_nothing() -> None:
     """Have this process' commands start what trains, score models and convert them, without training."""
-    sweep.execute.start.LocalExecutor = Executor  # type: ignore[misc]
+    sweep.execute.start.WorkerExecutor = Executor  # type: ignore[misc]
     sweep.execute.start.CohortExecutor = Cohorts  # type: ignore[misc]
     sweep.execute.scoring.score_in_processes = score
     sweep.champion.convert.convert_in_process = fake_convert

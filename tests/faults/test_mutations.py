@@ -107,7 +107,7 @@ MUTATIONS = {
         "track/tracker.py", 'return list(islice(self._waiting, n))', 'return []', "tests/track/test_tracker.py",
     ),
     "a model is loaded unseen": (
-        "train/model.py", "strange = sorted(set(_strange_classes(", "strange = sorted(set() and set(_strange_classes(", "tests/train/test_model.py",
+        "train/model.py", "strange = sorted(set(_find_strange_classes(", "strange = sorted(set() and set(_find_strange_classes(", "tests/train/test_model.py",
     ),
     "a worker's death is its trial's end": (
         "record/recover.py", "if n_deaths < MAX_DEATHS:", "if False:", "tests/test_loop.py",

@@ -10,7 +10,7 @@ def ours(values, rule):
     """The epoch it stops after (the last if it does not), and the best epoch."""
     patience = Patience()
     for epoch, value in enumerate(values, start=1):
-        patience = patience.after(epoch, value, rule)
+        patience = patience.update(epoch, value, rule)
         if patience.is_over(rule):
             break
     return patience.last_epoch, patience.best_epoch

@@ -1,4 +1,4 @@
-"""Trials from their first epoch to their results, in cohorts."""
+"""Train trials in cohorts, from their first epoch to their results."""
 
 import os
 import time
@@ -10,18 +10,19 @@ from pathlib import Path
 
 from sweep.data.prepared import DataFacts, PreparedData, open_training_split
 from sweep.study.schema import Training
-from sweep.train.cohort.bucket import Bucket, buckets, compaction_pays, rounded_up
+from sweep.train.cohort.bucket import Bucket, compaction_pays, group_into_buckets, round_up
 from sweep.train.cohort.member import Blueprint, DeviceRows
-from sweep.train.cohort.program import Cohort, Program, device_bytes, is_of_device
+from sweep.train.cohort.program import Cohort, Program, get_device_bytes, is_device_failure
 from sweep.train.course import Clock, Course, is_finite
 from sweep.train.model import Moments, Weights
 from sweep.trial import Judge, Logs, State, Trial, TrialResult
 
-Ended = Callable[[Trial, TrialResult, Weights | None], None]  # hears each result; the weights of one that did not fail
+# Receives each result, and the weights of a trial that did not fail.
+OnResult = Callable[[Trial, TrialResult, Weights | None], None]
 
 
 class CohortFitter:
-    """Trains trials on one data set, which lies on the device for as long as this lives."""
+    """Trains trials on one data set, which it keeps on the device."""
 
     def __init__(
         self,
@@ -31,7 +32,7 @@ class CohortFitter:
         clock: Clock = time.time,
         max_bytes: int | None = None,
     ) -> None:
-        """max_bytes: device memory for one cohort; None takes what the device has."""
+        """Put the rows on the device. max_bytes: device memory for one cohort; None means all that is free."""
         has_validation = data.facts.n_validation > 0
         validation = open_training_split(data, "validation") if has_validation else None
         self._facts = data.facts
@@ -39,53 +40,53 @@ class CohortFitter:
         self._training = training
         self._provenance = provenance
         self._clock = clock
-        self._max_bytes = device_bytes() if max_bytes is None else max_bytes
+        self._max_bytes = get_device_bytes() if max_bytes is None else max_bytes
         self._blueprints: dict[Bucket, Blueprint] = {}
         self._programs: dict[tuple[Bucket, int], Program] = {}
 
-    def fit(self, trials: Sequence[Trial], judge: Judge, ended: Ended) -> None:
-        """Train `trials`, each bucket as soon as its program is compiled. A trial that diverges is a failed result."""
-        found = buckets(trials)
+    def fit(self, trials: Sequence[Trial], judge: Judge, on_result: OnResult) -> None:
+        """Train `trials`, each bucket as soon as its program is compiled. A trial that diverges has a failed result."""
+        found = group_into_buckets(trials)
         for bucket in found.keys() - self._blueprints.keys():
             self._blueprints[bucket] = Blueprint(bucket, self.rows, self._training.precision)
-        with ThreadPoolExecutor(os.cpu_count()) as threads:  # XLA compiles without Python's lock
-            compiled = [threads.submit(self._cohorts, bucket, members) for bucket, members in found.items()]
+        with ThreadPoolExecutor(os.cpu_count()) as threads:  # XLA compiles in parallel: it releases Python's lock
+            compiled = [threads.submit(self._split_by_memory, bucket, members) for bucket, members in found.items()]
             for done in as_completed(compiled):
                 for members, program in done.result():
-                    self._train_or_split(members, program, judge, ended)
+                    self._train_or_split(members, program, judge, on_result)
 
-    def saving(self, trial: Trial, result: TrialResult, weights: Weights | None) -> Callable[[Path], TrialResult]:
-        """What leaves a result and its model as a folder; to be called anywhere."""
+    def make_save(self, trial: Trial, result: TrialResult, weights: Weights | None) -> Callable[[Path], TrialResult]:
+        """Build the function that saves a result and its model as a folder. Any process can call it."""
         return partial(_save, trial, result, weights, self._facts, self.rows.moments)
 
-    def _cohorts(self, bucket: Bucket, members: list[Trial]) -> list[tuple[list[Trial], Program]]:
-        """The members in cohorts that the device has memory for, as their compiled programs say."""
-        program = self._program(bucket, rounded_up(len(members)))
+    def _split_by_memory(self, bucket: Bucket, members: list[Trial]) -> list[tuple[list[Trial], Program]]:
+        """Split the members into cohorts that fit into device memory, going by their compiled programs."""
+        program = self._get_program(bucket, round_up(len(members)))
         if len(members) == 1 or program.n_bytes <= self._max_bytes:
             return [(members, program)]
         half = (len(members) + 1) // 2
-        return self._cohorts(bucket, members[:half]) + self._cohorts(bucket, members[half:])
+        return self._split_by_memory(bucket, members[:half]) + self._split_by_memory(bucket, members[half:])
 
-    def _program(self, bucket: Bucket, n_members: int) -> Program:
+    def _get_program(self, bucket: Bucket, n_members: int) -> Program:
         if (bucket, n_members) not in self._programs:
             self._programs[bucket, n_members] = Program(self._blueprints[bucket], n_members)
         return self._programs[bucket, n_members]
 
-    def _train_or_split(self, members: list[Trial], program: Program, judge: Judge, ended: Ended) -> None:
-        """Train a cohort; where that fails as a whole, its members in ever smaller ones, until the one to blame is alone."""
+    def _train_or_split(self, members: list[Trial], program: Program, judge: Judge, on_result: OnResult) -> None:
+        """Train a cohort. If it fails as a whole, retrain it in halves, until the member at fault fails alone."""
         left, began = {trial.key: trial for trial in members}, self._clock()
 
         def end(trial: Trial, result: TrialResult, weights: Weights | None) -> None:
-            ended(trial, result, weights)
+            on_result(trial, result, weights)
             del left[trial.key]
 
         try:
             self._train(members, program, judge, end)
             return
-        except (OSError, EOFError, BrokenExecutor):  # whoever listens or writes is gone
+        except (OSError, EOFError, BrokenExecutor):  # the coordinator or a writer is gone
             raise
-        except Exception as error:  # not kept: its traceback would hold on to the device's memory
-            if is_of_device(error):
+        except Exception as error:  # only its text is kept: its traceback would keep device memory alive
+            if is_device_failure(error):
                 raise
             reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
         rest = list(left.values())
@@ -93,66 +94,69 @@ class CohortFitter:
             failed = TrialResult.failed(
                 rest[0].key, reason, started_at=began, ended_at=self._clock(), provenance=self._provenance
             )
-            ended(rest[0], failed, None)
+            on_result(rest[0], failed, None)
             return
         half = (len(rest) + 1) // 2
         for part in filter(None, (rest[:half], rest[half:])):
-            self._train_or_split(part, self._program(program.blueprint.bucket, rounded_up(len(part))), judge, ended)
+            self._train_or_split(
+                part, self._get_program(program.blueprint.bucket, round_up(len(part))), judge, on_result
+            )
 
-    def _train(self, members: list[Trial], program: Program, judge: Judge, ended: Ended) -> None:
+    def _train(self, members: list[Trial], program: Program, judge: Judge, on_result: OnResult) -> None:
         cohort = Cohort(program, members)
         courses = [_CohortCourse(trial, self._training, self._clock()) for trial in members]
         while any(not course.is_over for course in courses):
             began = self._clock()
             logs = cohort.train_epoch()
             now = self._clock()
-            _hear(courses, logs, now, (now - began) / len(courses), judge)
+            _record_epoch(courses, logs, now, (now - began) / len(courses), judge)
             cohort.keep([course.is_to_keep(cohort.n_epochs) for course in courses])
-            cohort, courses = self._compacted(cohort, courses, now - began, ended)
-        self._end(cohort, courses, ended)
+            cohort, courses = self._compact(cohort, courses, now - began, on_result)
+        self._finish(cohort, courses, on_result)
 
-    def _compacted(
-        self, cohort: Cohort, courses: list["_CohortCourse"], epoch_s: float, ended: Ended
+    def _compact(
+        self, cohort: Cohort, courses: list["_CohortCourse"], epoch_s: float, on_result: OnResult
     ) -> tuple[Cohort, list["_CohortCourse"]]:
-        """Those that go on, alone in a smaller program, where that pays."""
+        """Move the trials that go on into a smaller program, if that saves time; finish the others then."""
         going_on = [member for member, course in enumerate(courses) if not course.is_over]
         program = cohort.program
-        bucket, n_fewer = program.blueprint.bucket, rounded_up(max(1, len(going_on)))
-        # The longest, for what an earlier command has compiled took next to nothing. Of a copy: others compile meanwhile.
+        bucket, n_fewer = program.blueprint.bucket, round_up(max(1, len(going_on)))
+        # The slowest compile so far: programs from the cache compile instantly and would understate the cost.
+        # Iterate over a copy, because other threads add programs.
         longest_s = max(one.compile_s for one in list(self._programs.values()))
         compile_s = 0.0 if (bucket, n_fewer) in self._programs else longest_s
         epochs_left = self._training.max_epochs - cohort.n_epochs
         if not going_on or not compaction_pays(n_fewer, program.n_members, epochs_left * epoch_s, compile_s):
             return cohort, courses
-        self._end(cohort, courses, ended)
-        fewer = cohort.compacted(going_on, self._program(bucket, n_fewer))
+        self._finish(cohort, courses, on_result)
+        fewer = cohort.compact(going_on, self._get_program(bucket, n_fewer))
         return fewer, [courses[member] for member in going_on]
 
-    def _end(self, cohort: Cohort, courses: list["_CohortCourse"], ended: Ended) -> None:
-        """Give the results of the trials that are over."""
+    def _finish(self, cohort: Cohort, courses: list["_CohortCourse"], on_result: OnResult) -> None:
+        """Pass the results of the trials that are over to `on_result`."""
         is_any_complete = any(course.is_over and course.state == State.COMPLETE for course in courses)
-        on_train: list[Logs] = cohort.kept_on_train() if is_any_complete else [{}] * len(courses)
-        for course, logs, weights in zip(courses, on_train, cohort.kept_weights(), strict=True):
+        on_train: list[Logs] = cohort.evaluate_kept() if is_any_complete else [{}] * len(courses)
+        for course, logs, weights in zip(courses, on_train, cohort.fetch_kept_weights(), strict=True):
             if course.is_over:
-                result = course.result(
+                result = course.make_result(
                     logs if course.state == State.COMPLETE else {},
                     params_count=sum(array.size for array in weights.values()),
                     train_seconds=course.train_seconds,
                     ended_at=self._clock(),
                     provenance=self._provenance,
                 )
-                ended(course.trial, result, None if result.state == State.FAILED else weights)
+                on_result(course.trial, result, None if result.state == State.FAILED else weights)
 
 
 @dataclass
 class _CohortCourse(Course):
-    """The course of a member, with its share of the seconds that its cohort took."""
+    """The course of a member, with its share of its cohort's training time."""
 
     train_seconds: float = 0.0
 
     def is_to_keep(self, n_epochs: int) -> bool:
-        """Whether its weights after this epoch of its cohort are those that it ends with, for all that is known."""
-        if self.n_epochs != n_epochs or self.state == State.FAILED:  # it is over
+        """Return whether to keep the weights after `n_epochs` of its cohort: those it would end with, as of now."""
+        if self.n_epochs != n_epochs or self.state == State.FAILED:  # it was over before
             return False
         return self.is_best and (self.is_over or self.training.early_stopping is not None)
 
@@ -160,13 +164,13 @@ class _CohortCourse(Course):
 def _save(
     trial: Trial, result: TrialResult, weights: Weights | None, facts: DataFacts, moments: Moments | None, folder: Path
 ) -> TrialResult:
-    from sweep.train.artifacts import save_weights  # here: where cohorts train nothing is drawn
+    from sweep.train.artifacts import save_weights  # here: only writers load what draws
 
     return save_weights(folder, trial, result, weights, facts, moments)
 
 
-def _hear(courses: list[_CohortCourse], logs: list[Logs], now: float, share_s: float, judge: Judge) -> None:
-    """One more epoch of every course that is not over, and the verdicts on those at a rung."""
+def _record_epoch(courses: list[_CohortCourse], logs: list[Logs], now: float, share_s: float, judge: Judge) -> None:
+    """Add an epoch to every course that is not over, have it judged, and prune the courses that are refused."""
     reports = []
     for course, of_epoch in zip(courses, logs, strict=True):
         if not course.is_over:

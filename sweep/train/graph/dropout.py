@@ -5,18 +5,19 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-STEPS = 2**16  # of a 16-bit draw
+STEPS = 2**16  # values that a 16-bit draw can take
 
 
 class HalfwordDropout(keras.layers.Dropout):
-    """`keras.layers.Dropout` from 16 random bits for each element, where Keras draws 32 and turns them into a float.
+    """`keras.layers.Dropout` that draws 16 random bits per element, where Keras draws 32 and converts them to a float.
 
-    The draw is most of what dropout costs on a CPU. The rate is met to within 2^-17, and what is kept is scaled by the rate
-    that was met, so that the expectation is exact (inverted dropout, Srivastava et al. 2014, JMLR 15, section 10).
+    The draw is most of dropout's cost on a CPU. The rate actually used differs from `rate` by at most 2^-17. Kept
+    elements are scaled by the rate used, so the expectation is exact (inverted dropout, Srivastava et al. 2014,
+    JMLR 15, section 10).
     """
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        n_dropped = round(self.rate * STEPS)  # of the values that a draw can take
+        n_dropped = round(self.rate * STEPS)  # draws below this drop their element
         if not training or not n_dropped:
             return inputs
         seed = tf.cast(self.seed_generator.next(), tf.int64)
@@ -27,11 +28,9 @@ class HalfwordDropout(keras.layers.Dropout):
         return inputs * (tf.cast(is_kept, inputs.dtype) * (STEPS / (STEPS - n_dropped)))
 
 
-def with_halfword_dropout(model: keras.Sequential) -> keras.Sequential:
-    """A model of the same layers, and so of the same weights, but for its dropout."""
-    layers = [_replaced(layer) for layer in model.layers]
+def replace_dropout(model: keras.Sequential) -> keras.Sequential:
+    """Build a model that shares the layers of `model`, and so its weights, but drops out with HalfwordDropout."""
+    layers = [
+        HalfwordDropout(layer.rate) if isinstance(layer, keras.layers.Dropout) else layer for layer in model.layers
+    ]
     return keras.Sequential([keras.Input(model.input_shape[1:]), *layers])
-
-
-def _replaced(layer: keras.Layer) -> keras.Layer:
-    return HalfwordDropout(layer.rate) if isinstance(layer, keras.layers.Dropout) else layer

@@ -1,4 +1,4 @@
-"""One trial from its first epoch to its result, on the TensorFlow engine."""
+"""Train one trial on the TensorFlow engine, from its first epoch to its result."""
 
 import time
 from pathlib import Path
@@ -16,7 +16,7 @@ from sweep.trial import GoesOn, Logs, State, Trial, TrialResult
 
 
 class Fitter:
-    """Trains trials on one data set, which it holds for as long as it lives."""
+    """Trains trials, one after another, on one data set, which it keeps in memory."""
 
     def __init__(
         self, data: PreparedData, training: Training, provenance: dict[str, str], clock: Clock = time.time
@@ -31,12 +31,15 @@ class Fitter:
         self._moments = compute_moments(np.asarray(self._train.x), data.facts)
 
     def fit(self, trial: Trial, goes_on: GoesOn, folder: Path) -> TrialResult:
-        """Train `trial` and leave its result, model and curves as `folder`. A trial that diverges is a failed result."""
+        """Train `trial`, save its result, model and curves as `folder`, and return the result.
+
+        `goes_on` receives each epoch's report; False prunes the trial. A trial that diverges has a failed result.
+        """
         course = Course(trial, self._training, started_at=self._clock())
         trainer = GraphTrainer(trial.config, self._facts, self._train, trial.seed, self._moments)
         best_weights = None
         while not course.is_over:
-            report = course.add(self._epoch(trainer), self._clock())
+            report = course.add(self._train_epoch(trainer), self._clock())
             if course.is_best and self._training.early_stopping is not None:
                 best_weights = trainer.model.get_weights()
             if not goes_on(report):
@@ -44,8 +47,8 @@ class Fitter:
         train_seconds = self._clock() - course.started_at
         if best_weights is not None and not course.is_best:
             trainer.model.set_weights(best_weights)
-        result = course.result(
-            self._on_train(trainer) if course.state == State.COMPLETE else {},  # costs a pass over all rows
+        result = course.make_result(
+            self._evaluate_on_train(trainer) if course.state == State.COMPLETE else {},  # a pass over all rows
             params_count=trainer.model.count_params(),
             train_seconds=train_seconds,
             ended_at=self._clock(),
@@ -54,19 +57,19 @@ class Fitter:
         return save_result(folder, trial, result, trainer.model)
 
     def warm_up(self) -> None:
-        """Load what a process loads at its first training, by training a tiny net on a few of the rows."""
+        """Train a tiny net on a few rows, so that the process loads in advance what its first training needs."""
         config = Config(units=(8,), dropout=0.5, batch_size=128, learning_rate=0.001)
         few = self._train.head(256)
         trainer = GraphTrainer(config, self._facts, few, seed=0, moments=self._moments)
         trainer.train_epoch()
         trainer.evaluate(few)
 
-    def _epoch(self, trainer: GraphTrainer) -> Logs:
+    def _train_epoch(self, trainer: GraphTrainer) -> Logs:
         logs = trainer.train_epoch()
         if self._validation is not None and is_finite(logs):
             logs["val_loss"], logs["val_accuracy"] = trainer.evaluate(self._validation)
         return logs
 
-    def _on_train(self, trainer: GraphTrainer) -> Logs:
+    def _evaluate_on_train(self, trainer: GraphTrainer) -> Logs:
         loss, accuracy = trainer.evaluate(self._train)
         return {"train_loss": loss, "train_accuracy": accuracy}

@@ -1,7 +1,7 @@
 """The TensorFlow engine: one graph call trains a whole epoch.
 
-`model.fit` returns to Python after every batch; here the batch loop, shuffle, gather and optimizer step are one graph, and
-the Keras model and optimizer are what is called inside it. What is computed is what `fit` computes: the tests compare.
+`model.fit` returns to Python after every batch. Here the batch loop, shuffle, gather and optimizer step are one graph,
+which calls the Keras model and optimizer. It computes what `fit` computes; the tests compare the two.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ import tensorflow as tf
 from sweep.data.prepared import DataFacts, Split
 from sweep.study.config import Config
 from sweep.train.graph.adam import FusedAdam
-from sweep.train.graph.dropout import with_halfword_dropout
+from sweep.train.graph.dropout import replace_dropout
 from sweep.train.model import Moments, build_model
 from sweep.trial import Logs
 
@@ -31,73 +31,75 @@ class Rows:
 
     @classmethod
     def of(cls, split: Split) -> "Rows":
-        return cls(_tensor_over(split.x), _tensor_over(split.y))
+        return cls(_wrap_array(split.x), _wrap_array(split.y))
 
     @property
     def n(self) -> int:
         return int(self.y.shape[0])
 
     def head(self, n: int) -> "Rows":
-        """The first n rows."""
+        """Return the first n rows."""
         return Rows(self.x[:n], self.y[:n])
 
 
-def _tensor_over(array: Any) -> Any:
-    """A tensor over the array's own memory where TensorFlow can take it, as it can a mapped file's; else a copy.
+def _wrap_array(array: Any) -> Any:
+    """Return a tensor that shares the array's memory if TensorFlow accepts it, as it does a mapped file's; else a copy.
 
-    Processes that map one file then share one copy of it, where tf.constant makes two in each. TensorFlow wants
-    writable memory (though nothing writes here) at a multiple of 64 bytes, and aborts the process over any other.
+    Processes that map one file then share one copy of it; tf.constant makes two copies in each. TensorFlow requires
+    writable memory (though nothing writes here), aligned to 64 bytes, and aborts the process for any other.
     """
     if array.flags.writeable and array.flags.c_contiguous and array.ctypes.data % 64 == 0:
         return tf.experimental.dlpack.from_dlpack(np.asarray(array).__dlpack__())
     return tf.constant(array)
 
 
-def _graph(function: Any, *signature: tf.TensorSpec) -> Any:
+def _trace(function: Any, *signature: tf.TensorSpec) -> Any:
     return tf.function(function, autograph=False).get_concrete_function(*signature)
 
 
 class GraphTrainer:
-    """One model in training. The seed decides weights, shuffles and dropout."""
+    """One model in training. The seed determines weights, shuffles and dropout."""
 
     def __init__(
         self, config: Config, facts: DataFacts, train: Rows, seed: int, moments: Moments | None = None
     ) -> None:
         keras.utils.set_random_seed(seed)
         self.model = build_model(config, facts, moments)
-        self._in_training = with_halfword_dropout(self.model)
+        self._in_training = replace_dropout(self.model)
         self.optimizer = FusedAdam(config.learning_rate)
         self.optimizer.build(self.model.trainable_variables)
         self._seed = seed
         self._epochs_done = 0
-        self._train_epoch = _graph(partial(self._epoch, train, config.batch_size), tf.TensorSpec([2], tf.int32))
-        self._evaluate = _graph(
-            self._evaluation, tf.TensorSpec([None, facts.n_features], train.x.dtype), tf.TensorSpec([None], tf.int32)
+        self._train_epoch = _trace(partial(self._run_epoch, train, config.batch_size), tf.TensorSpec([2], tf.int32))
+        self._evaluate = _trace(
+            self._run_evaluation,
+            tf.TensorSpec([None, facts.n_features], train.x.dtype),
+            tf.TensorSpec([None], tf.int32),
         )
 
     def train_epoch(self) -> Logs:
-        """Train one epoch over shuffled rows; the running means of loss and accuracy, as `fit` reports them."""
+        """Train one epoch over shuffled rows. Return the running means of loss and accuracy, as `fit` reports them."""
         self._epochs_done += 1
         order_seed = tf.constant([self._seed & 0x7FFFFFFF, self._epochs_done], tf.int32)
         loss, accuracy = self._train_epoch(order_seed)
         return {"loss": float(loss), "accuracy": float(accuracy)}
 
     def evaluate(self, rows: Rows) -> tuple[float, float]:
-        """Mean loss and accuracy over all rows, dropout off."""
+        """Return mean loss and accuracy over all rows, dropout off."""
         loss, accuracy = self._evaluate(rows.x, rows.y)
         return float(loss), float(accuracy)
 
-    def _epoch(self, train: Rows, batch_size: int, order_seed: Any) -> tuple[Any, Any]:
-        # A new order every epoch. `fit` on TensorFlow repeats one order after `keras.utils.set_random_seed` (Keras 3.15),
-        # which lowers the running loss without training better: tests/bench/fit_reference.py compares without that.
+    def _run_epoch(self, train: Rows, batch_size: int, order_seed: Any) -> tuple[Any, Any]:
+        # A new order every epoch. After `keras.utils.set_random_seed`, `fit` on TensorFlow repeats one order (Keras
+        # 3.15). That lowers the running loss and trains no better: tests/bench/fit_reference.py compares without it.
         order = tf.random.experimental.stateless_shuffle(tf.range(train.n), order_seed)
-        return self._fold(train.x, train.y, order, batch_size, self._step)
+        return self._fold(train.x, train.y, order, batch_size, self._train_step)
 
-    def _evaluation(self, x: Any, y: Any) -> tuple[Any, Any]:
+    def _run_evaluation(self, x: Any, y: Any) -> tuple[Any, Any]:
         return self._fold(x, y, tf.range(tf.shape(y)[0]), EVALUATION_BATCH, self._score)
 
     def _fold(self, x: Any, y: Any, order: Any, batch_size: int, step: Any) -> tuple[Any, Any]:
-        """Run `step` on every batch of rows in `order`, the last short one too; mean loss and accuracy over rows."""
+        """Run `step` on every batch of rows in `order`, a short last one included. Return mean loss and accuracy."""
         n = tf.shape(order)[0]
 
         def body(start: Any, loss_sum: Any, n_right: Any) -> tuple[Any, Any, Any]:
@@ -113,12 +115,12 @@ class GraphTrainer:
         return loss_sum / tf.cast(n, tf.float32), tf.cast(n_right, tf.float32) / tf.cast(n, tf.float32)
 
     def _score(self, rows: Any, labels: Any) -> tuple[Any, Any]:
-        """Probabilities and losses of a batch, shapes (b, n_classes) and (b,), dropout off."""
+        """Return probabilities and losses of a batch, shapes (b, n_classes) and (b,), dropout off."""
         probabilities = self.model(rows, training=False)
         return probabilities, keras.losses.sparse_categorical_crossentropy(labels, probabilities)
 
-    def _step(self, rows: Any, labels: Any) -> tuple[Any, Any]:
-        """One optimizer step; the probabilities and losses of the batch before it, shapes (b, n_classes) and (b,)."""
+    def _train_step(self, rows: Any, labels: Any) -> tuple[Any, Any]:
+        """Take one optimizer step. Return the batch's probabilities and losses before it, (b, n_classes) and (b,)."""
         with tf.GradientTape() as tape:
             probabilities = self._in_training(rows, training=True)
             losses = keras.losses.sparse_categorical_crossentropy(labels, probabilities)

@@ -1,17 +1,17 @@
 import pytest
 
 from sweep.study.config import Config
-from sweep.train.cohort.bucket import Bucket, buckets, compaction_pays, rounded_up
-from sweep.trial import Trial
+from sweep.train.cohort.bucket import Bucket, compaction_pays, group_into_buckets, round_up
+from sweep.trial import Phase, Trial
 
 
 def trials(*configs):
     plain = {"dropout": 0.1, "batch_size": 64, "learning_rate": 0.001}
-    return [Trial(number=i, phase="search", config=Config(**plain | c), seed=i) for i, c in enumerate(configs)]
+    return [Trial(number=i, phase=Phase.SEARCH, config=Config(**plain | c), seed=i) for i, c in enumerate(configs)]
 
 
 def test_what_a_program_fixes_parts_trials_and_what_is_data_to_it_does_not():
-    found = buckets(
+    found = group_into_buckets(
         trials(
             {"units": (300, 100)},
             {"units": (90, 20), "dropout": 0.5, "learning_rate": 0.1},
@@ -29,18 +29,18 @@ def test_what_a_program_fixes_parts_trials_and_what_is_data_to_it_does_not():
 
 
 def test_replicates_are_not_padded():
-    [bucket] = buckets(trials({"units": (400, 100)}, {"units": (400, 100), "dropout": 0.5}))
+    [bucket] = group_into_buckets(trials({"units": (400, 100)}, {"units": (400, 100), "dropout": 0.5}))
     assert bucket.units == (400, 100)
 
 
 def test_the_bucket_with_most_work_comes_first():
-    found = buckets(trials({"units": (8,)}, {"units": (500, 500)}, {"units": (500, 500), "batch_size": 16}))
+    found = group_into_buckets(trials({"units": (8,)}, {"units": (500, 500)}, {"units": (500, 500), "batch_size": 16}))
     assert [(len(b.units), b.batch_size) for b in found] == [(2, 16), (2, 64), (1, 64)]
 
 
 @pytest.mark.parametrize(("n", "size"), [(1, 1), (2, 2), (3, 4), (64, 64), (65, 128)])
 def test_sizes_are_powers_of_two(n, size):
-    assert rounded_up(n) == size
+    assert round_up(n) == size
 
 
 @pytest.mark.parametrize(

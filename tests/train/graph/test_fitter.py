@@ -13,7 +13,7 @@ from sweep.study.config import Config, derive_training_seed
 from sweep.study.schema import Data, EarlyStopping, Training
 from sweep.train.graph.fitter import Fitter
 from sweep.train.score import score_models
-from sweep.trial import Trial
+from sweep.trial import Phase, State, Trial
 from tests.studies import write_tiny_data
 
 STOPPING = EarlyStopping(monitor="val_accuracy", patience=2)
@@ -29,7 +29,7 @@ def data(tmp_path_factory):
 
 def trial(number=0, rungs=(), **changes):
     config = Config(**{"units": (16,), "dropout": 0.2, "batch_size": 32, "learning_rate": 0.01, **changes})
-    return Trial(number=number, phase="search", config=config, seed=derive_training_seed(1, config, 0), rungs=rungs)
+    return Trial(number=number, phase=Phase.SEARCH, config=config, seed=derive_training_seed(1, config, 0), rungs=rungs)
 
 
 def always(report):
@@ -41,7 +41,7 @@ def test_a_complete_trial_has_the_weights_of_its_best_epoch(data, tmp_path):
         trial(), always, tmp_path / "t"
     )
     accuracies = [logs["val_accuracy"] for logs in result.history]
-    assert result.state == "complete"
+    assert result.state == State.COMPLETE
     assert result.best_epoch == int(np.argmax(accuracies)) + 1
     assert len(accuracies) == min(12, result.best_epoch + STOPPING.patience)
     assert result.metrics["val_accuracy"] == max(accuracies)
@@ -71,7 +71,7 @@ def test_a_verdict_against_it_prunes_a_trial_at_its_rung(data, tmp_path):
     fitter = Fitter(data, Training(max_epochs=9), MADE_BY)
     result = fitter.fit(trial(rungs=(2,)), not_after_two, tmp_path / "t")
     assert heard == [(1, False), (2, True)]
-    assert (result.state, result.reason) == ("pruned", "pruned at the rung after epoch 2")
+    assert (result.state, result.reason) == (State.PRUNED, "pruned at the rung after epoch 2")
     assert "val_accuracy" in result.metrics
     assert "train_accuracy" not in result.metrics  # nobody asks for it, and it costs a pass over all rows
 
@@ -80,7 +80,7 @@ def test_a_trial_that_diverges_fails_with_its_reason_and_leaves_no_model(data, t
     result = Fitter(data, Training(max_epochs=5), MADE_BY).fit(
         trial(learning_rate=1e30, batch_norm=False), always, tmp_path / "t"
     )
-    assert result.state == "failed"
+    assert result.state == State.FAILED
     assert result.reason.startswith("nan: loss is nan at epoch")
     assert results.MODEL not in result.files
     assert results.load(tmp_path / "t").reason == result.reason

@@ -15,7 +15,7 @@ from sweep.data.prepared import Split
 from sweep.study.config import Config
 from sweep.study.schema import Data
 from sweep.train.graph.adam import FusedAdam
-from sweep.train.graph.dropout import HalfwordDropout, with_halfword_dropout
+from sweep.train.graph.dropout import HalfwordDropout, replace_dropout
 from sweep.train.graph.trainer import GraphTrainer, Rows
 from sweep.train.model import build_model, compute_moments, load_model
 from tests.studies import FACTS as TINY_FACTS
@@ -38,7 +38,7 @@ def rows():
 def fit(net, rows, seed, n_epochs, optimizer=keras.optimizers.Adam):
     """`model.fit` on the batches and the dropout masks that the engine draws; the model and its history."""
     keras.utils.set_random_seed(seed)
-    model = with_halfword_dropout(build_model(net, FACTS))
+    model = replace_dropout(build_model(net, FACTS))
     model.compile(optimizer(net.learning_rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
     history = []
     for epoch in range(1, n_epochs + 1):

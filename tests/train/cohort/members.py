@@ -1,0 +1,62 @@
+"""Members of cohorts and the rows that they train on. Child processes import this too, so it loads no Keras."""
+
+import os
+from dataclasses import replace
+
+import numpy as np
+
+from sweep.data.prepared import Split
+from sweep.study.config import Config
+from sweep.trial import Phase, Trial
+from tests.studies import FACTS
+
+N_TRAIN, N_VALIDATION = 310, 120  # of batches of 32, nine are whole and one is not
+# Standardized rows: of rows that are never negative, as pixels, many a unit is never below zero (see `assert_alike`).
+FACTS = replace(FACTS, n_train=N_TRAIN, n_validation=N_VALIDATION, scaling="standardize")
+
+
+def use_jax():
+    os.environ["KERAS_BACKEND"] = "jax"
+    os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0"  # compiles in half the time
+
+
+def split(n, seed):
+    rng = np.random.default_rng(seed)
+    prototypes = np.random.default_rng(0).normal(0, 1, (3, FACTS.n_features))
+    y = rng.integers(0, 3, n).astype(np.int32)
+    return Split((prototypes[y] + rng.normal(0, 2, (n, FACTS.n_features))).astype(np.float32), y)
+
+
+TRAIN, VALIDATION = split(N_TRAIN, 1), split(N_VALIDATION, 2)
+
+
+def trial(number=0, **changes):
+    config = Config(**{"units": (24, 12), "dropout": 0.3, "batch_size": 32, "learning_rate": 0.003, **changes})
+    return Trial(number=number, phase=Phase.SEARCH, config=config, seed=1000 + number)
+
+
+UNLIKE = [
+    trial(
+        number,
+        units=(9 + 2 * (number % 4), 5 + number % 4),
+        dropout=(1 + number % 5) / 10,
+        learning_rate=0.003 * (1 + number % 3),
+    )
+    for number in range(16)
+]
+UNLIKE[3] = trial(3, units=(16, 8), dropout=0.0)
+UNLIKE[5] = trial(5, units=(11, 6), learning_rate=1e30)  # diverges
+UNLIKE[9] = trial(9, units=(15, 8), learning_rate=1e-9)  # never improves, and stops early
+
+
+def assert_alike(weights, wanted, tolerance):
+    """Equal weights, within `tolerance`.
+
+    Where a unit is never below zero, batch norm takes its bias out again: the gradient is rounding alone, which Adam
+    scales up to whole steps. So biases, and the means that follow them, may be further apart.
+    """
+    assert weights.keys() == wanted.keys()
+    has_norm = "batch_norm_1/gamma" in wanted
+    for name, value in wanted.items():
+        idle = has_norm and name.endswith(("bias", "moving_mean"))
+        np.testing.assert_allclose(weights[name], value, atol=20 * tolerance if idle else tolerance, err_msg=name)
