@@ -45,6 +45,7 @@ def test_a_process_that_keeps_dying_is_given_up_with_its_log(data, tmp_path):
     assert n_asked >= MAX_DEATHS - 1
 
 
+@pytest.mark.slow
 def test_many_models_are_shared_among_processes_and_each_is_scored_as_alone(tmp_path):
     spec = Data(source=write_tiny_data(tmp_path).name, validation_rows=100)
     data = prepare(read(spec, tmp_path), spec, 1, tmp_path / "cache")

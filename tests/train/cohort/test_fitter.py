@@ -157,6 +157,7 @@ def losses(folder, trials):
     return [ended[one.key][0].metrics["val_loss"] for one in trials]
 
 
+@pytest.mark.slow
 def test_both_engines_train_alike_over_seeds(on_jax, data_folder, tmp_path):
     from sweep.train.graph.fitter import Fitter  # here, for the other process imports this module and has no TensorFlow
 
