@@ -1,6 +1,7 @@
 """Imports flow one way, and a foreign library enters through one room."""
 
 import ast
+import statistics
 import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -114,3 +115,19 @@ def test_nothing_that_trains_or_selects_opens_the_test_split():
     assert users == {"data.prepared", "train.score"}
     scorers = {room for room, path in ROOMS.items() if "train.score" in rooms_imported(path)}
     assert scorers == {"execute.scoring"}
+
+
+def body_lengths():
+    """Lines of each function's body, without its docstring, with the function's place."""
+    for room, path in ROOMS.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) else node.body
+                yield (body[-1].end_lineno - body[0].lineno + 1 if body else 0), f"{room}.{node.name}"
+
+
+def test_a_file_is_one_subject_and_a_function_fits_in_the_eye():
+    assert max(len(path.read_text().splitlines()) for path in ROOMS.values()) < 400
+    lengths = list(body_lengths())
+    assert [name for length, name in lengths if length > 60] == []
+    assert statistics.median(length for length, _ in lengths) <= 6

@@ -88,6 +88,7 @@ print(json.dumps({
     assert found["good"] >= 1
 
 
+@pytest.mark.slow
 def test_the_registered_champion_reloads_through_mlflow_and_reproduces_its_validation_accuracy(finished):
     folder, _ = finished
     runs = RunsDir(folder / "mlruns")

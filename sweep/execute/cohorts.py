@@ -24,9 +24,7 @@ class CohortExecutor:
         self._n_searched = n_searched
         self._waiting: list[Trial] = []
         self._training: dict[str, Trial] = {}
-        self._suspects: set[str] = (
-            set()
-        )  # keys of trials during which the process died: each trains alone the next time
+        self._suspects: set[str] = set()  # keys of trials the process died with: each trains alone the next time
         self._events: deque[Event] = deque()
         self._failed_starts = 0
         options.results.mkdir(parents=True, exist_ok=True)

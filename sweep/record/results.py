@@ -128,7 +128,7 @@ def _read_sealed(path: Path) -> Any:
     text = path.read_bytes().decode()
     try:
         content = json.loads(text)["content"]
-    except (ValueError, TypeError, KeyError):  # no JSON, or none of ours
+    except (ValueError, TypeError, KeyError, RecursionError):  # no JSON, or none of ours
         content = None
     if _seal(content) != text:
         raise ValueError(f"{path.name} is not what was written (sha256)")

@@ -141,7 +141,9 @@ def test_a_byte_flipped_anywhere_in_what_an_earlier_version_sealed_is_refused(ol
             load(old_folder)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '"content"', '{"content": {}}', '{"content": null}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", "null", '"content"', '{"content": {}}', '{"content": null}', "[" * 100_000]
+)
 @pytest.mark.parametrize("name", [results.RESULT, results.SCORE])
 def test_json_that_is_not_sealed_is_refused_with_the_reason(folder, name, text):
     (folder / name).write_text(text)
