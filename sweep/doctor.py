@@ -268,7 +268,8 @@ def _run(files: RunFiles, tracked: TrackedTrial, ended: Ended) -> Iterator[Findi
 
 
 def _is_equal(tracked: float | None, value: float) -> bool:
-    return tracked == value or (tracked is None and value != value)  # NaN is not tracked
+    """Return whether a run has the value. NaN is equal to NaN here, and to none: MLflow keeps it for models alone."""
+    return tracked == value or (value != value and (tracked is None or tracked != tracked))
 
 
 def _outcome(conclusion: Conclusion) -> Iterator[Finding]:

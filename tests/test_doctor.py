@@ -1,17 +1,20 @@
 """Each thing that can be wrong with a study, made wrong by hand, and what the doctor says and does about it."""
 
 import json
+import math
 import re
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 from mlflow.entities import Metric, Param
 
-from sweep.coordinator import sync_study
+from sweep.coordinator import run_study, sync_study
 from sweep.doctor import diagnose, mend
 from sweep.durable.lock import hold
 from sweep.errors import Interrupted, StudyInUseError
+from sweep.layout import RunsDir
 from sweep.record import results
 from sweep.report.files import publish
 from sweep.report.upload import upload
@@ -21,7 +24,7 @@ from sweep.track.run_files import RunFiles
 from sweep.track.runs import read_study
 from tests.bundles import seal
 from tests.champions import champion_handed_on, hand_on
-from tests.studies import FILES, copied, fake_sweep, tiny_table
+from tests.studies import FILES, copied, fake_runtime, fake_score, fake_sweep, tiny_table
 from tests.studies import job as study_job
 
 
@@ -174,6 +177,24 @@ def test_a_metric_that_differs_between_result_and_run_is_named(job):
     run = one_run(job)
     change(job.runs.mlflow_db, "UPDATE latest_metrics SET value = 0.5 WHERE run_uuid = ? AND key = 'val_loss'", (run.run_id,))  # fmt: skip
     assert findings(job) == [f"run {run.run_id} of {run.trial.key} differs from its result in val_loss"]
+
+
+def test_a_test_loss_that_is_no_number_is_tracked_as_such_and_is_sound(runs):
+    def score(models):
+        return {key: ({**metrics, "test_loss": math.nan}, said) for key, (metrics, said) in fake_score(models).items()}
+
+    asked = study_job(runs)
+    run_study(asked, replace(fake_runtime(asked.study, files=FILES), score=score))
+    assert findings(asked) == []
+
+
+def test_looking_changes_nothing_where_the_folder_was_moved(runs, tmp_path):
+    asked = fake_sweep(runs, files=FILES)
+    champion_handed_on(runs)
+    moved = replace(asked, runs=RunsDir(runs.root.rename(tmp_path / "elsewhere")))
+    before = moved.runs.mlflow_db.read_bytes()
+    findings(moved)
+    assert moved.runs.mlflow_db.read_bytes() == before
 
 
 def test_a_missing_run_is_written_anew(job):

@@ -10,7 +10,9 @@ from sweep.record.results import LOCK
 from sweep.report.compare import LEVEL, Comparison, word_verdict
 from sweep.report.conclusion import Conclusion, compare_with_config
 from sweep.report.text import champion_line
+from sweep.track.client import open_client
 from sweep.track.errors import translate_errors
+from sweep.track.tables import follow_move
 from sweep.track.versions import ALIAS, ModelVersions, Version
 
 VERDICT = "verdict"  # the tag that says why a version has the alias, or why not; its figures are in verdict.p and so on
@@ -42,7 +44,8 @@ def register(conclusion: Conclusion, exported: Exported) -> str:
     """
     runs, study = conclusion.tracked.runs, conclusion.tracked.study.name
     with hold_in_turn(runs.all_exports / LOCK), translate_errors(runs):
-        versions = ModelVersions.open(runs, study)
+        follow_move(runs)  # versions keep paths
+        versions = ModelVersions(open_client(runs), study)
         version = _find_or_create(versions, conclusion, exported)
         holder = versions.find_champion()
         if holder is not None and holder.number == version.number:
@@ -55,7 +58,7 @@ def register(conclusion: Conclusion, exported: Exported) -> str:
 def list_registered_runs(runs: RunsDir, study: str) -> set[str]:
     """List the ids of the runs whose models are versions under a study's name. Raises TrackingError."""
     with translate_errors(runs):
-        return {version.run_id for version in ModelVersions.open(runs, study).list()}
+        return {version.run_id for version in ModelVersions(open_client(runs), study).list()}
 
 
 def decide(conclusion: Conclusion, holder: Version | None) -> Ruling:

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from sweep.champion.release import release
 from sweep.cli.tables import make_table, open_console
 from sweep.layout import RunsDir
 from sweep.report.conclusion import Conclusion, conclude
@@ -26,6 +25,9 @@ def deliver(runs: RunsDir, study: str, study_file: Path | None = None) -> None:
     files = publish(conclusion)
     _print_report(conclusion, files)
     if study_file is not None and conclusion.champion is not None:
+        # Imported here, not above: what it loads would come on top of the report's peak of memory, 14 MB.
+        from sweep.champion.release import release
+
         release(conclusion, study_file, print)
     upload(conclusion)
 

@@ -75,10 +75,10 @@ class Models:
                 self._log_archived(run)
 
     def _log_archived(self, run: Run) -> None:
-        tracked = from_run(run)
         try:
+            tracked = from_run(run)
             result = results.load(self.folder / tracked.trial.key)
-        except DamagedResultError as error:  # its run is whole, and no model less good takes its place
+        except DamagedResultError as error:  # no less good model takes its place
             logger.warning("not among the logged models: %s", error)
             return
         self.log(tracked.run_id, Ended(tracked.trial, result, None), has_outputs=False)

@@ -3,10 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from sweep.layout import RunsDir
-from sweep.track.client import open_client
 from sweep.track.mlflow_api import MLFLOW_MODEL_VERSIONS, MlflowClient, ModelVersion, send_once
-from sweep.track.tables import follow_move
 
 ALIAS = "champion"
 
@@ -32,13 +29,6 @@ class ModelVersions:
     def __init__(self, client: MlflowClient, study: str) -> None:
         self._client = client
         self._study = study
-
-    @classmethod
-    def open(cls, runs: RunsDir, study: str) -> "ModelVersions":
-        """Open the registry that goes with the runs, and have its paths follow a folder that was moved."""
-        client = open_client(runs)
-        follow_move(runs)
-        return cls(client, study)
 
     def create_model(self) -> None:
         """Create the registered model where there is none."""

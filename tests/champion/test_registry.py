@@ -163,7 +163,7 @@ def test_a_registry_that_is_away_loses_no_export_and_is_told_in_one_line(copy, t
         raise TrackingError("MLflow at somewhere: no answer")
 
     with monkeypatch.context() as patched:
-        patched.setattr("sweep.track.versions.open_client", unavailable)
+        patched.setattr("sweep.champion.registry.open_client", unavailable)
         assert main(["export", str(study), "--runs-dir", str(copy.root)]) == 3
     out, err = capsys.readouterr()
     assert out == f"Export: {copy.exports('tiny')}\n"

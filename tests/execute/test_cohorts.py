@@ -95,6 +95,7 @@ def test_what_a_member_leaves_is_a_plain_model_of_its_true_widths_with_the_metri
     executor.submit(trial(20, Phase.BASELINE, units=(9,)))
     executor.submit(trial(21, Phase.BASELINE, units=(17,), dropout=0.0))
     for result in [event for event in heard(executor) if isinstance(event, TrialResult)]:
+        assert results.load(options.results / result.key) == result
         assert result.provenance.keys() >= {"engine", "device", "version_jax"}
         model = load_model(options.results / result.key / results.MODEL)
         assert model.get_layer("dense_1").units == (9 if result.key == "trial-00020" else 17)

@@ -35,6 +35,7 @@ from tests.faults import recipe
 from tests.faults.checker import N_TRIALS
 from tests.faults.driver import Sweep
 from tests.faults.engine import EPOCH_S
+from tests.servers import mlflow_server
 
 PACE = {EPOCH_S: "0.1"}
 KILLS_A_SWEEP = 2
@@ -214,12 +215,12 @@ def meet_lost_servers(
     server, port = RunsDir(folder / "server"), _unused_port()
     address = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
     for is_first in [True] + [False] * (KILLS_A_SWEEP - 1):
-        with studies.mlflow_server(server, port):
+        with mlflow_server(server, port):
             if is_first:
                 contender.start(**address)
             time.sleep(rng.uniform(0, whole_s))
         time.sleep(rng.uniform(0, 3))
-    with studies.mlflow_server(server, port):
+    with mlflow_server(server, port):
         contender.wait()
         _run_to_the_end(contender, **address)
     return contender.left(server).faults(contender.budget)

@@ -15,7 +15,7 @@ from sweep.record import results
 from sweep.study.config import Config
 from sweep.study.file import parse_study
 from sweep.track import tables
-from sweep.track.client import open_client
+from sweep.track.client import list_runs, open_client
 from sweep.track.experiment import ProjectedStudy
 from sweep.track.models import N_BEST
 from sweep.track.projection import Projection
@@ -316,6 +316,17 @@ def test_a_run_that_a_person_adds_to_the_experiment_disturbs_nothing(runs):
     client.create_run(client.get_experiment_by_name("tiny").experiment_id, tags={"note": "mine", "key": "mine"})
     write(project(runs), trial(1), save(runs, 1))
     assert numbers(runs) == [0, 1]
+
+
+def test_a_run_of_a_cohort_that_is_not_what_was_written_leaves_the_parent_run_ended(runs, caplog):
+    write(project(runs), trial(), save(runs, engine="cohort"))
+    projection = project(runs)
+    [run] = read_study(runs, "tiny").trials
+    open_client(runs).set_tag(run.run_id, "seed", "?")
+    projection.close("FINISHED")
+    assert "not among the logged models: run" in caplog.text
+    [parent] = [r for r in list_runs(open_client(runs), projection._experiment) if r.data.tags["key"] == "study"]
+    assert parent.info.status == "FINISHED"
 
 
 def test_the_parent_run_ends_with_a_time(runs):
