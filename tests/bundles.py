@@ -48,12 +48,12 @@ def sweep_by_hand(runs: RunsDir, table: dict[str, Any], folder: Path) -> Prepare
     """A study on the fake executor, with real data in `folder`, scored as the model above would be."""
     study = parse_study(table, "tiny.toml")
     data = prepare(read(study.data, folder), study.data, study.seed, runs.data_cache)
-    runtime = replace(fake_runtime(study, files=FILES), score=partial(_score, data=data))
+    runtime = replace(fake_runtime(study, files=FILES), score=partial(score_by_hand, data=data))
     run_study(replace(job(runs, table), data=data), runtime)
     return data
 
 
-def _score(models: dict[str, Path], data: PreparedData) -> dict[str, tuple[Logs, bytes]]:
+def score_by_hand(models: dict[str, Path], data: PreparedData) -> dict[str, tuple[Logs, bytes]]:
     test = open_test_split(data)
     z = np.exp(np.asarray(test.x, np.float32) @ WEIGHTS)
     said = Predictions.of(np.asarray(z / z.sum(axis=1, keepdims=True), np.float64), test.y, test.x)

@@ -1,4 +1,4 @@
-"""`python -m tests.screenshots`: the pictures of the README, anew, from a real run of the quick study with 24 trials.
+"""`python -m tests.screenshots`: the pictures of the READMEs, anew, from a real run of the quick study with 24 trials.
 
 It takes some minutes, needs Chromium, and writes studies/report.png and studies/mlflow.png.
 """
