@@ -40,7 +40,7 @@ def to_distribution(axis: Axis) -> BaseDistribution:
         case Float(low, high, None, log):
             return FloatDistribution(low, high, log=log)
         case Float(low, _, float(step)):
-            return FloatDistribution(low, low + (int(count(axis)) - 1) * step, step=step)
+            return FloatDistribution(low, axis.value_at(axis.n_steps), step=step)
         case Choice(options):
             return CategoricalDistribution(options)
         case _:

@@ -3,7 +3,6 @@
 A sampler draws from a copy of the record in memory: a draw from the database costs a transaction for every parameter.
 """
 
-import itertools
 import warnings
 from collections import Counter
 from functools import partial
@@ -23,6 +22,7 @@ from sweep.study.space import Choice, Float, Int, Scalar
 from sweep.trial import Phase, State, Trial, TrialResult
 
 N_REDRAWS = 20  # draws of configs that were tried already; after that many, the random sampler draws
+MAX_REDRAWS = 500  # then the first untried config of the space is taken: chance finds the last ones of many too rarely
 
 
 class Suggester:
@@ -59,16 +59,13 @@ class Suggester:
         if not left:
             return None
         group = min(left, key=self._n_tried.__getitem__)
-        for redraw in itertools.count():
+        for redraw in range(MAX_REDRAWS):
             asked, config = self._ask(group, redraw)
             if config.key not in self._tried:
-                break
+                return self._claim_drawn(config, asked.number)
             self._memory.tell(asked, state=TrialState.FAIL)  # tried already; samplers ignore failed trials
-        params, distributions = to_params(self._study, config)
-        seed = derive_training_seed(self._study.seed, config, 0)
-        trial = self._record.claim(Phase.SEARCH, config, seed, params=params, distributions=distributions)
-        self._remember(trial, asked.number)
-        return trial
+        untried = (config for config in self._spaces[group].grid() if config.key not in self._tried)
+        return self.claim(next(untried), Phase.SEARCH)
 
     def report(self, key: str, rung: int, value: float) -> None:
         """Show the sampler the value of a trial at a rung. TPE ranks pruned trials by the last rung they reached."""
@@ -80,6 +77,14 @@ class Suggester:
         """Let the sampler learn from a result that the record has already."""
         value = self._record.trials[result.key].value if result.state == State.COMPLETE else None
         self._memory.tell(self._numbers[result.key], value, state=OPTUNA_STATES[result.state])
+
+    def _claim_drawn(self, config: Config, number: int) -> Trial:
+        """Claim a config that the sampler drew as trial `number` in memory."""
+        params, distributions = to_params(self._study, config)
+        seed = derive_training_seed(self._study.seed, config, 0)
+        trial = self._record.claim(Phase.SEARCH, config, seed, params=params, distributions=distributions)
+        self._remember(trial, number)
+        return trial
 
     def _ask(self, group: Scalar | None, redraw: int) -> tuple[optuna.Trial, Config]:
         """Draw a config from `group`. Return it with the trial in memory that stands for it."""

@@ -115,9 +115,9 @@ _WIDTH = "a whole number from 1 to 65536"
 class SpaceTable(BaseModel):
     """Gives each key a fixed value or a range.
 
-    `{int = [low, high]}` and `{float = [low, high]}` are ranges with both ends included; `{choice = [...]}` lists values that have
-    no order. In a range, `log = true` draws evenly in the logarithm, and `step = 0.1` keeps low, low + 0.1, and so on; a range
-    has one of the two at most.
+    `{int = [low, high]}` and `{float = [low, high]}` are ranges with both ends included; `{choice = [...]}` lists values
+    that have no order. In a range, `log = true` draws evenly in the logarithm, and `step = 0.1` keeps low, low + 0.1, and
+    so on, up to the last that is not above high; a range has one of the two at most.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from typing import Any
 
 from sweep.study.config import Config
@@ -23,12 +24,35 @@ class Int:
 
 @dataclass(frozen=True)
 class Float:
-    """Numbers from low to high (inclusive); with `step` only low, low + step, ...; `log` draws evenly in the logarithm."""
+    """Numbers from low to high (inclusive); `log` draws evenly in the logarithm.
+
+    With `step` only low, low + step, ..., up to the last that is not above high. They are counted in decimals, as they
+    are typed: in binary, 0.1 + 2 * 0.1 is above 0.3, and 3 * 0.15 below 0.45.
+    """
 
     low: float
     high: float
     step: float | None = None
     log: bool = False
+
+    @property
+    def n_steps(self) -> int:
+        """The number of steps from low to the last value. Only of an axis with a step."""
+        return int((_decimal(self.high) - _decimal(self.low)) // _decimal(self._step))
+
+    def value_at(self, i: int) -> float:
+        """Return the value `i` steps above low. Only of an axis with a step."""
+        return float(_decimal(self.low) + i * _decimal(self._step))
+
+    def nearest(self, value: float) -> float:
+        """Return the value of the axis that is nearest to `value`. Only of an axis with a step."""
+        return self.value_at(min(max(round((value - self.low) / self._step), 0), self.n_steps))
+
+    @property
+    def _step(self) -> float:
+        if self.step is None:
+            raise ValueError(f"{self} is continuous and has no list of values")
+        return self.step
 
 
 @dataclass(frozen=True)
@@ -62,7 +86,7 @@ class Space:
 
         def value(name: str, axis: Axis) -> Any:
             drawn = draw(name, axis) if isinstance(axis, Int | Float | Choice) else axis
-            return _typed(drawn) if isinstance(axis, Float) and axis.step is not None else drawn
+            return axis.nearest(drawn) if isinstance(axis, Float) and axis.step is not None else drawn
 
         hidden_layers = int(value("hidden_layers", self.hidden_layers))
         return Config(
@@ -121,8 +145,8 @@ def count(axis: Axis) -> float:
     match axis:
         case Int(low, high, step):
             return (high - low) // step + 1
-        case Float(low, high, step):
-            return math.inf if step is None else math.floor((high - low) / step + 1e-9) + 1
+        case Float():
+            return math.inf if axis.step is None else axis.n_steps + 1
         case Choice(options):
             return len(options)
         case _:
@@ -134,10 +158,8 @@ def list_values(axis: Axis) -> tuple[Scalar, ...]:
     match axis:
         case Int(low, high, step):
             return tuple(range(low, high + 1, step))
-        case Float(_, _, None):
-            raise ValueError(f"{axis} is continuous and has no list of values")
-        case Float(low, _, float(step)):
-            return tuple(_typed(low + i * step) for i in range(int(count(axis))))
+        case Float():
+            return tuple(axis.value_at(i) for i in range(axis.n_steps + 1))
         case Choice(options):
             return options
         case bool() | int() | float():
@@ -146,9 +168,9 @@ def list_values(axis: Axis) -> tuple[Scalar, ...]:
             raise TypeError(f"not an axis: {axis!r}")
 
 
-def _typed(value: float) -> float:
-    """Return a value of a stepped axis as a person would type it: 0.3 for 0.1 + 2 * 0.1."""
-    return float(f"{value:.14g}")
+def _decimal(value: float) -> Decimal:
+    """Return a number as a person would type it."""
+    return Decimal(str(value))
 
 
 def contains(axis: Axis, value: Scalar) -> bool:
@@ -159,7 +181,7 @@ def contains(axis: Axis, value: Scalar) -> bool:
         case Float(low, high, None):
             return low <= value <= high
         case Float():
-            return any(math.isclose(value, v) for v in list_values(axis))
+            return math.isclose(value, axis.nearest(value))
         case Choice(options):
             return value in options
         case _:

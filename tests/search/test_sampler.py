@@ -79,6 +79,32 @@ def test_a_small_space_is_covered_once_and_then_exhausted(runs, sampler):
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "grid"])
+def test_a_range_whose_step_does_not_divide_it_is_searched_up_to_its_last_step_and_then_over(runs, sampler):
+    space = {"hidden_layers": 1, "units": 8, "dropout": {"float": [0.0, 0.5], "step": 0.15}}
+    the_study = study(sampler, space=space, baselines=None)
+    record = open_record(runs, the_study)
+    suggester = Suggester(the_study, record)
+    assert sorted(trial.config.dropout for trial in search(record, suggester, 4)) == [0.0, 0.15, 0.3, 0.45]
+    assert suggester.suggest() is None
+
+
+def test_a_baseline_on_the_last_step_of_a_range_lies_in_the_space(runs):
+    space = {"hidden_layers": 1, "units": 8, "dropout": {"float": [0.0, 0.5], "step": 0.15}}
+    the_study = study(space=space, baselines=[{"name": "last", "units": [8], "dropout": 0.45}])
+    suggester = Suggester(the_study, open_record(runs, the_study))
+    assert suggester.claim(the_study.baselines[0].config, Phase.BASELINE).config.dropout == 0.45
+
+
+def test_where_chance_finds_no_new_config_the_first_that_was_not_tried_is_taken(runs, monkeypatch):
+    monkeypatch.setattr("sweep.search.sampler.MAX_REDRAWS", 1)
+    the_study = study("random", space={"hidden_layers": 1, "units": {"choice": [8, 16, 32]}})
+    record = open_record(runs, the_study)
+    suggester = Suggester(the_study, record)
+    assert sorted(trial.config.units for trial in search(record, suggester, 3)) == [(8,), (16,), (32,)]
+    assert suggester.suggest() is None
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "grid"])
 @pytest.mark.parametrize("group_by", ["hidden_layers", "batch_size", "batch_norm"])
 def test_every_group_gets_as_many_trials_as_another(runs, sampler, group_by):
     space = {"hidden_layers": {"choice": [1, 2]}, "units": {"int": [4, 32]}, "batch_size": {"choice": [32, 64, 96]}, "batch_norm": {"choice": [True, False]}}  # fmt: skip
