@@ -131,3 +131,19 @@ def test_a_file_is_one_subject_and_a_function_fits_in_the_eye():
     lengths = list(body_lengths())
     assert [name for length, name in lengths if length > 60] == []
     assert statistics.median(length for length, _ in lengths) <= 6
+
+
+def test_no_text_is_read_or_written_in_the_encoding_of_the_locale():
+    def lacks_encoding(call):
+        name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+        given = {keyword.arg for keyword in call.keywords}
+        is_text = name in ("read_text", "write_text") or (name in ("run", "Popen") and "text" in given)
+        return is_text and "encoding" not in given
+
+    wrong = [
+        f"{room}:{node.lineno}"
+        for room, path in ROOMS.items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and lacks_encoding(node)
+    ]
+    assert wrong == []

@@ -54,7 +54,7 @@ def write_bundle(folder: Path, write_files: Callable[[Path], None]) -> None:
     failpoint("export.draft")
     write_files(draft)
     failpoint("export.files")
-    (draft / SUMS).write_text(_sums(draft))
+    (draft / SUMS).write_text(_sums(draft), encoding="utf-8")
     sync_folder(draft)
     failpoint("export.synced")
     if folder.exists():

@@ -63,9 +63,9 @@ def export(conclusion: Conclusion, convert: Convert, typed: str | None = None) -
         test = _write_test(draft, tracked, replicate.run_id, data)
         summary = _summary(conclusion, champion, replicate, model.model_id, sha256_of(draft / bundle.KERAS_MODEL))
         summary |= {"test": test, "onnx": {**asdict(parity), "made_with": _converters()}}
-        (draft / bundle.SUMMARY).write_text(json.dumps(summary, indent=1) + "\n")
-        (draft / bundle.CARD).write_text(to_card(conclusion, champion, summary))
-        (draft / bundle.STUDY).write_text(_study_text(tracked.table, typed))
+        (draft / bundle.SUMMARY).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+        (draft / bundle.CARD).write_text(to_card(conclusion, champion, summary), encoding="utf-8")
+        (draft / bundle.STUDY).write_text(_study_text(tracked.table, typed), encoding="utf-8")
         shutil.copyfile(verify.__file__, draft / bundle.VERIFY)
 
     make_folder(runs.all_exports)
@@ -117,7 +117,7 @@ def _write_test(draft: Path, tracked: TrackedStudy, run_id: str, data: PreparedD
     np.savez_compressed(draft / bundle.RECORDED, **recorded)
     n_rows, n_right = len(predictions.labels), int(predictions.correct.sum())
     counts = predictions.confusion(len(classes))
-    (draft / bundle.CONFUSION).write_text(_confusion_csv(counts.tolist(), classes))
+    (draft / bundle.CONFUSION).write_text(_confusion_csv(counts.tolist(), classes), encoding="utf-8")
     title = f"{tracked.study.name}: {n_right} of {n_rows} test rows right"
     draw_confusion(counts, classes, title, draft / bundle.CONFUSION_PICTURE)
     return {

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from sweep.cli.arguments import list_study_files, parse
+from sweep.cli.stdout import set_up_streams
 from sweep.errors import Interrupted, StorageError, SweepError
 
 
@@ -16,6 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Each command is a module of this folder with a function `run`. It is imported only when it is asked for, so `--help`
     loads no library.
     """
+    set_up_streams()
     arguments = parse(argv)
     try:
         _check_study_files(arguments)

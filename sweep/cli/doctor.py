@@ -5,6 +5,7 @@ import argparse
 from sweep.champion.release import release
 from sweep.cli.jobs import open_job
 from sweep.cli.log import set_up_logging
+from sweep.cli.stdout import say
 from sweep.doctor import diagnose, mend
 from sweep.errors import UnsoundStudyError
 
@@ -17,12 +18,10 @@ def run(arguments: argparse.Namespace) -> None:
         mend(job, diagnosis.findings, lambda conclusion: release(conclusion, arguments.study, _ignore))
         diagnosis = diagnose(job)
     for finding in diagnosis.findings:
-        print(f"- {finding.what}: {finding.way_out}")
+        say(f"- {finding.what}: {finding.way_out}")
     if diagnosis.findings:
         raise UnsoundStudyError(f"study {job.study.name}: {len(diagnosis.findings)} findings, listed above")
-    print(
-        f"Study {job.study.name}: {diagnosis.n_trials} trials and their {diagnosis.n_runs} runs agree in every point."
-    )
+    say(f"Study {job.study.name}: {diagnosis.n_trials} trials and their {diagnosis.n_runs} runs agree in every point.")
 
 
 def _ignore(line: str) -> None:

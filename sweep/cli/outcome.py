@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from sweep.cli.stdout import say
 from sweep.cli.tables import make_table, open_console
 from sweep.layout import RunsDir
 from sweep.report.conclusion import Conclusion, conclude
@@ -28,7 +29,7 @@ def deliver(runs: RunsDir, study: str, study_file: Path | None = None) -> None:
         # Imported here, not above: what it loads would come on top of the report's peak of memory, 14 MB.
         from sweep.champion.release import release
 
-        release(conclusion, study_file, print)
+        release(conclusion, study_file, say)
     upload(conclusion)
 
 

@@ -3,12 +3,13 @@
 import argparse
 
 from sweep.champion.predict import predict
+from sweep.cli.stdout import say
 from sweep.durable.files import write_durably
 
 
 def run(arguments: argparse.Namespace) -> None:
     text = predict(arguments.bundle, arguments.images)
     if arguments.out is None:
-        print(text, end="")
+        say(text, end="")
     else:
         write_durably(arguments.out, text.encode())

@@ -6,6 +6,7 @@ from functools import partial
 from sweep.cli.arguments import locate_runs
 from sweep.cli.jobs import prepare_data
 from sweep.cli.log import set_up_logging
+from sweep.cli.stdout import say
 from sweep.errors import UnsoundStudyError
 from sweep.execute.start import start_executor
 from sweep.replay import replay
@@ -23,6 +24,6 @@ def run(arguments: argparse.Namespace) -> None:
     set_up_logging()
     data = prepare_data(study, arguments.data_dir, runs)
     done = replay(tracked, again, data.facts, partial(start_executor, study, data, runs))
-    print(f"Run {arguments.run_id} is {done.lines[0]}", *done.lines[1:], sep="\n")
+    say(f"Run {arguments.run_id} is {done.lines[0]}", *done.lines[1:])
     if done.outcome == "different":
         raise UnsoundStudyError(f"run {arguments.run_id}: training it again gave a different model, see above")

@@ -4,6 +4,7 @@ import argparse
 
 from sweep.cli.arguments import locate_runs
 from sweep.cli.outcome import deliver, read_conclusion
+from sweep.cli.stdout import say
 from sweep.errors import UnsoundStudyError
 from sweep.layout import RunsDir
 from sweep.report.files import find_stale
@@ -22,4 +23,4 @@ def _check(runs: RunsDir, name: str) -> None:
     if outdated := find_stale(read_conclusion(runs, name)):
         files = ", ".join(map(str, outdated))
         raise UnsoundStudyError(f"missing, or not what the runs of {name} give: {files}; `report` rebuilds the report")
-    print(f"The report of {name} matches its runs: {runs.reports(name)}")
+    say(f"The report of {name} matches its runs: {runs.reports(name)}")

@@ -5,6 +5,7 @@ import argparse
 from sweep.cli.jobs import open_job
 from sweep.cli.log import set_up_logging
 from sweep.cli.outcome import refresh_report
+from sweep.cli.stdout import say
 from sweep.coordinator import sync_study
 
 
@@ -15,4 +16,4 @@ def run(arguments: argparse.Namespace) -> None:
     sync_study(job)
     if job.runs.reports(name).exists():  # made from fewer runs, or never shown in MLflow
         refresh_report(job.runs, name)
-    print(f"All ended trials of {name} are tracked: {job.runs.mlflow_name}")
+    say(f"All ended trials of {name} are tracked: {job.runs.mlflow_name}")

@@ -5,10 +5,19 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
+from sweep.cli.stdout import discard_stdout
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Go on without a word, as `say` does. Rich would end the program."""
+        self.quiet = True
+        discard_stdout()
+
 
 def open_console(width: int) -> Console:
     """Return a console on stdout: as wide as the terminal, or `width` columns where there is none."""
-    return Console() if sys.stdout.isatty() else Console(width=width)
+    return _Console() if sys.stdout.isatty() else _Console(width=width)
 
 
 def make_table(title: str, rows: list[list[str]]) -> Table:

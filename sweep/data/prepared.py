@@ -208,7 +208,7 @@ def _write(folder: Path, parts: dict[str, Split], facts: DataFacts, drawn_test: 
         np.save(draft / part / "y.npy", rows.y)
     if drawn_test is not None:
         np.save(draft / "test" / ROW_NUMBERS, drawn_test)
-    (draft / "facts.json").write_text(json.dumps(asdict(facts)))
+    (draft / "facts.json").write_text(json.dumps(asdict(facts)), encoding="utf-8")
     failpoint("data.draft")
     for path in (*draft.rglob("*"), draft):
         sync(path)

@@ -22,7 +22,11 @@ def sync(path: Path) -> None:
 
 def check_keeps_locks(path: Path, mounts: Path = MOUNTS) -> None:
     """Raise StorageError if `path` lies on a network file system; trust a machine without a list of mounts."""
-    kind = _file_system(path.resolve(), mounts.read_text()) if mounts.exists() else None
+    kind = (
+        _file_system(path.resolve(), mounts.read_text(encoding="utf-8", errors="surrogateescape"))
+        if mounts.exists()
+        else None
+    )
     if kind is not None and NETWORK.fullmatch(kind):
         raise StorageError(
             f"{path} lies on {kind}, a network file system, where the locks of a database do not hold; "

@@ -18,7 +18,7 @@ def hold(path: Path) -> Iterator[None]:
     The kernel drops the lock when its holder dies, however it dies, so there is none to clear by hand.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
+    with path.open("a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -35,6 +35,6 @@ def hold(path: Path) -> Iterator[None]:
 @contextmanager
 def hold_in_turn(path: Path) -> Iterator[None]:
     """Wait for the lock at `path`, then hold it."""
-    with path.open("a") as file:
+    with path.open("a", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

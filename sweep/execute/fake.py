@@ -80,7 +80,7 @@ class FakeEngine:
         files = {} if result.state == State.FAILED else self._files
 
         def write(draft: Path) -> None:
-            (draft / results.HISTORY).write_text(json.dumps(result.history))
+            (draft / results.HISTORY).write_text(json.dumps(result.history), encoding="utf-8")
             for name, content in files.items():
                 (draft / name).write_bytes(content)
 

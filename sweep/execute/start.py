@@ -73,7 +73,9 @@ def has_accelerator() -> bool:
         return False
     ask = [sys.executable, "-c", "import jax; print(jax.default_backend())"]
     try:
-        answer = subprocess.run(ask, capture_output=True, text=True, timeout=PROBE_S, check=False)
+        answer = subprocess.run(
+            ask, capture_output=True, encoding="utf-8", errors="replace", timeout=PROBE_S, check=False
+        )
     except subprocess.TimeoutExpired:
         logger.warning("JAX did not list its devices within %d s: training on this machine's cores", PROBE_S)
         return False

@@ -127,11 +127,12 @@ def _write_model(folder: Path, saved: Path, run_id: str, model_id: str, signatur
     copy = folder / MODEL_PATH
     copy.parent.mkdir()
     shutil.copyfile(saved, copy)
-    (copy.parent / "keras_module.txt").write_text("keras")
+    (copy.parent / "keras_module.txt").write_text("keras", encoding="utf-8")
     requirements = [f"{library}=={version(library)}" for library in ("keras", "tensorflow", "numpy", "mlflow")]
-    (folder / "requirements.txt").write_text("\n".join(requirements) + "\n")
+    (folder / "requirements.txt").write_text("\n".join(requirements) + "\n", encoding="utf-8")
     (folder / "python_env.yaml").write_text(
-        f"python: {platform.python_version()}\nbuild_dependencies:\n- pip\ndependencies:\n- -r requirements.txt\n"
+        f"python: {platform.python_version()}\nbuild_dependencies:\n- pip\ndependencies:\n- -r requirements.txt\n",
+        encoding="utf-8",
     )
     model = Model(run_id=run_id, model_id=model_id, signature=signature)
     model.add_flavor(

@@ -29,8 +29,8 @@ def save_weights(
 
 
 def _write_files(draft: Path, trial: Trial, result: TrialResult, model: keras.Model) -> None:
-    (draft / results.HISTORY).write_text(json.dumps(result.history, indent=1))
-    (draft / results.SUMMARY).write_text(_summarize(model))
+    (draft / results.HISTORY).write_text(json.dumps(result.history, indent=1), encoding="utf-8")
+    (draft / results.SUMMARY).write_text(_summarize(model), encoding="utf-8")
     if len(result.history) > 0:
         draw_curves(result.history, trial.label, result.best_epoch, draft / results.CURVES)
     if result.state != State.FAILED:
