@@ -11,14 +11,13 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from sweep.study.axes import KeyRule, SpaceTable
-from sweep.study.schema import Study, TextRule
-from sweep.study.space import Space
+from sweep.study.axes import KeyRule
+from sweep.study.schema import Study, TextRule, inner_tables
 from tests.test_architecture import ORDER
 
 ROOT = Path(__file__).parents[1]
@@ -51,17 +50,6 @@ def filled(text: str, blocks: Mapping[str, str]) -> str:
             raise ValueError(f"no block {name!r}; wanted the lines {start} and {END}")
         text = f"{before}{start}\n\n{content}\n\n{END}{after}"
     return text
-
-
-def inner_tables(field: Any) -> Iterator[type[BaseModel]]:
-    """Yield the models that a type is made of; the table of `[space]` for a space."""
-    if field is Space:
-        yield SpaceTable
-    elif isinstance(field, type) and issubclass(field, BaseModel):
-        yield field
-    else:
-        for part in get_args(field):
-            yield from inner_tables(part)
 
 
 def _sections(model: type[BaseModel], path: str, is_list: bool = False) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import json
 import logging
 import multiprocessing
+import re
 import zipfile
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 
 from sweep.cli.commands import main
+from sweep.study.file import load_study
 from tests.studies import STUDY
 
 X, Y = np.arange(120.0).reshape(40, 3), np.arange(40) % 2
@@ -82,8 +84,33 @@ SLIPS = {
         "wanted up to 80 letters",
     ),
     "a name that is markup": ('name = "by hand"', 'name = "by [/hand]"', "baselines.0.name", "wanted up to 80 letters"),
-    "an empty file": (STUDY, "", "name: missing"),
+    "an empty file": (STUDY, "", "name: missing", "seed: missing", "data: missing"),
+    "a key that is nearly one": (
+        "replicates = 2",
+        "replciates = 2",
+        "confirmation.replciates: unknown key, nearest is 'replicates'",
+        "studies/README.md",
+    ),
+    "a key that is nearly one in a table of several": (
+        "units = [16, 8]",
+        "unit = [16, 8]",
+        "baselines.0.unit: unknown key, nearest is 'units'; baselines.0.units: missing",
+    ),
+    "a key like none": ("seed = 7", "seed = 7\nzzz = 1", "zzz: unknown key, known are name, seed, objective,"),
+    "three faults": (
+        "seed = 7",
+        'seed = "7"\nobjective = 1\nsede = 1',
+        "sede: unknown key",
+        "; seed = '7': wanted a whole number; objective = 1: wanted 'val_accuracy' or",
+    ),
+    "an entry of a list": ("rungs = [1, 2]", "rungs = [0]", "search.pruner.rungs.0 = 0: wanted 1 or more\n"),
 }
+
+
+def test_a_study_file_with_a_byte_order_mark_is_read(tmp_path):
+    path = tmp_path / "bom.toml"
+    path.write_text(STUDY, encoding="utf-8-sig")
+    assert load_study(path)[0].name == "tiny"
 
 
 @pytest.mark.parametrize("slip", SLIPS)
@@ -140,6 +167,7 @@ def test_a_value_that_its_key_cannot_take_is_refused_under_the_key_s_name(key, v
     exit_code, said = refusal(path)
     assert exit_code == 2
     assert f"{path}: {key}" in said
+    assert re.search("wanted (?!another value)|missing", said), "in our words, not in pydantic's"
 
 
 @pytest.mark.parametrize("command", ["run", "report", "export"])

@@ -2,14 +2,14 @@
 
 import pytest
 
-from sweep.study.schema import Study
+from sweep.study.schema import Study, inner_tables
 from tests import docs
 
 
 def tables(model=Study):
     yield model
     for field in model.model_fields.values():
-        for inner in docs.inner_tables(field.annotation):
+        for inner in inner_tables(field.annotation):
             yield from tables(inner)
 
 

@@ -1,24 +1,28 @@
-"""Loading a study file: read, parse, and report a fault in one line."""
+"""Loading a study file: read, parse, and report every fault in one line."""
 
 import importlib.util
 import tomllib
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from sweep.errors import InvalidStudyError
-from sweep.study.schema import Study, shorten
+from sweep.study.schema import Study, list_keys, shorten
 
 MAX_FILE_BYTES = 1 << 20
+MAX_FAULTS, MAX_KEY = 20, 80  # faults that are described, characters of a key
+ENCODING = "utf-8-sig"  # with or without a byte order mark, which editors on Windows write
 
 
 def parse_study(table: dict[str, Any], where: str) -> Study:
-    """Return the study of a parsed file. Raises InvalidStudyError: one line, `where` and the first fault."""
+    """Return the study of a parsed file. Raises InvalidStudyError: one line, `where` and every fault."""
     try:
         return Study.model_validate(table)
     except ValidationError as error:
-        raise InvalidStudyError(f"{where}: {_first_fault(error)}") from None
+        raise InvalidStudyError(f"{where}: {_describe_faults(error)}") from None
 
 
 def load_study(path: Path) -> tuple[Study, dict[str, Any]]:
@@ -26,7 +30,7 @@ def load_study(path: Path) -> tuple[Study, dict[str, Any]]:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise InvalidStudyError(f"{path}: larger than {MAX_FILE_BYTES} bytes; a study file is a page")
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding=ENCODING))
     except InvalidStudyError:
         raise
     except OSError as error:
@@ -50,18 +54,55 @@ def check_is_installed(study: Study, where: str) -> None:
         )
 
 
-def _first_fault(error: ValidationError) -> str:
-    """Return `key = value: what was wanted` for the first fault that pydantic found, and the number of others."""
-    faults = error.errors(include_url=False, include_context=False)
-    fault = faults[0]
-    key = ".".join(str(part) for part in fault["loc"])
-    message = fault["msg"].removeprefix("Value error, ")
+def _describe_faults(error: ValidationError) -> str:
+    """Describe every fault that pydantic found, unknown keys first: a misspelt key is often why another is missing."""
+    found = error.errors(include_url=False)
+    # Where an entry of a list is at fault, pydantic says of the list too that it is too short.
+    faults = [f for f in found if f["type"] != "too_short" or not any(_lies_in(other, f) for other in found)]
+    faults.sort(key=lambda fault: fault["type"] != "extra_forbidden")
+    texts = [_describe(fault) for fault in faults[:MAX_FAULTS]]
+    if len(faults) > MAX_FAULTS:
+        texts.append(f"and {len(faults) - MAX_FAULTS} more")
+    if faults[0]["type"] == "extra_forbidden":
+        texts.append("studies/README.md has all keys")
+    return "; ".join(texts)
+
+
+def _lies_in(inner: ErrorDetails, outer: ErrorDetails) -> bool:
+    return len(inner["loc"]) > len(outer["loc"]) and inner["loc"][: len(outer["loc"])] == outer["loc"]
+
+
+def _describe(fault: ErrorDetails) -> str:
+    """Return `key = value: what was wanted`."""
+    key = ".".join(str(part)[:MAX_KEY] for part in fault["loc"] if part != "[key]")
     if fault["type"] == "missing":
-        text = f"{key}: missing; every study needs it"
-    elif fault["type"] == "extra_forbidden":
-        text = f"{key}: unknown key; see studies/README.md for the keys of a study file"
-    elif isinstance(fault["input"], dict) and not key:
-        text = message
-    else:
-        text = f"{key} = {shorten(fault['input'])}: {message[0].lower() + message[1:]}"
-    return text if len(faults) == 1 else f"{text} (and {len(faults) - 1} more)"
+        return f"{key}: missing, and it has no default"
+    if fault["type"] == "extra_forbidden":
+        known = list_keys(fault["loc"][:-1])
+        nearest = get_close_matches(str(fault["loc"][-1])[:MAX_KEY], known, n=1)
+        return f"{key}: unknown key, " + (f"nearest is {nearest[0]!r}" if nearest else f"known are {', '.join(known)}")
+    wanted = _WANTED.get(fault["type"], "wanted another value").format_map(fault.get("ctx", {}))
+    if isinstance(fault["input"], dict) and not key:
+        return wanted
+    return f"{key} = {shorten(fault['input'])}: {wanted}"
+
+
+# What pydantic's errors mean to a person, by their type. Those of our own rules come as they are.
+_WANTED = {
+    "value_error": "{error}",
+    "int_type": "wanted a whole number",
+    "int_from_float": "wanted a whole number",
+    "int_parsing_size": "wanted a smaller number",
+    "float_type": "wanted a number",
+    "bool_type": "wanted true or false",
+    "string_type": "wanted text",
+    "tuple_type": "wanted a list",
+    "dict_type": "wanted a table",
+    "model_type": "wanted a table",
+    "literal_error": "wanted {expected}",
+    "greater_than_equal": "wanted {ge} or more",
+    "less_than_equal": "wanted {le} or less",
+    "less_than": "wanted a number below {lt}",
+    "too_short": "wanted {min_length} entry or more",
+    "too_long": "wanted {max_length} entries or fewer",
+}

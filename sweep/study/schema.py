@@ -3,8 +3,9 @@
 import json
 import re
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -18,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from sweep.study.axes import read_space
+from sweep.study.axes import SpaceTable, read_space
 from sweep.study.config import Config
 from sweep.study.objective import Objective
 from sweep.study.space import Scalar, Space, contains, list_values
@@ -295,6 +296,27 @@ class Study(_Table):
             return False
         axes = self.space.axes_of(config)
         return f"units_{config.hidden_layers}" in axes and all(contains(axis, v) for axis, v in axes.values())
+
+
+def inner_tables(field: Any) -> Iterator[type[BaseModel]]:
+    """Yield the tables that the type of a key is made of; the table of `[space]` for a space."""
+    if field is Space:
+        yield SpaceTable
+    elif isinstance(field, type) and issubclass(field, BaseModel):
+        yield field
+    else:
+        for part in get_args(field):
+            yield from inner_tables(part)
+
+
+def list_keys(place: Sequence[int | str]) -> list[str]:
+    """List the keys of the table at `place`: a path of keys, and of indices where there are several tables."""
+    table: type[BaseModel] | None = Study
+    for part in place:
+        field = table.model_fields.get(str(part)) if table is not None else None
+        if isinstance(part, str):
+            table = next(inner_tables(field.annotation), None) if field is not None else None
+    return [] if table is None else list(table.model_fields)
 
 
 def shorten(value: Any) -> str:
