@@ -4,6 +4,9 @@ STUDY ?= studies/mnist.toml
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 RUN = .venv/bin/python -m
 
+# Make takes `study=x` for another variable, and would start the default study.
+$(foreach name,study check python,$(if $(filter command,$(origin $(name))),$(error $(name)=$($(name)): write the name in capital letters)))
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup sweep report export ui dashboard test test-slow test-faults check bench format docs lock clean

@@ -113,6 +113,14 @@ def test_the_first_command_is_the_quick_study():
     assert commands(TOP)[0] == "make sweep STUDY=studies/quick.toml"
 
 
+@pytest.mark.parametrize("variable", ["study=studies/quick.toml", "check=1"])
+def test_a_variable_in_small_letters_starts_nothing(variable):
+    done = subprocess.run(["make", "--dry-run", "sweep", variable], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert f"{variable}: write the name in capital letters" in done.stderr
+    assert "sweep run" not in done.stdout
+
+
 def test_bare_make_lists_every_target():
     listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for target in ("setup", "sweep", "report", "export", "ui", "test", "check", "clean"):
