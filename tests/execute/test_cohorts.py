@@ -108,6 +108,8 @@ def test_what_a_member_leaves_is_a_plain_model_of_its_true_widths_with_the_metri
 
 @pytest.mark.slow
 def test_a_writer_that_dies_while_it_is_idle_costs_an_attempt(executor):
+    executor.submit(trial(24, Phase.BASELINE))  # which starts the writers
+    assert TrialResult in [type(event) for event in heard(executor)]
     children = Path(f"/proc/{executor.pids[0]}/task/{executor.pids[0]}/children").read_text().split()
     writers = [pid for pid in map(int, children) if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
     assert writers
