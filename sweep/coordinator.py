@@ -24,6 +24,7 @@ from sweep.record.trials import Record, RecordedTrial, is_recorded, read_stored_
 from sweep.search.finalists import Finalist, select_finalists
 from sweep.search.sources import ConfirmSource, SearchSource
 from sweep.study.schema import Study
+from sweep.track.names import FAILED, FINISHED, KILLED
 from sweep.track.tracker import Projection, Tracker
 from sweep.trial import Logs, Phase, Score, State, Trial, TrialResult
 
@@ -81,9 +82,9 @@ def run_study(job: Job, runtime: Runtime, fork: str | None = None) -> None:
             _stop_if_asked(runtime)
             _track_all(tracker, confirmation, folder)
         except Exception as error:
-            tracker.close("KILLED" if isinstance(error, Interrupted) else "FAILED", _start_timer(LAST_WORDS_S))
+            tracker.close(KILLED if isinstance(error, Interrupted) else FAILED, _start_timer(LAST_WORDS_S))
             raise
-        trouble = tracker.close("FINISHED", runtime.is_interrupted)
+        trouble = tracker.close(FINISHED, runtime.is_interrupted)
         _stop_if_asked(runtime)
         if trouble is not None:
             raise trouble
@@ -99,7 +100,7 @@ def sync_study(job: Job) -> None:
         tracker = Tracker(partial(_open_projection, job))
         _track_all(tracker, search, folder)
         _track_all(tracker, confirmation, folder, but=waiting)
-        if trouble := tracker.close("FINISHED" if is_whole else "KILLED"):
+        if trouble := tracker.close(FINISHED if is_whole else KILLED):
             raise trouble
 
 

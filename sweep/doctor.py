@@ -23,6 +23,7 @@ from sweep.report.files import find_stale, publish
 from sweep.report.upload import is_uploaded, upload
 from sweep.search.finalists import plan_replicates, select_finalists
 from sweep.study.schema import Study
+from sweep.track.errors import REWRITE
 from sweep.track.fields import TrackedTrial
 from sweep.track.names import RUNNING
 from sweep.track.run_files import RunFiles
@@ -252,7 +253,7 @@ def _runs(tracked: TrackedStudy, told: set[str]) -> Iterator[Finding]:
 def _run(files: RunFiles, tracked: TrackedTrial, ended: Ended) -> Iterator[Finding]:
     """Report where one run differs from its trial's result, in figures or in files, to the byte."""
     result, test = ended.result, ended.score or Score({}, {})
-    who, way_out = f"run {tracked.run_id} of {result.key}", "delete the run in MLflow, and `sync` writes it anew"
+    who, way_out = f"run {tracked.run_id} of {result.key}", REWRITE
     if tracked.state != result.state:
         yield Finding(f"{who} is {tracked.state}, its result {result.state}", way_out)
     metrics = {**result.metrics, **test.metrics}

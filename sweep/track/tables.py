@@ -33,6 +33,7 @@ from sweep.track.mlflow_api import (
     SqlAlchemyStore,
     dbmodels,
 )
+from sweep.track.names import RUNNING
 from sweep.track.writers import ClientRuns, End
 
 TESTED_REVISION = "dc11669786a5"  # of the schema of MLflow 3.17, in the table alembic_version
@@ -171,7 +172,7 @@ class TableRuns(ClientRuns):
             "entry_point_name": "",
             "source_version": "",
             "user_id": "unknown",
-            "status": "RUNNING",
+            "status": RUNNING,
             "start_time": new.started_at,
             "lifecycle_stage": "active",
         }

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Protocol
 
 from sweep.errors import DamagedResultError, SweepError, TrackingError
+from sweep.track.names import FINISHED
 from sweep.trial import Ended, Score, Trial, TrialResult
 
 logger = logging.getLogger(__name__)
@@ -105,7 +106,7 @@ class Tracker:
             for _ in waiting:
                 self._waiting.popleft()
             self._recovered()
-        projection.close(self._closing_status or "FINISHED")
+        projection.close(self._closing_status or FINISHED)
         self._recovered()
 
     def _load(self, projection: Projection, trial: Trial, load: Load) -> Ended | None:
