@@ -113,8 +113,8 @@ def check_recorded(runs: RunsDir, name: str) -> None:
 def open_records(job: Job) -> tuple[Record, Record]:
     """Open the records of the search and of the confirmation. Raises ChangedStudyError, RecordError, StorageError."""
     check_keeps_locks(job.runs.root)
-    db, sha256 = job.runs.optuna_db, job.data.facts.sha256
-    return Record.open(db, job.study, Phase.SEARCH, sha256), Record.open(db, job.study, Phase.CONFIRM, sha256)
+    db, facts = job.runs.optuna_db, job.data.facts
+    return Record.open(db, job.study, Phase.SEARCH, facts), Record.open(db, job.study, Phase.CONFIRM, facts)
 
 
 def _refuse_strangers(folder: Path, *records: Record) -> None:

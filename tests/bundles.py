@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from sweep.champion.bundle import SUMS, Parity, Scaling
+from sweep.champion.bundle import SUMS, Parity
 from sweep.coordinator import run_study
 from sweep.data.files import read
 from sweep.data.prepared import PreparedData, open_test_split, prepare
@@ -38,7 +38,7 @@ def write_onnx(path: Path, weights: NDArray[np.float32] = WEIGHTS) -> None:
 
 
 def convert_by_hand(
-    model: Path, into: Path, scaling: Scaling, data: PreparedData | None, weights: NDArray[np.float32] = WEIGHTS
+    model: Path, into: Path, data: PreparedData | None, weights: NDArray[np.float32] = WEIGHTS
 ) -> Parity:
     write_onnx(into, weights)
     return Parity(1000, 0, 0.0)

@@ -11,7 +11,7 @@ from sweep.search.sources import SearchSource
 from sweep.study.config import Config
 from sweep.study.file import parse_study
 from sweep.trial import EpochReport, Phase, State, Trial, TrialResult, WorkerDied
-from tests.studies import tiny_table
+from tests.studies import FACTS, tiny_table
 
 
 class ListSource:
@@ -109,7 +109,7 @@ class DyingExecutor(FakeExecutor):
 def search(runs):
     """Return the source of the tiny study's search: a baseline, then four trials."""
     study = parse_study(tiny_table(search={"trials": 4}), "tiny.toml")
-    record = Record.open(runs.optuna_db, study, Phase.SEARCH, "0" * 64)
+    record = Record.open(runs.optuna_db, study, Phase.SEARCH, FACTS)
     return SearchSource(study, record, runs.results("tiny"))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from sweep.champion import verify
 from sweep.data.prepared import PreparedData
@@ -30,9 +30,8 @@ class Parity:
     max_difference: float  # of any probability
 
 
-Scaling = Literal["pixels", "standardize"]
-# (.keras file, .onnx file to write, scaling, prepared data if it is at hand) -> agreement. Raises ConversionError.
-Convert = Callable[[Path, Path, Scaling, PreparedData | None], Parity]
+# (.keras file, .onnx file to write, prepared data if it is at hand) -> agreement. Raises ConversionError.
+Convert = Callable[[Path, Path, PreparedData | None], Parity]
 
 
 def write_bundle(folder: Path, write_files: Callable[[Path], None]) -> None:

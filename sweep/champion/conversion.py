@@ -10,28 +10,26 @@ from numpy.typing import NDArray
 from onnx.external_data_helper import uses_external_data
 
 from sweep.champion import verify
-from sweep.champion.bundle import N_ROWS, Parity, Scaling
-from sweep.data.prepared import PreparedData, open_training_split
+from sweep.champion.bundle import N_ROWS, Parity
+from sweep.data.prepared import PreparedData, read_sample
 from sweep.errors import ConversionError
 from sweep.train.model import load_model
 
 
-def convert(model: Path, into: Path, scaling: Scaling, data: PreparedData | None) -> Parity:
+def convert(model: Path, into: Path, data: PreparedData | None) -> Parity:
     """Convert the saved `model` to the .onnx file `into`, and compare their predictions on N_ROWS rows.
 
     The rows are training rows, topped up with randomly drawn ones; without `data` all are drawn.
     Raises ConversionError if the file is not sound, or if a probability differs by more than verify.TOLERANCE.
     """
     trained = load_model(model)
-    of_data = (
-        open_training_split(data, "train").x[:N_ROWS] if data is not None else np.empty((0, trained.input_shape[1]))
-    )
-    drawn = _draw_rows(trained, scaling, N_ROWS - len(of_data), np.random.default_rng(0))
-    rows = np.concatenate([np.asarray(of_data, np.float32), drawn])
-    expected = trained.predict(rows, verbose=0)  # Keras exports only what has been called
-    if scaling == "standardize":
+    of_data = read_sample(data)[:N_ROWS] if data is not None else np.empty((0, trained.input_shape[1]))
+    drawn = _draw_rows(trained, N_ROWS - len(of_data), np.random.default_rng(0))
+    rows = np.concatenate([of_data, drawn]).astype(trained.inputs[0].dtype)
+    expected = np.asarray(trained(rows))  # Keras exports only what has been called
+    scale = trained.get_layer("scale")
+    if isinstance(scale, keras.layers.Normalization):
         # Keras 3.15 keeps the moments as tensors, not variables, and exports those as inputs. Arrays become constants.
-        scale = trained.get_layer("scale")
         scale.mean, scale.variance = np.asarray(scale.mean), np.asarray(scale.variance)
     trained.export(str(into), format="onnx", verbose=False)
     _check_file(into)
@@ -48,14 +46,17 @@ def convert(model: Path, into: Path, scaling: Scaling, data: PreparedData | None
     return Parity(len(rows), len(of_data), difference)
 
 
-def _draw_rows(model: keras.Model, scaling: Scaling, n: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Draw n rows in the range of the data: pixels, or values within 3 standard deviations of the model's means."""
+def _draw_rows(model: keras.Model, n: int, rng: np.random.Generator) -> NDArray[Any]:
+    """Draw n rows in the range of the data: pixels, or numbers up to 3 spreads from the centers that the model holds."""
     shape = n, model.input_shape[1]
-    if scaling == "pixels":
-        return rng.integers(0, 256, shape).astype(np.float32)
     scale: Any = model.get_layer("scale")
-    mean, deviation = np.asarray(scale.mean).reshape(1, -1), np.sqrt(np.asarray(scale.variance)).reshape(1, -1)
-    return np.asarray(mean + deviation * rng.uniform(-3, 3, shape), np.float32)
+    if isinstance(scale, keras.layers.Normalization):  # of an earlier version
+        center, spread = np.asarray(scale.mean), np.sqrt(np.asarray(scale.variance))
+    elif isinstance(scale.scale, np.ndarray):
+        center, spread = -model.get_layer("center").offset, 1 / scale.scale
+    else:
+        return rng.integers(0, 256, shape)
+    return np.asarray(center + spread * rng.uniform(-3, 3, shape))
 
 
 def _check_file(path: Path) -> None:

@@ -3,17 +3,17 @@
 from functools import partial
 from pathlib import Path
 
-from sweep.champion.bundle import Parity, Scaling
+from sweep.champion.bundle import Parity
 from sweep.data.prepared import PreparedData
 from sweep.execute.one_task import run_in_process
 
 
-def convert_in_process(model: Path, onnx: Path, scaling: Scaling, data: PreparedData | None, log: Path) -> Parity:
+def convert_in_process(model: Path, onnx: Path, data: PreparedData | None, log: Path) -> Parity:
     """Do what `conversion.convert` does, in another process. `log` takes its stderr. Raises WorkersError if it dies."""
-    return run_in_process(partial(_convert, model, onnx, scaling, data), "conversion to .onnx", log)
+    return run_in_process(partial(_convert, model, onnx, data), "conversion to .onnx", log)
 
 
-def _convert(model: Path, onnx: Path, scaling: Scaling, data: PreparedData | None) -> Parity:
+def _convert(model: Path, onnx: Path, data: PreparedData | None) -> Parity:
     from sweep.champion.conversion import convert
 
-    return convert(model, onnx, scaling, data)
+    return convert(model, onnx, data)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from sweep.champion import bundle, verify
-from sweep.champion.bundle import Convert, Parity, Scaling
+from sweep.champion.bundle import Convert, Parity
 from sweep.champion.card import to_card
 from sweep.champion.confusion import draw_confusion
 from sweep.data.prepared import PreparedData, find_prepared, read_drawn_test_rows
@@ -53,13 +53,13 @@ def export(conclusion: Conclusion, convert: Convert, typed: str | None = None) -
     replicate = best_replicate(conclusion, champion)
     model = tracked.files.model(replicate.run_id)
     curves = tracked.files.artifact(replicate.run_id, results.CURVES)
-    data = find_prepared(study.data, facts.sha256, study.seed, runs.data_cache)
+    data = find_prepared(study.data, facts, study.seed, runs.data_cache)
     folder = runs.exports(study.name)
 
     def write_files(draft: Path) -> None:
         shutil.copyfile(model.path, draft / bundle.KERAS_MODEL)
         shutil.copyfile(curves, draft / bundle.CURVES)
-        parity = _write_onnx(draft, folder, facts.scaling, convert, data)
+        parity = _write_onnx(draft, folder, convert, data)
         test = _write_test(draft, tracked, replicate.run_id, data)
         summary = _summary(conclusion, champion, replicate, model.model_id, sha256_of(draft / bundle.KERAS_MODEL))
         summary |= {"test": test, "onnx": {**asdict(parity), "made_with": _converters()}}
@@ -81,7 +81,7 @@ def best_replicate(conclusion: Conclusion, champion: Column) -> TrackedTrial:
     return min(mine, key=lambda replicate: cost(objective, replicate.metrics[objective]))
 
 
-def _write_onnx(draft: Path, before: Path, scaling: Scaling, convert: Convert, data: PreparedData | None) -> Parity:
+def _write_onnx(draft: Path, before: Path, convert: Convert, data: PreparedData | None) -> Parity:
     """Write the model's .onnx form: converted, or copied from the bundle before where that is of the very same model.
 
     Converting takes seconds and TensorFlow; the same command again should take neither.
@@ -95,7 +95,7 @@ def _write_onnx(draft: Path, before: Path, scaling: Scaling, convert: Convert, d
             return Parity(**parity)
     except (DamagedResultError, KeyError, TypeError, AttributeError):  # no bundle there, or not one of ours
         pass
-    return convert(model, onnx, scaling, data)
+    return convert(model, onnx, data)
 
 
 def _converters() -> dict[str, str]:
@@ -156,11 +156,11 @@ def _summary(
         "params_count": champion.params_count,
         "input": {
             "name": "rows",
-            "dtype": "float32",
+            "dtype": "float64" if facts.rows_dtype == "float64" else "float32",
             "features": facts.n_features,
             "shape": list(facts.feature_shape),
             "scaling": facts.scaling,
-            "rows_dtype": "uint8" if facts.scaling == "pixels" else "float32",  # as rows are in the data
+            "rows_dtype": facts.rows_dtype,  # as rows are in the data
         },
         "classes": list(facts.classes),
         "metrics_of_this_model": {

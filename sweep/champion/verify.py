@@ -26,6 +26,7 @@ SUMS, SUMMARY, MODEL, RECORDED = "SHA256SUMS", "summary.json", "model.onnx", "pr
 TOLERANCE = 1e-5  # between the probabilities of the model here and where it was trained
 MAX_TEXT_BYTES, MAX_MODEL_BYTES = 2**22, 2**30
 BATCH = 4096  # rows
+ROW_TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64}  # of a model's input
 
 Model = Callable[[NDArray[Any]], NDArray[np.float32]]  # rows -> probabilities, (n, n_features) -> (n, n_classes)
 
@@ -58,7 +59,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
         summary = json.loads(_text(path))
         rows, classes = summary["input"], summary["classes"]
         is_good = (
-            rows["rows_dtype"] in ("uint8", "float32")
+            rows["rows_dtype"] in ("uint8", "float32", "float64")
             and all(isinstance(n, int) and n > 0 for n in rows["shape"])
             and rows["features"] == math.prod(rows["shape"])
             and all(isinstance(name, str) for name in classes)
@@ -88,14 +89,14 @@ def open_model(path: Path, n_features: int, n_classes: int) -> Model:
         raise
     except Exception as error:  # the runtime's errors have no narrower base
         raise BundleError(f"{path}: not a model that can be run: {_first_line(error)}") from error
-    if ends != [("tensor(float)", [n_features]), ("tensor(float)", [n_classes])]:
-        raise BundleError(f"{path}: wanted float32 (n, {n_features}) -> (n, {n_classes}), it takes and gives {ends}")
-    name = session.get_inputs()[0].name
+    if ends not in [[(rows, [n_features]), ("tensor(float)", [n_classes])] for rows in ROW_TYPES]:
+        raise BundleError(f"{path}: wanted numbers (n, {n_features}) -> (n, {n_classes}), it takes and gives {ends}")
+    name, dtype = session.get_inputs()[0].name, ROW_TYPES[ends[0][0]]
 
     def probabilities(rows: NDArray[Any]) -> NDArray[np.float32]:
         try:
             parts = [
-                session.run(None, {name: np.asarray(rows[start : start + BATCH], np.float32)})[0]
+                session.run(None, {name: np.asarray(rows[start : start + BATCH], dtype)})[0]
                 for start in range(0, len(rows), BATCH)
             ]
             said = np.concatenate(parts)
@@ -123,14 +124,14 @@ def flat_rows(rows: NDArray[Any], wanted: dict[str, Any], name: str) -> NDArray[
         )
     if wanted["rows_dtype"] != "uint8" and (rows.dtype == np.uint8 or rows.dtype.kind not in "biuf"):
         raise BundleError(
-            f"{name}: holds {rows.dtype}, wanted numbers as in the data, float32; the model standardizes them itself"
+            f"{name}: holds {rows.dtype}, wanted numbers as in the data, {wanted['rows_dtype']}; the model scales them itself"
         )
     flat = rows.reshape(len(rows), n_features)
     if flat.dtype != np.uint8:
         with np.errstate(over="ignore"):  # checked right below
-            flat = flat.astype(np.float32)
+            flat = flat.astype(wanted["rows_dtype"])
         if not np.isfinite(flat).all():
-            raise BundleError(f"{name}: holds values that are NaN, infinite, or too large for float32")
+            raise BundleError(f"{name}: holds values that are NaN, infinite, or too large for {flat.dtype}")
     return flat
 
 

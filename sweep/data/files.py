@@ -26,6 +26,8 @@ MNIST_SHA256 = {
     "y_test": "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
 }
 
+MAX_NUMBER = 1e290  # sums over rows, and differences, stay below the largest float64
+
 Array = NDArray[Any]
 
 
@@ -193,7 +195,7 @@ def _to_labels(column: "pd.Series[Any]", path: Path) -> Array:
 
 
 def _check_arrays(data: DataSet, path: Path) -> DataSet:
-    """Return `data` with uint8 or float32 rows, every array of a kind and shape that can be trained on."""
+    """Return `data` with rows of uint8, float32 or float64, every array of a kind and shape that can be trained on."""
     x_train = _to_rows(data.x_train, "x_train", path)
     y_train = _check_labels(data.y_train, "y_train", len(x_train), path)
     if len(np.unique(y_train)) < 2:
@@ -202,6 +204,8 @@ def _check_arrays(data: DataSet, path: Path) -> DataSet:
         return DataSet(data.name, x_train, y_train, None, None)
     x_test = _to_rows(data.x_test, "x_test", path)
     y_test = _check_labels(data.y_test, "y_test", len(x_test), path)
+    if x_test.dtype != x_train.dtype and np.uint8 not in (x_test.dtype, x_train.dtype):
+        x_train, x_test = x_train.astype(np.float64), x_test.astype(np.float64)
     if x_test.shape[1:] != x_train.shape[1:] or x_test.dtype != x_train.dtype:
         raise InvalidDataError(
             f"{path}: x_test has rows of {x_test.dtype} {x_test.shape[1:]}, x_train of {x_train.dtype} {x_train.shape[1:]}"
@@ -212,17 +216,16 @@ def _check_arrays(data: DataSet, path: Path) -> DataSet:
 
 
 def _to_rows(x: Array, name: str, path: Path) -> Array:
+    """Return bytes as they are, and other numbers as float32 where that holds each of their type, else as float64."""
     if x.dtype.kind not in "biuf" or x.ndim < 2 or x.size == 0:
         raise InvalidDataError(f"{path}: {name} is {x.dtype} {x.shape}, wanted rows of numbers, shape (n, ...)")
     if x.dtype == np.uint8:
         return np.ascontiguousarray(x)
     if not np.isfinite(x).all():
         raise InvalidDataError(f"{path}: {name} holds {int((~np.isfinite(x)).sum())} values that are NaN or infinite")
-    with np.errstate(over="ignore"):  # checked right below
-        x = np.ascontiguousarray(x, dtype=np.float32)
-    if not np.isfinite(x).all():
-        raise InvalidDataError(f"{path}: {name} holds values too large for float32; rescale it")
-    return x
+    if max(abs(float(x.min())), abs(float(x.max()))) > MAX_NUMBER:
+        raise InvalidDataError(f"{path}: {name} holds numbers beyond {MAX_NUMBER:g}; rescale it")
+    return np.ascontiguousarray(x, dtype=np.float32 if np.can_cast(x.dtype, np.float32) else np.float64)
 
 
 def _check_labels(y: Array, name: str, n_rows: int, path: Path) -> Array:

@@ -1,7 +1,8 @@
 """Data sets prepared for training: split, sealed, written as arrays that workers map.
 
 A prepared data set is a folder of .npy files: `train/` and `validation/`, which workers are given, and `test/`, which
-`open_test_split` alone opens, after selection is over.
+`open_test_split` alone opens, after selection is over. Numbers to train on are scaled here, once for all trials; what is
+fitted and saved as a model scales raw rows itself (`train.model.add_scaling`).
 """
 
 import hashlib
@@ -10,20 +11,26 @@ import shutil
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
 from sweep.data.files import Array, DataSet
+from sweep.data.scaling import Kind, Scaling, fit_scaling
 from sweep.durable.disk import sync
 from sweep.durable.failpoint import failpoint
 from sweep.durable.files import make_draft
-from sweep.errors import StorageError, translate
+from sweep.errors import InvalidDataError, StorageError, translate
 from sweep.study.config import derive_seed
 from sweep.study.schema import Data
 
 CACHE_VERSION = 3  # of the layout below; part of a prepared folder's name
 ROW_NUMBERS = "row_numbers.npy"  # beside test rows that were drawn
+SCALING, SAMPLE = "scaling.npy", "sample.npy"  # of numbers: how they were scaled, and some that were not
+N_SAMPLE = 1000  # rows
+
+# "pixels" are divided by 255. "standardize" is what an earlier version did with numbers: they were rounded to float32 first.
+ScalingKind = Literal["pixels", "standardize"] | Kind
 
 
 @dataclass(frozen=True)
@@ -37,12 +44,17 @@ class DataFacts:
     n_test: int
     n_features: int
     classes: tuple[str, ...]
-    scaling: Literal["pixels", "standardize"]  # uint8 is divided by 255 in the model; numbers are standardized there
+    scaling: ScalingKind
     feature_shape: tuple[int, ...]  # of one row before it was flattened, such as (28, 28)
 
     @property
     def n_classes(self) -> int:
         return len(self.classes)
+
+    @property
+    def rows_dtype(self) -> Literal["uint8", "float32", "float64"]:
+        """Type of the rows that a model takes."""
+        return {"pixels": "uint8", "standardize": "float32"}.get(self.scaling, "float64")  # type: ignore[return-value]
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "DataFacts":
@@ -53,7 +65,10 @@ class DataFacts:
 
 @dataclass(frozen=True)
 class Split:
-    """Rows, shape (n, n_features), uint8 or float32, and their class numbers, shape (n,), int32."""
+    """Rows, shape (n, n_features), and their class numbers, shape (n,), int32.
+
+    Rows are uint8 or numbers: scaled, as float32, in the splits to train and select by; as in the data in the test split.
+    """
 
     x: Array
     y: Array
@@ -77,25 +92,42 @@ def open_test_split(prepared: PreparedData) -> Split:
     return _map(prepared.folder / "test")
 
 
+def open_scaling(prepared: PreparedData) -> Scaling | None:
+    """Read how the numbers to train on were scaled; None for pixels, which a model divides by 255."""
+    if prepared.facts.scaling == "pixels":
+        return None
+    with _translate(prepared.folder):
+        center, spread = np.load(prepared.folder / SCALING)
+    return Scaling(cast(Kind, prepared.facts.scaling), center, spread)
+
+
+def read_sample(prepared: PreparedData) -> Array:
+    """Read the first training rows, N_SAMPLE at most, as they are in the data; shape (n, n_features)."""
+    if not (prepared.folder / SAMPLE).exists():  # pixels, or numbers that an earlier version left as they are
+        return np.array(open_training_split(prepared, "train").x[:N_SAMPLE])
+    with _translate(prepared.folder):
+        return cast(Array, np.load(prepared.folder / SAMPLE))
+
+
 def prepare(data: DataSet, spec: Data, seed: int, cache: Path) -> PreparedData:
     """Split `data` by `seed` and write it below `cache`, or find it there from an earlier call.
 
     The split is stratified by class; it follows from the rows, the row counts asked for and the seed alone.
     Raises StorageError where it cannot be written or read.
     """
-    digest = data.sha256()
-    folder = _prepared_folder(spec, digest, seed, cache)
+    digest, scaling = data.sha256(), _choose_scaling(data, spec)
+    folder = _prepared_folder(spec, digest, scaling, seed, cache)
     if not folder.exists():
         with _translate(folder):
             drawn = _draw_rows(data.y_train, spec, seed, has_test=data.y_test is not None)
             parts = _split(data, drawn)
-            _write(folder, parts, _describe(data, digest, parts), drawn.test)
+            _write(folder, parts, _describe(data, digest, scaling, parts), drawn.test)
     return _open(folder)
 
 
-def find_prepared(spec: Data, sha256: str, seed: int, cache: Path) -> PreparedData | None:
-    """Find the folder that `prepare` wrote below `cache` for the data with this sha256; None if there is none."""
-    folder = _prepared_folder(spec, sha256, seed, cache)
+def find_prepared(spec: Data, facts: DataFacts, seed: int, cache: Path) -> PreparedData | None:
+    """Find the folder that `prepare` wrote below `cache` for the data with these facts; None if there is none."""
+    folder = _prepared_folder(spec, facts.sha256, facts.scaling, seed, cache)
     return _open(folder) if folder.exists() else None
 
 
@@ -105,8 +137,22 @@ def read_drawn_test_rows(prepared: PreparedData) -> Array | None:
     return np.load(path) if path.exists() else None
 
 
-def _prepared_folder(spec: Data, sha256: str, seed: int, cache: Path) -> Path:
+def _choose_scaling(data: DataSet, spec: Data) -> ScalingKind:
+    """Return how the rows of `data` are scaled: bytes as pixels, numbers as `spec` asks. Raises InvalidDataError."""
+    if data.x_train.dtype != np.uint8:
+        return spec.scaling or "robust"
+    if spec.scaling is not None:
+        raise InvalidDataError(
+            f"data.scaling = {spec.scaling!r}: {data.name} holds bytes (uint8), which are pixels and divided by 255; "
+            "leave the key out, or store the rows as another type"
+        )
+    return "pixels"
+
+
+def _prepared_folder(spec: Data, sha256: str, scaling: ScalingKind, seed: int, cache: Path) -> Path:
     asked = [CACHE_VERSION, sha256, spec.validation_rows, spec.train_rows, spec.test_rows, seed]
+    if scaling in get_args(Kind):
+        asked.append(scaling)
     return cache / hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
 
 
@@ -181,7 +227,7 @@ def _split(data: DataSet, drawn: _Drawn) -> dict[str, Split]:
     }
 
 
-def _describe(data: DataSet, digest: str, parts: dict[str, Split]) -> DataFacts:
+def _describe(data: DataSet, digest: str, scaling: ScalingKind, parts: dict[str, Split]) -> DataFacts:
     return DataFacts(
         name=data.name,
         sha256=digest,
@@ -190,7 +236,7 @@ def _describe(data: DataSet, digest: str, parts: dict[str, Split]) -> DataFacts:
         n_test=len(parts["test"].y),
         n_features=_n_features(data),
         classes=tuple(str(c) for c in np.unique(data.y_train)),
-        scaling="pixels" if data.x_train.dtype == np.uint8 else "standardize",
+        scaling=scaling,
         feature_shape=tuple(data.x_train.shape[1:]),
     )
 
@@ -202,6 +248,8 @@ def _n_features(data: DataSet) -> int:
 def _write(folder: Path, parts: dict[str, Split], facts: DataFacts, drawn_test: Array | None) -> None:
     """Write a prepared folder, whole or not at all."""
     draft = make_draft(folder)
+    if facts.scaling != "pixels":
+        parts = _scale(parts, facts, draft)
     for part, rows in parts.items():
         (draft / part).mkdir()
         np.save(draft / part / "x.npy", rows.x)
@@ -218,6 +266,15 @@ def _write(folder: Path, parts: dict[str, Split], facts: DataFacts, drawn_test: 
         shutil.rmtree(draft)
     sync(folder.parent)
     failpoint("data.prepared")
+
+
+def _scale(parts: dict[str, Split], facts: DataFacts, draft: Path) -> dict[str, Split]:
+    """Scale the rows to train and select by as the training rows ask for, and write down how."""
+    train = parts["train"].x
+    scaling = fit_scaling(train, cast(Kind, facts.scaling))
+    np.save(draft / SCALING, np.array([scaling.center, scaling.spread]))
+    np.save(draft / SAMPLE, train[:N_SAMPLE])
+    return {part: rows if part == "test" else Split(scaling.apply(rows.x), rows.y) for part, rows in parts.items()}
 
 
 def _map(folder: Path) -> Split:

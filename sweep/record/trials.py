@@ -11,6 +11,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
+from sweep.data.prepared import DataFacts
 from sweep.durable.failpoint import failpoint
 from sweep.durable.lock import hold_in_turn
 from sweep.errors import ChangedStudyError, RecordError, translate
@@ -69,12 +70,12 @@ class Record:
                 self._rung_values.setdefault(rung, {})[recorded.trial.key] = value
 
     @classmethod
-    def open(cls, db: Path, study: Study, part: Literal[Phase.SEARCH, Phase.CONFIRM], data_sha256: str) -> "Record":
+    def open(cls, db: Path, study: Study, part: Literal[Phase.SEARCH, Phase.CONFIRM], facts: DataFacts) -> "Record":
         """Open one part of `study` in the database `db`, and read its trials. Create either where it is missing.
 
         Raises ChangedStudyError if the study is not the one that was recorded, RecordError if `db` cannot be opened.
         """
-        identity = {**study.canonical(), "data": {**study.canonical()["data"], "sha256": data_sha256}}
+        identity = _identify(study, facts)
         db.parent.mkdir(parents=True, exist_ok=True)
         # One process at a time: Optuna fails where two create its tables at once.
         with _translate(db, "open"), hold_in_turn(db.with_name(f".{db.name}.lock")):
@@ -208,12 +209,23 @@ def read_stored_search(db: Path, study: str) -> tuple[dict[str, Any], list[Recor
         return stored.user_attrs["study"], [_to_recorded(trial, ()) for trial in stored.get_trials(deepcopy=False)]
 
 
+def _identify(study: Study, facts: DataFacts) -> dict[str, Any]:
+    """Return what decides results: the study's keys, the data, and how numbers are scaled. Pixels have one way only."""
+    identity = study.canonical()
+    identity["data"]["sha256"] = facts.sha256
+    if facts.scaling != "pixels":
+        identity["data"]["scaling"] = facts.scaling
+    return identity
+
+
 def _check_identity(stored: optuna.Study, name: str, identity: dict[str, Any]) -> None:
     """Write the identity of a new study; raise ChangedStudyError if a stored one has another."""
     before = stored.user_attrs.get("study")
     if before is None:
         stored.set_user_attr("study", identity)
     elif changes := differences(before, identity):
+        if "scaling" in identity["data"] and "scaling" not in before["data"]:
+            changes.append("an earlier version rounded numbers to float32 and standardized them")
         raise ChangedStudyError(
             f"study {name!r} has changed since its trials were recorded ({'; '.join(changes)}): "
             "old and new results cannot be compared in one table; undo the change, or give the study a new name and "

@@ -69,6 +69,12 @@ class Data(_Table):
     test_rows: Annotated[int, Field(ge=1)] | None = Field(
         None, description="Rows to seal off first as the test split, for a source that has none of its own."
     )
+    scaling: Literal["robust", "standard"] | None = Field(
+        None,
+        description="How numbers are scaled: `robust`, which is also what happens without this key, by median and "
+        "interquartile range, smoothly clipped, so that no outlier reaches far; `standard` by mean and standard deviation. "
+        "Bytes are pixels and divided by 255.",
+    )
 
 
 class EarlyStopping(_Table):
@@ -263,6 +269,7 @@ class Study(_Table):
         canonical: dict[str, Any] = json.loads(json.dumps(whole, sort_keys=True))
         if self.training.precision == "float32":  # older studies were stored without the key
             del canonical["training"]["precision"]
+        del canonical["data"]["scaling"]  # the record states what was done: it depends on the rows as well
         return canonical
 
     @property

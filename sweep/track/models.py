@@ -115,7 +115,7 @@ def _log_model(client: MlflowClient, experiment: str, run_id: str, name: str, sa
 
 
 def _signature(facts: DataFacts) -> ModelSignature:
-    row_type = np.dtype("uint8" if facts.scaling == "pixels" else "float32")
+    row_type = np.dtype(facts.rows_dtype)
     return ModelSignature(
         inputs=Schema([TensorSpec(row_type, (-1, facts.n_features), "rows")]),
         outputs=Schema([TensorSpec(np.dtype("float32"), (-1, facts.n_classes))]),

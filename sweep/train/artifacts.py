@@ -6,26 +6,33 @@ from pathlib import Path
 import keras
 
 from sweep.data.prepared import DataFacts
+from sweep.data.scaling import Scaling
 from sweep.record import results
-from sweep.train.model import Moments, Weights, build_model, get_weight_name
+from sweep.train.model import Weights, add_scaling, build_net, get_weight_name
 from sweep.train.pictures import draw_curves
 from sweep.trial import State, Trial, TrialResult
 
 
-def save_result(folder: Path, trial: Trial, result: TrialResult, model: keras.Model) -> TrialResult:
-    """Make `result` durable as `folder`, with the model (unless the trial failed), its summary, history and curves."""
+def save_result(
+    folder: Path, trial: Trial, result: TrialResult, net: keras.Sequential, scaling: Scaling | None
+) -> TrialResult:
+    """Make `result` durable as `folder`, with the model (unless the trial failed), its summary, history and curves.
+
+    The model is the trained `net` with its scaling before it.
+    """
+    model = add_scaling(net, scaling)
     return results.save(folder, result, lambda draft: _write_files(draft, trial, result, model))
 
 
 def save_weights(
-    folder: Path, trial: Trial, result: TrialResult, weights: Weights | None, facts: DataFacts, moments: Moments | None
+    folder: Path, trial: Trial, result: TrialResult, weights: Weights | None, facts: DataFacts, scaling: Scaling | None
 ) -> TrialResult:
-    """Do what `save_result` does for a model given by its weights; None for a trial that failed."""
-    model = build_model(trial.config, facts, moments)
+    """Do what `save_result` does for a net given by its weights; None for a trial that failed."""
+    net = build_net(trial.config, facts)
     if weights is not None:
-        for variable in model.weights:
+        for variable in net.weights:
             variable.assign(weights[get_weight_name(variable)])
-    return save_result(folder, trial, result, model)
+    return save_result(folder, trial, result, net, scaling)
 
 
 def _write_files(draft: Path, trial: Trial, result: TrialResult, model: keras.Model) -> None:

@@ -11,42 +11,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweep.data.prepared import DataFacts
+from sweep.data.scaling import LIMIT, SMOOTH_LIMIT, Scaling
 from sweep.errors import DamagedResultError
 from sweep.study.config import Config
 
 MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}  # of a .keras file
-CLASSES = {  # the only ones in a model of `build_model`, by module
+CLASSES = {  # the only ones in a model of ours, by module; Normalization is in those of an earlier version
     "keras": {"Sequential", "DTypePolicy"},
     "keras.layers": {"InputLayer", "Rescaling", "Normalization", "Dense", "BatchNormalization", "Dropout"},
     "keras.initializers": {"GlorotUniform", "Ones", "Zeros"},
+    "keras.src.models.functional": {"Functional"},
+    "keras.src.ops.numpy": {"Clip", "Add", "Square", "Sqrt", "TrueDivide"},
+    "keras.src.ops.core": {"Cast"},
+    "None": {"__keras_tensor__", "__numpy__"},  # the output of another layer, an array of numbers
 }
 MAX_BYTES = 2**30  # unpacked
 
 
-Moments = tuple[NDArray[np.float32], NDArray[np.float32]]
 Weights = dict[str, NDArray[np.float32]]  # by layer and name, see `list_weight_shapes`
 
 
-def compute_moments(x: NDArray[Any], facts: DataFacts) -> Moments | None:
-    """Compute mean and variance of each feature, shape (n_features,); None for pixels, which are not standardized."""
-    if facts.scaling == "pixels":
-        return None
-    exact = x.astype(np.float64)
-    return exact.mean(axis=0).astype(np.float32), exact.var(axis=0).astype(np.float32)
-
-
-def build_model(
-    config: Config, facts: DataFacts, moments: Moments | None = None, initializer: str = "glorot_uniform"
-) -> keras.Sequential:
-    """Build an untrained MLP: scaling, hidden blocks, softmax. Input raw rows (n, n_features), output (n, n_classes).
+def build_net(config: Config, facts: DataFacts, initializer: str = "glorot_uniform") -> keras.Sequential:
+    """Build an untrained MLP: hidden blocks, softmax. Input prepared rows (n, n_features), output (n, n_classes).
 
     A hidden block is Dense(units, relu) -> BatchNormalization -> Dropout, as in the notebook. Weights are Glorot
-    uniform unless another `initializer` is named.
-    Scaling is part of the model, so a saved model takes raw rows. uint8 rows are divided by 255; others are
-    standardized by `moments` (mean and variance of each feature of the training rows, shape (n_features,)).
-    Weights are drawn from Keras' global seed. Layer names depend on the config alone.
+    uniform unless another `initializer` is named, drawn from Keras' global seed. Layer names depend on the config alone.
+    Pixels are prepared as they are, and divided by 255 here; numbers are prepared scaled.
     """
-    layers: list[keras.Layer] = [keras.Input((facts.n_features,), name="rows"), _make_scaling(facts, moments)]
+    layers: list[keras.Layer] = [keras.Input((facts.n_features,), name="rows")]
+    if facts.scaling == "pixels":
+        layers.append(keras.layers.Rescaling(1 / 255, name="scale"))
     for i, units in enumerate(config.units, start=1):
         layers.append(keras.layers.Dense(units, activation="relu", kernel_initializer=initializer, name=f"dense_{i}"))
         if config.batch_norm:
@@ -59,8 +53,29 @@ def build_model(
     return keras.Sequential(layers, name="mlp")
 
 
+def add_scaling(net: keras.Sequential, scaling: Scaling | None) -> keras.Model:
+    """Return a model of the layers of `net` that takes rows as they are in the data: it scales numbers as `scaling` does.
+
+    It scales in float64, so call it, `model(rows)`: Keras' `predict` rounds rows to float32 first (Keras 3.15).
+    """
+    if scaling is None:
+        return net
+    rows = keras.Input(net.input_shape[1:], dtype="float64", name="rows")
+    # Two layers, because one that multiplies before it subtracts would round away a small spread around a large center.
+    # Arrays, because TensorFlow reads a list of numbers as float32.
+    x = keras.layers.Rescaling(1.0, -scaling.center, dtype="float64", name="center")(rows)
+    x = keras.layers.Rescaling(1 / scaling.spread, dtype="float64", name="scale")(x)
+    x = keras.ops.clip(x, -LIMIT, LIMIT)
+    if scaling.kind == "robust":
+        x = x / keras.ops.sqrt(keras.ops.square(x / SMOOTH_LIMIT) + 1)
+    x = keras.ops.cast(x, "float32")
+    for layer in net.layers:
+        x = layer(x)
+    return keras.Model(rows, x, name=net.name)
+
+
 def list_weight_shapes(config: Config, facts: DataFacts) -> dict[str, tuple[int, ...]]:
-    """List the shape of every weight of `build_model`'s model, by layer and name, such as `dense_1/kernel`."""
+    """List the shape of every weight of `build_net`'s net, by layer and name, such as `dense_1/kernel`."""
     shapes: dict[str, tuple[int, ...]] = {}
     widths = (facts.n_features, *config.units, facts.n_classes)
     names = [*(f"dense_{i}" for i in range(1, len(widths) - 1)), "classes"]
@@ -76,19 +91,10 @@ def get_weight_name(variable: keras.Variable) -> str:
     return "/".join(variable.path.split("/")[-2:])
 
 
-def _make_scaling(facts: DataFacts, moments: Moments | None) -> keras.Layer:
-    if facts.scaling == "pixels":
-        return keras.layers.Rescaling(1 / 255, name="scale")
-    if moments is None:
-        raise ValueError("rows that are not pixels are standardized, so moments are needed; got None")
-    mean, variance = moments
-    return keras.layers.Normalization(mean=mean, variance=variance, name="scale")
+def load_model(path: Path) -> keras.Model:
+    """Load a model of ours from its .keras file, uncompiled.
 
-
-def load_model(path: Path) -> keras.Sequential:
-    """Load a model of `build_model` from its .keras file, uncompiled.
-
-    Raises DamagedResultError if the file is no model, or holds anything that `build_model` does not make. Keras' own
+    Raises DamagedResultError if the file is no model, or holds anything that `build_net` and `add_scaling` do not make. Keras' own
     safe mode has been bypassed often (CVE-2025-1550, -8747, -9906, ...), and no classes other than CLASSES are needed.
     """
     try:
@@ -111,7 +117,8 @@ def _find_strange_classes(config: Any) -> Iterator[str]:
     if isinstance(config, dict):
         if "class_name" in config:
             module, name = str(config.get("module")), config["class_name"]
-            if name not in CLASSES.get(module, ()) or config.get("registered_name"):
+            # An operation bears its own name as a registered one; another name would have Keras look that up.
+            if name not in CLASSES.get(module, ()) or config.get("registered_name") not in (None, name):
                 yield f"{module}.{name}"
         config = list(config.values())
     if isinstance(config, list):

@@ -104,9 +104,9 @@ def fit_epoch(config: Any, facts: Any, split: Any) -> Callable[[], object]:
     """An epoch of the same net by `model.fit`, on rows as a notebook has them."""
     import keras
 
-    from sweep.train.model import build_model
+    from sweep.train.model import build_net
 
-    model = build_model(config, facts)
+    model = build_net(config, facts)
     model.compile(keras.optimizers.Adam(config.learning_rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
     x = split.x.astype(np.float32)
     return lambda: model.fit(x, split.y, batch_size=config.batch_size, verbose=0)

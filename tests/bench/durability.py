@@ -27,6 +27,7 @@ from sweep.study.file import load_study
 from sweep.trial import TrialResult
 from tests.bench.configs import STUDY
 from tests.bench.summary import spread
+from tests.studies import FACTS
 
 # Bytes of each file, as net 400-100 of the default study leaves them.
 SIZES = {results.MODEL: 4_400_000, results.HISTORY: 3_000, results.SUMMARY: 2_000, results.CURVES: 60_000}
@@ -55,7 +56,7 @@ def _trial_ms(folder: Path, n_trials: int) -> float:
     """Median milliseconds of the write protocol of one trial: claimed, two rungs, result written, told."""
     study, _ = load_study(STUDY)
     content = {name: os.urandom(size) for name, size in SIZES.items()}
-    record = Record.open(folder / "optuna.db", study, "search", data_sha256="0")
+    record = Record.open(folder / "optuna.db", study, "search", FACTS)
     make_folder(folder / "results")
     took = []
     for number in range(n_trials):

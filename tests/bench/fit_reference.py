@@ -79,10 +79,10 @@ def fit(config: Any, facts: Any, split: Any, seed: int, epochs: int) -> dict[str
     """
     import keras
 
-    from sweep.train.model import build_model
+    from sweep.train.model import build_net
 
     keras.utils.set_random_seed(seed)
-    model = build_model(config, facts)
+    model = build_net(config, facts)
     model.compile(keras.optimizers.Adam(config.learning_rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
     rng = np.random.default_rng(seed)
     for _ in range(epochs):

@@ -154,7 +154,7 @@ def run_loop(study: Study, table: dict[str, Any], runs: RunsDir) -> Stopwatch:
     """Run the whole study in `runs`; what it took."""
     watch = Stopwatch()
     folder = runs.results(study.name)
-    record = Record.open(runs.optuna_db, study, "search", FACTS.sha256)
+    record = Record.open(runs.optuna_db, study, "search", FACTS)
     projection = Projection(runs, ProjectedStudy(study, table, FACTS, read_provenance()))
     source = TimedSource(SearchSource(study, record, folder), watch)
 

@@ -39,7 +39,7 @@ def main() -> None:
 
 def measure(runs: RunsDir, n_trials: int) -> list[str]:
     study, table = load_study(STUDY)
-    record = Record.open(runs.optuna_db, study, "search", FACTS.sha256)
+    record = Record.open(runs.optuna_db, study, "search", FACTS)
     engine = FakeEngine(EPOCHS, files=FILES)
     made_by = read_provenance() | {"engine": "cohort"}
     projection = Projection(runs, ProjectedStudy(study, table, FACTS, made_by))

@@ -202,7 +202,7 @@ def without(*path):
         (lambda folder: (folder / "model.onnx").write_bytes((folder / "model.onnx").read_bytes()[:300]), "not a model"),
         (lambda folder: (folder / "model.onnx").write_bytes(b""), "not a model that can be run"),
         (reads_outside, "External data path does not exist"),
-        (gives_other_than_classes, "wanted float32 (n, 64) -> (n, 3)"),
+        (gives_other_than_classes, "wanted numbers (n, 64) -> (n, 3)"),
         (gives_nan, "does not give a probability of each class"),
         (runs_what_nobody_knows, "not a model that can be run"),
         (without("classes"), "not a summary of a bundle"),

@@ -9,24 +9,24 @@ import pytest
 
 from sweep.data import files as data_files
 from sweep.data.files import check_rows, read
-from sweep.data.prepared import open_test_split, open_training_split, prepare
+from sweep.data.prepared import open_scaling, open_test_split, open_training_split, prepare, read_sample
 from sweep.errors import InvalidDataError, StorageError
 from sweep.study.schema import Data
 from tests.studies import write_tiny_data
 
-N_OF_CLASS = {"ant": 61, "bee": 30, "cat": 9}  # rows; row i has the features (i, i / 2), by which a test knows it
+N_OF_CLASS = {"ant": 61, "bee": 30, "cat": 9}  # rows
 N = sum(N_OF_CLASS.values())
+ROWS = np.stack([np.arange(N) * 1.5, np.arange(N) / 2], axis=1)  # a test knows a row by its first feature
 LABELS = np.random.default_rng(0).permutation(np.repeat(list(N_OF_CLASS), list(N_OF_CLASS.values())))
 
 
 @pytest.fixture
 def folder(tmp_path):
     """The same rows as .csv, .parquet and .npz, without a test split."""
-    x = np.stack([np.arange(N), np.arange(N) / 2], axis=1)
-    frame = pd.DataFrame({"id": x[:, 0], "animal": LABELS, "half": x[:, 1]})
+    frame = pd.DataFrame({"place": ROWS[:, 0], "animal": LABELS, "half": ROWS[:, 1]})
     frame.to_csv(tmp_path / "rows.csv", index=False)
     frame.to_parquet(tmp_path / "rows.parquet")
-    np.savez(tmp_path / "rows.npz", x_train=x, y_train=LABELS)
+    np.savez(tmp_path / "rows.npz", x_train=ROWS, y_train=LABELS)
     return tmp_path
 
 
@@ -37,13 +37,16 @@ def prepared(folder, *, seed=0, source="rows.csv", cache="cache", **entries):
     return prepare(rows, spec, seed, folder / cache)
 
 
-def ids(split):
-    return split.x[:, 0].astype(int).tolist()
+def ids(of, part):
+    """Row numbers of a part."""
+    if part == "test":
+        return np.searchsorted(ROWS[:, 0], open_test_split(of).x[:, 0]).tolist()
+    return np.searchsorted(open_scaling(of).apply(ROWS)[:, 0], open_training_split(of, part).x[:, 0]).tolist()
 
 
 def parts(of):
     """Row numbers of the three parts."""
-    return [ids(open_training_split(of, "train")), ids(open_training_split(of, "validation")), ids(open_test_split(of))]
+    return [ids(of, part) for part in ("train", "validation", "test")]
 
 
 def test_mnist_has_the_rows_everyone_knows():
@@ -69,8 +72,8 @@ def test_every_format_gives_the_same_rows_classes_and_split(folder, source):
     assert (facts.n_train, facts.n_validation, facts.n_test, facts.n_classes) == (70, 20, 10, 3)
     train = open_training_split(found, "train")
     assert (train.x.dtype, train.y.dtype) == (np.float32, np.int32)
-    assert np.array_equal(train.x[:, 1], train.x[:, 0] / 2)
-    assert [facts.classes[y] for y in train.y] == LABELS[ids(train)].tolist()
+    assert np.array_equal(train.x, open_scaling(found).apply(ROWS[ids(found, "train")]))
+    assert [facts.classes[y] for y in train.y] == LABELS[ids(found, "train")].tolist()
     assert parts(found) == parts(prepared(folder, test_rows=10))
 
 
@@ -128,16 +131,45 @@ def test_no_validation_rows_leave_an_empty_part(folder):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "scaling"), [(np.uint8, "pixels"), (np.int64, "standardize"), (float, "standardize")]
+    ("dtype", "as_in_the_data"),
+    [(np.uint8, np.uint8), (np.uint16, np.float32), (np.float32, np.float32), (np.int64, float), (float, float)],
 )
-def test_bytes_are_pixels_and_other_numbers_are_standardized(tmp_path, dtype, scaling):
+def test_bytes_are_pixels_and_other_numbers_are_scaled_by_the_training_rows(tmp_path, dtype, as_in_the_data):
     x = np.arange(40 * 6).reshape(40, 2, 3).astype(dtype)
     np.savez(tmp_path / "rows.npz", x_train=x, y_train=np.arange(40) % 2, x_test=x[:4], y_test=np.arange(4) % 2)
     found = prepared(tmp_path, source="rows.npz")
-    assert found.facts.scaling == scaling
+    is_pixels = dtype is np.uint8
+    assert found.facts.scaling == ("pixels" if is_pixels else "robust")
     assert (found.facts.n_features, found.facts.feature_shape, found.facts.n_test) == (6, (2, 3), 4)
-    assert open_test_split(found).x.dtype == (np.uint8 if dtype is np.uint8 else np.float32)
+    assert open_test_split(found).x.dtype == as_in_the_data
     assert np.array_equal(open_test_split(found).x, x[:4].reshape(4, 6))
+    train = open_training_split(found, "train").x
+    if not is_pixels:
+        assert (train.dtype, np.median(train)) == (np.float32, 0)
+        np.testing.assert_array_equal(train, open_scaling(found).apply(read_sample(found)))
+    assert np.isin(read_sample(found), x).all()
+
+
+def test_another_scaling_is_another_prepared_folder(folder):
+    robust, standard = prepared(folder), prepared(folder, scaling="standard")
+    assert standard.facts.scaling == "standard"
+    assert np.allclose(open_training_split(standard, "train").x.std(axis=0), 1)
+    assert robust.folder == prepared(folder, scaling="robust").folder != standard.folder
+
+
+def test_a_scaling_asked_for_pixels_is_refused(tmp_path):
+    np.savez(tmp_path / "rows.npz", x_train=np.zeros((40, 2), np.uint8), y_train=np.arange(40) % 2)
+    with pytest.raises(InvalidDataError, match=r"data\.scaling = 'robust': rows.npz holds bytes"):
+        prepared(tmp_path, source="rows.npz", scaling="robust")
+
+
+@pytest.mark.parametrize("number", [1e291, -1e308])
+def test_numbers_too_large_to_take_differences_of_are_refused(tmp_path, number):
+    x = np.arange(80.0).reshape(40, 2)
+    x[7, 1] = number
+    np.savez(tmp_path / "rows.npz", x_train=x, y_train=np.arange(40) % 2)
+    with pytest.raises(InvalidDataError, match="x_train holds numbers beyond 1e\\+290; rescale it"):
+        prepared(tmp_path, source="rows.npz")
 
 
 def test_classes_keep_their_numbers_in_a_test_split_that_lacks_some(tmp_path):
@@ -234,12 +266,12 @@ def test_facts_survive_being_stored(folder):
         ),
         (
             "rows.csv", {"validation_rows": 20, "train_rows": 33, "test_rows": 17},
-            "fa01a695db6e02ed", "976342dbd17b5cae7c9ba9f676f67a577e7d173faa75c85b67aeb1a139ed3244",
+            "528f94a243bfdbde", "5afa057e9eaa2d5eae0dd38be7aff0bbf9bb5fed69672e353e36df243096b7db",
         ),
     ],
 )  # fmt: skip
 def test_a_prepared_folder_stays_what_it_was_to_the_byte(folder, source, entries, name, digest):
-    # Of version 0.1.0. Another split trains other models under the seeds and names of stored trials: raise CACHE_VERSION.
+    # Pixels: of version 0.1.0. Another split trains other models under the seeds and names of stored trials: raise CACHE_VERSION.
     write_tiny_data(folder)
     found = prepared(folder, seed=7, source=source, **{"validation_rows": 100, **entries})
     assert found.folder.name == name

@@ -13,7 +13,7 @@ from sweep.execute.one_task import MAX_DEATHS
 from sweep.execute.scoring import WORTH_A_PROCESS, score_in_processes
 from sweep.study.config import Config
 from sweep.study.schema import Data
-from sweep.train.model import build_model
+from sweep.train.model import build_net
 from sweep.train.score import score_models
 from tests.studies import FACTS, write_tiny_data
 
@@ -52,7 +52,7 @@ def test_many_models_are_shared_among_processes_and_each_is_scored_as_alone(tmp_
     models = {f"replicate-{i:05d}": tmp_path / f"{i}.keras" for i in range(2 * WORTH_A_PROCESS + 1)}
     for seed, path in enumerate(models.values()):
         keras.utils.set_random_seed(seed)
-        build_model(Config(units=(8,), dropout=0.0, batch_size=32, learning_rate=0.01), data.facts).save(path)
+        build_net(Config(units=(8,), dropout=0.0, batch_size=32, learning_rate=0.01), data.facts).save(path)
     scores = score_in_processes(models, data, tmp_path / "scoring.log", lambda: False)
     assert scores == score_models(models, data)
     assert len({predictions for _, predictions in scores.values()}) == len(models)

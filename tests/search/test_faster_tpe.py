@@ -12,7 +12,7 @@ from sweep.search import faster_tpe
 from sweep.search.sampler import Suggester
 from sweep.study.file import parse_study
 from sweep.trial import Phase
-from tests.studies import tiny_table
+from tests.studies import FACTS, tiny_table
 
 
 def slow(x):
@@ -32,7 +32,7 @@ def test_the_logarithm_that_tpe_is_given_is_the_one_it_has():
 
 def test_a_suggester_draws_with_the_faster_logarithm(runs):
     study = parse_study(tiny_table(), "tiny.toml")
-    Suggester(study, Record.open(runs.optuna_db, study, Phase.SEARCH, "0" * 64))
+    Suggester(study, Record.open(runs.optuna_db, study, Phase.SEARCH, FACTS))
     assert _truncnorm._log_ndtr is log_ndtr
 
 

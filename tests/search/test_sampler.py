@@ -11,7 +11,7 @@ from sweep.search.sampler import Suggester
 from sweep.study.file import parse_study
 from sweep.study.space import Choice
 from sweep.trial import Phase, State, TrialResult
-from tests.studies import tiny_table
+from tests.studies import FACTS, tiny_table
 
 SMALL = {"hidden_layers": {"choice": [1, 2]}, "units": {"choice": [4, 8]}, "batch_size": 32}  # 2 + 4 configs
 
@@ -21,7 +21,7 @@ def study(sampler="tpe", **changes):
 
 
 def open_record(runs, the_study):
-    return Record.open(runs.optuna_db, the_study, Phase.SEARCH, "0" * 64)
+    return Record.open(runs.optuna_db, the_study, Phase.SEARCH, FACTS)
 
 
 def result(trial, state=State.COMPLETE):

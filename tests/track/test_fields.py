@@ -93,7 +93,7 @@ facts = st.builds(
     n_test=st.integers(0, 10**9),
     n_features=st.integers(1, 10**6),
     classes=st.lists(st.text(max_size=20), min_size=2, max_size=5, unique=True).map(tuple),
-    scaling=st.sampled_from(["pixels", "standardize"]),
+    scaling=st.sampled_from(["pixels", "standardize", "robust", "standard"]),
     feature_shape=st.lists(st.integers(1, 100), min_size=1, max_size=3).map(tuple),
 )
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from sweep.data.prepared import DataFacts, PreparedData, open_training_split
+from sweep.data.prepared import DataFacts, PreparedData, open_scaling, open_training_split
+from sweep.data.scaling import Scaling
 from sweep.study.schema import Training
 from sweep.train.cohort.bucket import Bucket, compaction_pays, group_into_buckets, round_up
 from sweep.train.cohort.member import Blueprint, DeviceRows
 from sweep.train.cohort.program import Cohort, Program, get_device_bytes, is_device_failure
 from sweep.train.course import Clock, Course, is_finite
-from sweep.train.model import Moments, Weights
+from sweep.train.model import Weights
 from sweep.trial import Judge, Logs, State, Trial, TrialResult
 
 # Receives each result, and the weights of a trial that did not fail.
@@ -36,6 +37,7 @@ class CohortFitter:
         has_validation = data.facts.n_validation > 0
         validation = open_training_split(data, "validation") if has_validation else None
         self._facts = data.facts
+        self._scaling = open_scaling(data)
         self.rows = DeviceRows.of(data.facts, open_training_split(data, "train"), validation)
         self._training = training
         self._provenance = provenance
@@ -57,7 +59,7 @@ class CohortFitter:
 
     def make_save(self, trial: Trial, result: TrialResult, weights: Weights | None) -> Callable[[Path], TrialResult]:
         """Build the function that saves a result and its model as a folder. Any process can call it."""
-        return partial(_save, trial, result, weights, self._facts, self.rows.moments)
+        return partial(_save, trial, result, weights, self._facts, self._scaling)
 
     def _split_by_memory(self, bucket: Bucket, members: list[Trial]) -> list[tuple[list[Trial], Program]]:
         """Split the members into cohorts that fit into device memory, going by their compiled programs."""
@@ -162,11 +164,11 @@ class _CohortCourse(Course):
 
 
 def _save(
-    trial: Trial, result: TrialResult, weights: Weights | None, facts: DataFacts, moments: Moments | None, folder: Path
+    trial: Trial, result: TrialResult, weights: Weights | None, facts: DataFacts, scaling: Scaling | None, folder: Path
 ) -> TrialResult:
     from sweep.train.artifacts import save_weights  # here: only writers load what draws
 
-    return save_weights(folder, trial, result, weights, facts, moments)
+    return save_weights(folder, trial, result, weights, facts, scaling)
 
 
 def _record_epoch(courses: list[_CohortCourse], logs: list[Logs], now: float, share_s: float, judge: Judge) -> None:

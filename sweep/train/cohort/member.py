@@ -14,7 +14,7 @@ from sweep.data.prepared import DataFacts, Split
 from sweep.study.config import Config, derive_seed
 from sweep.study.schema import Precision
 from sweep.train.cohort.bucket import Bucket
-from sweep.train.model import Moments, Weights, build_model, compute_moments, get_weight_name, list_weight_shapes
+from sweep.train.model import Weights, build_net, get_weight_name, list_weight_shapes
 from sweep.trial import Trial
 
 
@@ -50,10 +50,9 @@ class CohortState(NamedTuple):
 
 @dataclass(frozen=True)
 class DeviceRows:
-    """The rows that cohorts train on, on the device: unscaled features and class numbers of each split."""
+    """The rows that cohorts train on, on the device: prepared features and class numbers of each split."""
 
     facts: DataFacts
-    moments: Moments | None
     train: tuple[Any, Any]
     validation: tuple[Any, Any] | None
 
@@ -62,7 +61,7 @@ class DeviceRows:
         def put(split: Split) -> tuple[Any, Any]:
             return jax.device_put(np.asarray(split.x)), jax.device_put(np.asarray(split.y))
 
-        return cls(facts, compute_moments(train.x, facts), put(train), None if validation is None else put(validation))
+        return cls(facts, put(train), None if validation is None else put(validation))
 
 
 class Blueprint:
@@ -79,7 +78,7 @@ class Blueprint:
             batch_norm=bucket.batch_norm,
         )
         # Zeros, because all weights are replaced anyway, and JAX compiles a random draw anew for every shape.
-        plain = build_model(padded, rows.facts, rows.moments, initializer="zeros")
+        plain = build_net(padded, rows.facts, initializer="zeros")
         is_ragged = len(rows.train[1]) % bucket.batch_size > 0  # the last batch is short, and padded
         self.model = _adapt_to_members(plain, precision, is_ragged)
         self.optimizer = keras.optimizers.Adam()
@@ -138,10 +137,15 @@ class Blueprint:
 
 
 def _adapt_to_members(plain: keras.Sequential, precision: Precision, is_ragged: bool) -> keras.Model:
-    """Build a model of the layers of `plain` with MemberDropout, in which batch norm skips padding (not `is_row`)."""
+    """Build a model of the layers of `plain` with MemberDropout, in which batch norm skips padding (not `is_row`).
+
+    It ends in logits. On JAX, Keras would take the loss of probabilities that it clips to 1e-7, so that a wrong and certain
+    answer costs 16 and no more; on TensorFlow it finds the logits behind the softmax, and takes the loss of those.
+    """
     rows = keras.Input(plain.input_shape[1:], name="rows")
     is_row = keras.Input((), dtype="bool", name="is_row")
     x = rows
+    plain.layers[-1].activation = keras.activations.linear
     for layer in plain.layers:
         if isinstance(layer, keras.layers.Dropout):
             layer = MemberDropout(name=layer.name)

@@ -203,8 +203,8 @@ def _train_step(
     rows, labels = x[order].astype(jnp.float32), y[order]
 
     def mean_loss(trainable: list[Any]) -> tuple[Any, tuple[Any, Any, Any]]:
-        probabilities, other = blueprint.model.stateless_call(trainable, state.other, [rows, is_row], training=True)
-        loss, right = _sum_scores(probabilities, labels, is_row)
+        logits, other = blueprint.model.stateless_call(trainable, state.other, [rows, is_row], training=True)
+        loss, right = _sum_scores(logits, labels, is_row)
         return loss / is_row.sum(), (loss, right, other)
 
     (_, (loss, right, other)), gradients = jax.value_and_grad(mean_loss, has_aux=True)(state.trainable)
@@ -219,8 +219,8 @@ def _evaluate(blueprint: Blueprint, trainable: list[Any], other: list[Any], rows
     size = min(EVALUATION_BATCH, n)
 
     def score(trainable: list[Any], other: list[Any], batch: Any, labels: Any, is_row: Any) -> tuple[Any, Any]:
-        probabilities, _ = blueprint.model.stateless_call(trainable, other, [batch, is_row], training=False)
-        return _sum_scores(probabilities, labels, is_row)
+        logits, _ = blueprint.model.stateless_call(trainable, other, [batch, is_row], training=False)
+        return _sum_scores(logits, labels, is_row)
 
     def add(sums: tuple[Any, Any], batch: tuple[Any, Any]) -> tuple[tuple[Any, Any], None]:
         order, is_row = batch
@@ -235,10 +235,10 @@ def _evaluate(blueprint: Blueprint, trainable: list[Any], other: list[Any], rows
     return losses / n, right / n
 
 
-def _sum_scores(probabilities: Any, labels: Any, is_row: Any) -> tuple[Any, Any]:
+def _sum_scores(logits: Any, labels: Any, is_row: Any) -> tuple[Any, Any]:
     """Sum the cross-entropies, and count the correct predictions, over rows that are not padding."""
-    losses = keras.losses.sparse_categorical_crossentropy(labels, probabilities)
-    return jnp.where(is_row, losses, 0).sum(), (is_row & (probabilities.argmax(axis=-1) == labels)).sum()
+    losses = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+    return jnp.where(is_row, losses, 0).sum(), (is_row & (logits.argmax(axis=-1) == labels)).sum()
 
 
 def _cut_into_batches(order: Any, size: int) -> Any:

@@ -3,15 +3,12 @@
 import time
 from pathlib import Path
 
-import numpy as np
-
-from sweep.data.prepared import PreparedData, open_training_split
+from sweep.data.prepared import PreparedData, open_scaling, open_training_split
 from sweep.study.config import Config
 from sweep.study.schema import Training
 from sweep.train.artifacts import save_result
 from sweep.train.course import Clock, Course, is_finite
 from sweep.train.graph.trainer import GraphTrainer, Rows
-from sweep.train.model import compute_moments
 from sweep.trial import GoesOn, Logs, State, Trial, TrialResult
 
 
@@ -28,7 +25,7 @@ class Fitter:
         self._train = Rows.of(open_training_split(data, "train"))
         has_validation = data.facts.n_validation > 0
         self._validation = Rows.of(open_training_split(data, "validation")) if has_validation else None
-        self._moments = compute_moments(np.asarray(self._train.x), data.facts)
+        self._scaling = open_scaling(data)
 
     def fit(self, trial: Trial, goes_on: GoesOn, folder: Path) -> TrialResult:
         """Train `trial`, save its result, model and curves as `folder`, and return the result.
@@ -36,31 +33,31 @@ class Fitter:
         `goes_on` receives each epoch's report; False prunes the trial. A trial that diverges has a failed result.
         """
         course = Course(trial, self._training, started_at=self._clock())
-        trainer = GraphTrainer(trial.config, self._facts, self._train, trial.seed, self._moments)
+        trainer = GraphTrainer(trial.config, self._facts, self._train, trial.seed)
         best_weights = None
         while not course.is_over:
             report = course.add(self._train_epoch(trainer), self._clock())
             if course.is_best and self._training.early_stopping is not None:
-                best_weights = trainer.model.get_weights()
+                best_weights = trainer.net.get_weights()
             if not goes_on(report):
                 course.prune()
         train_seconds = self._clock() - course.started_at
         if best_weights is not None and not course.is_best:
-            trainer.model.set_weights(best_weights)
+            trainer.net.set_weights(best_weights)
         result = course.make_result(
             self._evaluate_on_train(trainer) if course.state == State.COMPLETE else {},  # a pass over all rows
-            params_count=trainer.model.count_params(),
+            params_count=trainer.net.count_params(),
             train_seconds=train_seconds,
             ended_at=self._clock(),
             provenance=self._provenance,
         )
-        return save_result(folder, trial, result, trainer.model)
+        return save_result(folder, trial, result, trainer.net, self._scaling)
 
     def warm_up(self) -> None:
         """Train a tiny net on a few rows, so that the process loads in advance what its first training needs."""
         config = Config(units=(8,), dropout=0.5, batch_size=128, learning_rate=0.001)
         few = self._train.head(256)
-        trainer = GraphTrainer(config, self._facts, few, seed=0, moments=self._moments)
+        trainer = GraphTrainer(config, self._facts, few, seed=0)
         trainer.train_epoch()
         trainer.evaluate(few)
 

@@ -16,7 +16,7 @@ from sweep.data.prepared import DataFacts, Split
 from sweep.study.config import Config
 from sweep.train.graph.adam import FusedAdam
 from sweep.train.graph.dropout import replace_dropout
-from sweep.train.model import Moments, build_model
+from sweep.train.model import build_net
 from sweep.trial import Logs
 
 EVALUATION_BATCH = 2000  # rows; larger is not faster, and activations grow
@@ -58,16 +58,14 @@ def _trace(function: Any, *signature: tf.TensorSpec) -> Any:
 
 
 class GraphTrainer:
-    """One model in training. The seed determines weights, shuffles and dropout."""
+    """One net in training. The seed determines weights, shuffles and dropout."""
 
-    def __init__(
-        self, config: Config, facts: DataFacts, train: Rows, seed: int, moments: Moments | None = None
-    ) -> None:
+    def __init__(self, config: Config, facts: DataFacts, train: Rows, seed: int) -> None:
         keras.utils.set_random_seed(seed)
-        self.model = build_model(config, facts, moments)
-        self._in_training = replace_dropout(self.model)
+        self.net = build_net(config, facts)
+        self._in_training = replace_dropout(self.net)
         self.optimizer = FusedAdam(config.learning_rate)
-        self.optimizer.build(self.model.trainable_variables)
+        self.optimizer.build(self.net.trainable_variables)
         self._seed = seed
         self._epochs_done = 0
         self._train_epoch = _trace(partial(self._run_epoch, train, config.batch_size), tf.TensorSpec([2], tf.int32))
@@ -116,7 +114,7 @@ class GraphTrainer:
 
     def _score(self, rows: Any, labels: Any) -> tuple[Any, Any]:
         """Return probabilities and losses of a batch, shapes (b, n_classes) and (b,), dropout off."""
-        probabilities = self.model(rows, training=False)
+        probabilities = self.net(rows, training=False)
         return probabilities, keras.losses.sparse_categorical_crossentropy(labels, probabilities)
 
     def _train_step(self, rows: Any, labels: Any) -> tuple[Any, Any]:
@@ -125,6 +123,6 @@ class GraphTrainer:
             probabilities = self._in_training(rows, training=True)
             losses = keras.losses.sparse_categorical_crossentropy(labels, probabilities)
             loss = tf.reduce_mean(losses)
-        gradients = tape.gradient(loss, self.model.trainable_variables)
-        self.optimizer.apply(gradients, self.model.trainable_variables)
+        gradients = tape.gradient(loss, self.net.trainable_variables)
+        self.optimizer.apply(gradients, self.net.trainable_variables)
         return probabilities, losses

@@ -12,7 +12,7 @@ from tests.studies import FACTS
 
 N_TRAIN, N_VALIDATION = 310, 120  # of batches of 32, nine are whole and one is not
 # Standardized rows: of rows that are never negative, as pixels, many a unit is never below zero (see `assert_alike`).
-FACTS = replace(FACTS, n_train=N_TRAIN, n_validation=N_VALIDATION, scaling="standardize")
+FACTS = replace(FACTS, n_train=N_TRAIN, n_validation=N_VALIDATION, scaling="standard")
 
 
 def use_jax():

@@ -5,9 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.special import log_softmax
 
 from sweep.data.files import read
-from sweep.data.prepared import prepare
+from sweep.data.prepared import open_scaling, open_training_split, prepare
+from sweep.record.results import MODEL
 from sweep.study.config import Config
 from sweep.study.schema import Data, EarlyStopping, Training
 from sweep.trial import Phase, State, Trial
@@ -166,3 +168,32 @@ def test_both_engines_train_alike_over_seeds(on_jax, data_folder, tmp_path):
     graph = Fitter(prepare(read(DATA, data_folder), DATA, 1, data_folder / "cache"), Training(max_epochs=4), {})
     others = [graph.fit(one, lambda report: True, tmp_path / one.key).metrics["val_loss"] for one in trials]
     assert stats.ttest_ind(on_jax(losses, data_folder, trials), others).pvalue > 0.01
+
+
+def test_a_wrong_and_certain_net_has_the_loss_of_its_logits_in_both_engines_and_in_the_score(
+    on_jax, data_folder, tmp_path
+):
+    from sweep.train.artifacts import save_weights
+    from sweep.train.graph.fitter import Fitter
+    from sweep.train.model import load_model
+    from sweep.train.score import compute_logits
+
+    config = Config(units=(8,), dropout=0.0, batch_size=32, learning_rate=9.0)
+    one = Trial(number=0, phase=Phase.SEARCH, config=config, seed=1)
+    training = Training(max_epochs=2)
+    data = prepare(read(DATA, data_folder), DATA, 1, data_folder / "cache")
+    result, weights = on_jax(fitted, data_folder, [[one]], training)[0][one.key]
+    save_weights(tmp_path / "cohort", one, result, weights, data.facts, open_scaling(data))
+    by_engine = {
+        "cohort": result,
+        "graph": Fitter(data, training, {}).fit(one, lambda report: True, tmp_path / "graph"),
+    }
+    rows = open_training_split(data, "validation")
+    unscaled = read(DATA, data_folder).x_train.reshape(-1, 64)
+    order = {tuple(scaled): raw for scaled, raw in zip(open_scaling(data).apply(unscaled), unscaled, strict=True)}
+    raw = np.array([order[tuple(row)] for row in rows.x])
+    for engine, its in by_engine.items():
+        logits = compute_logits(load_model(tmp_path / engine / MODEL), raw)
+        loss = -log_softmax(logits, axis=1)[np.arange(len(raw)), rows.y].mean()
+        assert loss > 20, engine  # more than any mean of losses clipped at 1e-7
+        np.testing.assert_allclose(its.history[-1]["val_loss"], loss, rtol=1e-4, err_msg=engine)

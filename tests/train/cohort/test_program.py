@@ -32,9 +32,9 @@ def fit(one, n_epochs, train):
 
     from sweep.study.config import derive_seed
     from sweep.train.cohort.member import MemberDropout, draw_initial_weights
-    from sweep.train.model import build_model, compute_moments, get_weight_name, list_weight_shapes
+    from sweep.train.model import build_net, get_weight_name, list_weight_shapes
 
-    plain = build_model(one.config, FACTS, compute_moments(train.x, FACTS))
+    plain = build_net(one.config, FACTS)
     layers = [MemberDropout(name=old.name) if isinstance(old, keras.layers.Dropout) else old for old in plain.layers]
     model = keras.Sequential([keras.Input((FACTS.n_features,)), *layers])
     start = draw_initial_weights(one, list_weight_shapes(one.config, FACTS))

@@ -17,7 +17,7 @@ from sweep.study.schema import Data
 from sweep.train.graph.adam import FusedAdam
 from sweep.train.graph.dropout import HalfwordDropout, replace_dropout
 from sweep.train.graph.trainer import GraphTrainer, Rows
-from sweep.train.model import build_model, compute_moments, load_model
+from sweep.train.model import build_net, load_model
 from tests.studies import FACTS as TINY_FACTS
 
 FACTS = replace(TINY_FACTS, n_features=784, classes=tuple("0123456789"))
@@ -38,7 +38,7 @@ def rows():
 def fit(net, rows, seed, n_epochs, optimizer=keras.optimizers.Adam):
     """`model.fit` on the batches and the dropout masks that the engine draws; the model and its history."""
     keras.utils.set_random_seed(seed)
-    model = replace_dropout(build_model(net, FACTS))
+    model = replace_dropout(build_net(net, FACTS))
     model.compile(optimizer(net.learning_rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
     history = []
     for epoch in range(1, n_epochs + 1):
@@ -57,7 +57,7 @@ def test_with_the_same_optimizer_the_weights_are_those_of_fit_to_the_bit(rows, b
     for _ in range(5):
         trainer.train_epoch()
     reference, _ = fit(net, rows, seed=11, n_epochs=5, optimizer=FusedAdam)
-    for ours, theirs in zip(trainer.model.get_weights(), reference.get_weights(), strict=True):
+    for ours, theirs in zip(trainer.net.get_weights(), reference.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
@@ -67,7 +67,7 @@ def test_after_55_steps_the_weights_are_those_of_fit_with_keras_adam(rows, batch
     trainer = GraphTrainer(net, FACTS, Rows.of(rows), seed=11)
     logs = [trainer.train_epoch() for _ in range(5)]
     reference, history = fit(net, rows, seed=11, n_epochs=5)
-    for ours, theirs in zip(trainer.model.get_weights(), reference.get_weights(), strict=True):
+    for ours, theirs in zip(trainer.net.get_weights(), reference.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
     for ours, theirs in zip(logs, history, strict=True):
         assert ours["loss"] == pytest.approx(theirs["loss"], abs=1e-5)
@@ -109,12 +109,12 @@ def test_dropout_passes_gradients_where_it_passes_values_and_does_nothing_outsid
 
 def test_the_model_that_is_trained_is_saved_with_the_layers_of_keras_alone(rows, tmp_path):
     trainer = GraphTrainer(config(dropout=0.4), FACTS, Rows.of(rows), seed=5)
-    before = trainer.model.get_weights()
+    before = trainer.net.get_weights()
     trainer.train_epoch()
-    trainer.model.save(tmp_path / "model.keras")
+    trainer.net.save(tmp_path / "model.keras")
     again = load_model(tmp_path / "model.keras")
     assert not any(isinstance(layer, HalfwordDropout) for layer in again.layers)
-    for trained, saved, old in zip(trainer.model.get_weights(), again.get_weights(), before, strict=True):
+    for trained, saved, old in zip(trainer.net.get_weights(), again.get_weights(), before, strict=True):
         np.testing.assert_array_equal(trained, saved)
         assert (trained != old).any()
 
@@ -122,8 +122,8 @@ def test_the_model_that_is_trained_is_saved_with_the_layers_of_keras_alone(rows,
 def test_evaluation_is_that_of_keras(rows):
     trainer = GraphTrainer(config(dropout=0.4), FACTS, Rows.of(rows), seed=5)
     trainer.train_epoch()
-    trainer.model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-    loss, accuracy = trainer.model.evaluate(rows.x.astype(np.float32), rows.y, verbose=0)
+    trainer.net.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    loss, accuracy = trainer.net.evaluate(rows.x.astype(np.float32), rows.y, verbose=0)
     assert trainer.evaluate(Rows.of(rows)) == (pytest.approx(loss, abs=1e-6), pytest.approx(accuracy, abs=1e-7))
 
 
@@ -133,7 +133,7 @@ def test_the_same_seed_gives_the_same_bits_after_other_models_were_trained(rows)
     def weights(seed):
         trainer = GraphTrainer(config(dropout=0.3), FACTS, data, seed)
         trainer.train_epoch()
-        return np.concatenate([w.ravel() for w in trainer.model.get_weights()])
+        return np.concatenate([w.ravel() for w in trainer.net.get_weights()])
 
     first = weights(21)
     assert (weights(22) != first).any()
@@ -141,7 +141,7 @@ def test_the_same_seed_gives_the_same_bits_after_other_models_were_trained(rows)
 
 
 def test_fused_adam_is_a_keras_optimizer_that_fit_takes_and_that_saves(rows, tmp_path):
-    model = build_model(config(), FACTS)
+    model = build_net(config(), FACTS)
     model.compile(
         FusedAdam(keras.optimizers.schedules.ExponentialDecay(0.01, 10, 0.5)), "sparse_categorical_crossentropy"
     )
@@ -150,15 +150,6 @@ def test_fused_adam_is_a_keras_optimizer_that_fit_takes_and_that_saves(rows, tmp
     again = keras.saving.load_model(tmp_path / "model.keras", custom_objects={"FusedAdam": FusedAdam})
     assert again.optimizer.get_config() == model.optimizer.get_config()
     np.testing.assert_array_equal(again.optimizer.iterations, model.optimizer.iterations)
-
-
-def test_floats_are_standardized_inside_the_model():
-    rng = np.random.default_rng(0)
-    x = rng.normal(100, 7, (200, 4)).astype(np.float32)
-    facts = replace(FACTS, n_features=4, scaling="standardize")
-    scaled = build_model(config(), facts, compute_moments(x, facts)).get_layer("scale")(x).numpy()
-    np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-4)
-    np.testing.assert_allclose(scaled.std(axis=0), 1, atol=1e-4)
 
 
 def test_a_tensor_over_a_mapped_file_shares_its_memory(tmp_path):
