@@ -7,7 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from sweep.champion import bundle
 from sweep.champion.confusion import list_labels
-from sweep.plain_text import to_code
+from sweep.plain_text import to_code, to_line
 from sweep.report.conclusion import Column, Conclusion
 from sweep.report.text import champion_line
 
@@ -43,7 +43,7 @@ def to_card(conclusion: Conclusion, champion: Column, summary: dict[str, Any]) -
         onnx_input=summary["input"],
         classes=_join(facts.classes),
         labels=labels,
-        renamed={label: name for label, name in zip(labels, facts.classes, strict=False) if label != name},
+        renamed={label: name for label, name in zip(labels, facts.classes, strict=False) if label != to_line(name)},
         data_note=_DATA_NOTES[note].format(name=to_code(facts.name)) if note else "",
         is_table=note == "table",
         label=study.data.label,

@@ -61,8 +61,8 @@ def draw_confusion(tracked: TrackedStudy, column: Column) -> go.Figure:
             ygap=min(1, MAX_NAMED / n),
         )
     )
-    _name_sides(figure, names)
-    return style(figure, height=150 + 42 * min(n, MAX_NAMED))
+    longest = _name_sides(figure, names)
+    return style(figure, height=130 + 42 * n + 8 * longest if n <= MAX_NAMED else 1000)
 
 
 def _hover(text: list[list[str]], names: Sequence[str]) -> list[list[str]]:
@@ -77,17 +77,22 @@ def _hover(text: list[list[str]], names: Sequence[str]) -> list[list[str]]:
     ]
 
 
-def _name_sides(figure: go.Figure, names: Sequence[str]) -> None:
-    """Label the sides of a confusion matrix with its classes: by name, or by number where there are too many to name."""
+def _name_sides(figure: go.Figure, names: Sequence[str]) -> int:
+    """Label the sides of a confusion matrix with its classes: by name, or by number where there are too many to name.
+
+    Return the characters of the longest label.
+    """
     is_named, labels = len(names) <= MAX_NAMED, label_classes(names)
     ticks = (
         {"tickvals": list(range(len(names))), "ticktext": [to_plotly(label) for label in labels]} if is_named else {}
     )
+    longest = max(map(measure, labels)) if is_named else 0
     how = "" if is_named else ", by number"
-    sides = {"automargin": True, "constrain": "domain", "zeroline": False, **ticks}
-    angle = -90 if is_named and max(map(measure, labels)) > 3 else 0
-    figure.update_xaxes(title=f"predicted{how}", side="top", tickangle=angle, **sides)
+    frame = {"showline": True, "mirror": True, "linecolor": "#9a9a9a", "zeroline": False, "showgrid": False}
+    sides = {"automargin": True, "constrain": "domain", **frame, **ticks}
+    figure.update_xaxes(title=f"predicted{how}", side="top", tickangle=-90 if longest > 3 else 0, **sides)
     figure.update_yaxes(title=f"true class{how}", autorange="reversed", scaleanchor="x", **sides)
+    return longest
 
 
 def draw_pareto(conclusion: Conclusion) -> go.Figure:

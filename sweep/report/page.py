@@ -109,8 +109,8 @@ def _mistakes(tracked: TrackedStudy, champion: Column) -> Iterator[Mistake]:
 
 def _name_classes(tracked: TrackedStudy) -> dict[str, str]:
     """Return the name of each class that is shown by another label, by that."""
-    names = tracked.facts.classes
-    return {label: to_line(name) for label, name in zip(label_classes(names), names, strict=True) if label != name}
+    names = [to_line(name) for name in tracked.facts.classes]
+    return {label: name for label, name in zip(label_classes(names), names, strict=True) if label != name}
 
 
 def _png(pixels: NDArray[np.uint8]) -> str:

@@ -11,7 +11,7 @@ from matplotlib.text import Text
 
 from sweep.plain_text import to_line
 
-DPI, TITLE_SIZE, TITLE_COLUMNS = 100, 10, 14  # dots and characters of a title per inch, and its size in points
+DPI, TITLE_SIZE, TITLE_COLUMNS = 100, 10, 12  # dots and characters of a title per inch, and its size in points
 FONT = "DejaVu Sans"  # comes with matplotlib: Latin, Greek, Cyrillic, Arabic, Hebrew
 # Fonts for what it lacks, taken where they are installed. None is shipped: one for Chinese has 15 MB.
 OTHER_FONTS = (
@@ -32,13 +32,15 @@ def save_figure(figure: Figure, title: str, path: Path) -> None:
     """Write `figure` below its title to `path`. Its texts must be such that `can_draw`; of the title, the rest is left out."""
     line = re.sub(".", lambda char: char[0] if can_draw(char[0]) else "\0", to_line(title))
     wrapped = textwrap.fill(re.sub("\0+", "…", line), int(figure.get_figwidth() * TITLE_COLUMNS))
-    figure.suptitle(wrapped, fontsize=TITLE_SIZE)
+    heading = figure.suptitle(wrapped, fontsize=TITLE_SIZE)
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
         # Each text, not rcParams: those belong to the whole process, which may be a user's notebook.
         text.set_parse_math(False)
         text.set_usetex(False)
         text.set_fontfamily([FONT, *_list_other_fonts()])
+    width = heading.get_window_extent().width  # capitals and Chinese are wider than most
+    heading.set_fontsize(TITLE_SIZE * min(1, 0.97 * figure.bbox.width / max(width, 1)))
     figure.savefig(path)
 
 
