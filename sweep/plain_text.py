@@ -41,8 +41,9 @@ def to_plotly(text: str) -> str:
 
 
 def to_csv(rows: Iterable[Sequence[object]]) -> str:
-    """Return `rows` as CSV, a `\\n` after each; a cell that holds a line break of any kind is quoted."""
-    return "".join(map(_to_csv_row, rows))
+    """Return `rows` as CSV that UTF-8 can hold, a `\\n` after each; a cell that holds a line break of any kind is quoted."""
+    text = "".join(map(_to_csv_row, rows))
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")  # a lone surrogate stands as its escape
 
 
 def _to_csv_row(cells: Sequence[object]) -> str:
