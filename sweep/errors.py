@@ -22,6 +22,8 @@ SweepError                exit code 1; a line without a code has that of its par
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from sweep.plain_text import to_line
+
 
 class SweepError(Exception):
     """Ends the command with one line on stderr and `exit_code`. Everything acknowledged before it is kept."""
@@ -29,7 +31,7 @@ class SweepError(Exception):
     exit_code = 1
 
     def __str__(self) -> str:
-        return " ".join(super().__str__().splitlines())  # a quoted value may hold line breaks
+        return to_line(" ".join(super().__str__().splitlines()))  # a name or a path may hold line breaks and more
 
 
 class InvalidStudyError(SweepError, ValueError):

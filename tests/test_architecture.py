@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "sweep"
 
 # Folders and single files, each of which may import from those before it and from itself.
-ORDER = "errors layout durable study trial data record search train execute track loop replay report champion coordinator doctor cli __main__"
+ORDER = "plain_text errors layout durable study trial data record search train execute track loop replay report champion coordinator doctor cli __main__"
 RANK = {place: rank for rank, place in enumerate(ORDER.split())}
 
 LIBRARIES = {
@@ -34,7 +34,7 @@ LIBRARIES = {
     "mlflow": {"track.mlflow_api"},
     "sqlalchemy": {"track.tables", "track.errors", "record.trials"},
     "sklearn": {"data.prepared"},
-    "matplotlib": {"train.pictures", "champion.confusion"},
+    "matplotlib": {"train.figure", "train.pictures"},
     "plotly": {"report.figures", "report.search_figures", "report.page"},
     "jinja2": {"report.page", "champion.card"},
     "PIL": {"report.page"},

@@ -6,19 +6,23 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from sweep.champion import bundle
+from sweep.champion.confusion import list_labels
+from sweep.plain_text import to_code, to_line
 from sweep.report.conclusion import Column, Conclusion
 from sweep.report.text import champion_line
 
-# Markdown, not HTML; names that come from a study file can hold no markup (`study/schema.py`).
+# Markdown, not HTML. Names from a study file hold no markup (`study/schema.py`); names from the data pass `to_code`.
 _templates = Environment(
     loader=PackageLoader(__package__, "."), undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
 )
+_templates.filters["code"] = to_code
+MAX_LISTED = 20  # classes
 _DATA_NOTES = {
     "mnist": "DATA.npz is `sweep/datasets/mnist.npz` of the code, or any mnist.npz with arrays `x_test` and `y_test`.",
-    "test": "DATA.npz is the study's own data file, {name!r}, or any with its arrays `x_test` and `y_test`.",
-    "train": "DATA.npz is the study's own data file, {name!r}, with arrays `x_train` and `y_train`, of which it finds the sealed rows by number.",
-    "table": "DATA.npz is made of the study's own data file, {name!r}, of which it finds the sealed rows by number:",
-    "lost": "Here it cannot do the second half: which rows of {name!r} were drawn as the test split was not at hand when this was exported. Export it again where the data is.",
+    "test": "DATA.npz is the study's own data file, {name}, or any with its arrays `x_test` and `y_test`.",
+    "train": "DATA.npz is the study's own data file, {name}, with arrays `x_train` and `y_train`, of which it finds the sealed rows by number.",
+    "table": "DATA.npz is made of the study's own data file, {name}, of which it finds the sealed rows by number:",
+    "lost": "Here it cannot do the second half: which rows of {name} were drawn as the test split was not at hand when this was exported. Export it again where the data is.",
 }
 
 
@@ -26,6 +30,7 @@ def to_card(conclusion: Conclusion, champion: Column, summary: dict[str, Any]) -
     """Render the card of `champion`, whose bundle has this summary."""
     study, facts, test = conclusion.tracked.study, conclusion.tracked.facts, summary["test"]
     note = _data_note(study.data.source, test) if test else ""
+    labels = list_labels(facts.classes)
     return _templates.get_template("card.md.jinja").render(
         study=study,
         facts=facts,
@@ -37,7 +42,9 @@ def to_card(conclusion: Conclusion, champion: Column, summary: dict[str, Any]) -
         test=test,
         onnx_input=summary["input"],
         classes=_join(facts.classes),
-        data_note=_DATA_NOTES[note].format(name=facts.name) if note else "",
+        labels=labels,
+        renamed={label: name for label, name in zip(labels, facts.classes, strict=False) if label != to_line(name)},
+        data_note=_DATA_NOTES[note].format(name=to_code(facts.name)) if note else "",
         is_table=note == "table",
         label=study.data.label,
         files=bundle,
@@ -55,5 +62,6 @@ def _data_note(source: str, test: dict[str, Any]) -> str:
 
 
 def _join(classes: tuple[str, ...]) -> str:
-    shown = classes if len(classes) <= 20 else (*classes[:10], f"... ({len(classes)} in all)")
-    return ", ".join(shown)
+    if len(classes) <= MAX_LISTED:
+        return ", ".join(map(to_code, classes))
+    return f"{', '.join(map(to_code, classes[:10]))}, ... ({len(classes)} in all, `{bundle.SUMMARY}` has them)"

@@ -1,7 +1,5 @@
 """The champion as a bundle to hand on: its model, its evidence, and the means to check both."""
 
-import csv
-import io
 import json
 import shutil
 import tomllib
@@ -20,6 +18,7 @@ from sweep.data.prepared import PreparedData, find_prepared, read_drawn_test_row
 from sweep.durable.files import make_folder, sha256_of
 from sweep.durable.lock import hold_in_turn
 from sweep.errors import DamagedResultError, MissingRunsError
+from sweep.plain_text import to_csv
 from sweep.record import results
 from sweep.report.conclusion import Column, Conclusion
 from sweep.report.text import champion_line
@@ -130,11 +129,7 @@ def _write_test(draft: Path, tracked: TrackedStudy, run_id: str, data: PreparedD
 
 
 def _confusion_csv(counts: list[list[int]], classes: list[str]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["true \\ predicted", *classes])
-    writer.writerows([name, *row] for name, row in zip(classes, counts, strict=True))
-    return text.getvalue()
+    return to_csv([["true \\ predicted", *classes], *([name, *row] for name, row in zip(classes, counts, strict=True))])
 
 
 def _study_text(table: dict[str, Any], typed: str | None) -> str:

@@ -1,12 +1,11 @@
 """Predictions of a bundle's model, with onnxruntime and numpy alone."""
 
-import csv
-import io
 from pathlib import Path
 
 from sweep.champion import bundle, verify
 from sweep.data.files import check_size, read_arrays
 from sweep.errors import InvalidDataError, MissingRunsError
+from sweep.plain_text import to_csv
 
 NAMES = ("x", "x_test")  # of the array to take: the first that is there
 
@@ -32,13 +31,12 @@ def predict(folder: Path, images: Path) -> str:
         raise InvalidDataError(str(error)) from error
     with bundle.translate_errors():
         probabilities = model(flat)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["row", "class", "certainty"])
-    predicted, certainty = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    for row, (number, probability) in enumerate(zip(predicted.tolist(), certainty.tolist(), strict=True)):
-        writer.writerow([row, summary["classes"][number], f"{probability:.6f}"])
-    return text.getvalue()
+    predicted, certainty = probabilities.argmax(axis=1).tolist(), probabilities.max(axis=1).tolist()
+    lines = [
+        [row, summary["classes"][number], f"{probability:.6f}"]
+        for row, (number, probability) in enumerate(zip(predicted, certainty, strict=True))
+    ]
+    return to_csv([["row", "class", "certainty"], *lines])
 
 
 def _chosen(path: Path, names: list[str]) -> str:

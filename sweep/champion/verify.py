@@ -240,7 +240,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         print(verify(Path(__file__).parent, parser.parse_args(argv).data))
     except BundleError as error:
-        print(f"not verified: {error}")
+        print("not verified:", "".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(error)))
         return 1
     return 0
 

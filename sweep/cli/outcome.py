@@ -5,6 +5,7 @@ from pathlib import Path
 from sweep.cli.stdout import say
 from sweep.cli.tables import make_table, open_console
 from sweep.layout import RunsDir
+from sweep.plain_text import to_line
 from sweep.report.conclusion import Conclusion, conclude
 from sweep.report.files import publish
 from sweep.report.text import build_tables, champion_line, verdict_lines
@@ -47,4 +48,4 @@ def _print_report(conclusion: Conclusion, files: list[Path]) -> None:
     for line in verdict_lines(conclusion):
         console.print(f"- {line}", highlight=False, soft_wrap=True)
     console.print(f"Champion: {champion_line(conclusion)}", highlight=False, soft_wrap=True)
-    console.print(f"Report: {', '.join(map(str, files))}", highlight=False, soft_wrap=True)
+    console.print(f"Report: {to_line(', '.join(map(str, files)))}", highlight=False, soft_wrap=True)

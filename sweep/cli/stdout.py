@@ -4,6 +4,8 @@ import io
 import os
 import sys
 
+from sweep.plain_text import to_line
+
 
 def set_up_streams() -> None:
     """Print a question mark for each character that the encoding of stdout or stderr lacks."""
@@ -13,7 +15,9 @@ def set_up_streams() -> None:
 
 
 def say(*lines: str, end: str = "\n") -> None:
-    """Print lines. Where nobody reads them any more, go on without a word: the command has more to do than to print."""
+    """Print lines; on a terminal, without codes for it. Where nobody reads them any more, go on without a word: the command has more to do than to print."""
+    if sys.stdout.isatty():  # elsewhere it is data, to the character
+        lines = tuple("\n".join(map(to_line, line.split("\n"))) for line in lines)
     try:
         print(*lines, sep="\n", end=end, flush=True)
     except BrokenPipeError:

@@ -17,7 +17,8 @@ class _Console(Console):
 
 def open_console(width: int) -> Console:
     """Return a console on stdout: as wide as the terminal, or `width` columns where there is none."""
-    return _Console() if sys.stdout.isatty() else _Console(width=width)
+    # Names and paths are text: `[b]` is not bold, `:cat:` no cat.
+    return _Console(width=None if sys.stdout.isatty() else width, markup=False, emoji=False)
 
 
 def make_table(title: str, rows: list[list[str]]) -> Table:

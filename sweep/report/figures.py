@@ -8,11 +8,13 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
+from sweep.plain_text import label_classes, measure, to_plotly
 from sweep.report.conclusion import Column, Conclusion
 from sweep.track.runs import TrackedStudy
 from sweep.trial import Logs
 
 COLOURS = ("#1f5fa8", "#c8553d", "#3a8f5c", "#8a5aa8", "#b8862b", "#4a9aa8", "#7a7a7a", "#c4689a")
+MAX_NAMED = 40  # classes of a confusion matrix; with more, names and counts would be too small to read
 
 
 def draw_curves(columns: Sequence[Column], histories: dict[str, list[Logs]], objective: str) -> go.Figure:
@@ -41,29 +43,56 @@ def draw_curves(columns: Sequence[Column], histories: dict[str, list[Logs]], obj
 
 def draw_confusion(tracked: TrackedStudy, column: Column) -> go.Figure:
     """Draw the confusion matrix of a finalist: mean number of test rows over its replicates. The diagonal is not coloured."""
-    classes = list(tracked.facts.classes)
-    counts = np.mean([tracked.predictions[run].confusion(len(classes)) for run in column.replicate_runs], axis=0)
-    wrong = np.where(np.eye(len(classes), dtype=bool), np.nan, counts)
+    names = tracked.facts.classes
+    n = len(names)
+    counts = np.mean([tracked.predictions[run].confusion(n) for run in column.replicate_runs], axis=0)
+    wrong = np.where(np.eye(n, dtype=bool), np.nan, counts)
     text = [[f"{value:.1f}".rstrip("0").rstrip(".") if value else "" for value in row] for row in counts]
     figure = go.Figure(
         go.Heatmap(
             z=_or_none(wrong),
-            x=classes,
-            y=classes,
             text=text,
-            texttemplate="%{text}",
+            texttemplate="%{text}" if n <= MAX_NAMED else None,
+            hovertext=_hover(text, names),
+            hoverinfo="text",
             colorscale=[[0, "#ffffff"], [1, "#c8553d"]],
             showscale=False,
-            xgap=1,
-            ygap=1,
-            hovertemplate="%{y}, taken for %{x}: %{text}<extra></extra>",
+            xgap=min(1, MAX_NAMED / n),
+            ygap=min(1, MAX_NAMED / n),
         )
     )
-    figure.update_xaxes(title="predicted", type="category", side="top")
-    figure.update_yaxes(title="true class", type="category", autorange="reversed")
-    figure.update_yaxes(scaleanchor="x", constrain="domain")
-    figure.update_xaxes(constrain="domain")
-    return style(figure, height=150 + 42 * len(classes))
+    longest = _name_sides(figure, names)
+    return style(figure, height=130 + 42 * n + 8 * longest if n <= MAX_NAMED else 1000)
+
+
+def _hover(text: list[list[str]], names: Sequence[str]) -> list[list[str]]:
+    """Say each count of a confusion matrix in words, with whole names; nothing where there is no count."""
+    shown = [to_plotly(name) for name in names]
+    return [
+        [
+            f"{shown[true]}, taken for {shown[predicted]}: {count}" if count else ""
+            for predicted, count in enumerate(row)
+        ]
+        for true, row in enumerate(text)
+    ]
+
+
+def _name_sides(figure: go.Figure, names: Sequence[str]) -> int:
+    """Label the sides of a confusion matrix with its classes: by name, or by number where there are too many to name.
+
+    Return the characters of the longest label.
+    """
+    is_named, labels = len(names) <= MAX_NAMED, label_classes(names)
+    ticks = (
+        {"tickvals": list(range(len(names))), "ticktext": [to_plotly(label) for label in labels]} if is_named else {}
+    )
+    longest = max(map(measure, labels)) if is_named else 0
+    how = "" if is_named else ", by number"
+    frame = {"showline": True, "mirror": True, "linecolor": "#9a9a9a", "zeroline": False, "showgrid": False}
+    sides = {"automargin": True, "constrain": "domain", **frame, **ticks}
+    figure.update_xaxes(title=f"predicted{how}", side="top", tickangle=-90 if longest > 3 else 0, **sides)
+    figure.update_yaxes(title=f"true class{how}", autorange="reversed", scaleanchor="x", **sides)
+    return longest
 
 
 def draw_pareto(conclusion: Conclusion) -> go.Figure:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from plotly.offline import get_plotlyjs
 
+from sweep.plain_text import label_classes, to_line
 from sweep.report import figures, search_figures
 from sweep.report.conclusion import Column, Conclusion
 from sweep.report.text import (
@@ -64,6 +65,7 @@ def to_html(conclusion: Conclusion, histories: dict[str, list[Logs]]) -> str:
         else None,
         pareto=_to_html("pareto", figures.draw_pareto(conclusion)) if tracked.predictions else None,
         confusion=_to_html("confusion", figures.draw_confusion(tracked, champion)) if champion and is_scored else None,
+        class_names=_name_classes(tracked),
         mistakes=list(_mistakes(tracked, champion)) if champion and is_scored else [],
         n_replicates=len(champion.replicate_runs) if champion else 0,
         search={title: _to_html(title, figure) for title, figure in search_figures.draw_search(tracked).items()},
@@ -82,7 +84,7 @@ def _choose_metric(tracked: TrackedStudy) -> str:
 
 def _to_html(name: str, figure: go.Figure) -> Markup:
     """Render a figure for the page's own copy of Plotly. Its id follows from its name, so that bytes repeat."""
-    options = {"displaylogo": False, "responsive": True}
+    options = {"displaylogo": False, "responsive": True, "typesetMath": False}  # a `$` is a dollar
     return Markup(figure.to_html(full_html=False, include_plotlyjs=False, div_id=f"figure-{name}", config=options))
 
 
@@ -98,11 +100,17 @@ def _mistakes(tracked: TrackedStudy, champion: Column) -> Iterator[Mistake]:
         for row, certainty, pixels in zip(replicate.mistakes, replicate.certainty, replicate.rows, strict=True):
             if row not in surest or certainty > surest[row][0]:
                 surest[int(row)] = float(certainty), int(replicate.labels[row]), int(replicate.predicted[row]), pixels
+    labels = label_classes(tracked.facts.classes)
     order = sorted(surest, key=lambda row: (-n_wrong[row], -surest[row][0], row))
     for row in order[:N_PICTURES]:
         certainty, true, predicted, pixels = surest[row]
-        classes = tracked.facts.classes
-        yield Mistake(_png(pixels.reshape(shape)), classes[true], classes[predicted], certainty, int(n_wrong[row]))
+        yield Mistake(_png(pixels.reshape(shape)), labels[true], labels[predicted], certainty, int(n_wrong[row]))
+
+
+def _name_classes(tracked: TrackedStudy) -> dict[str, str]:
+    """Return the name of each class that is shown by another label, by that."""
+    names = [to_line(name) for name in tracked.facts.classes]
+    return {label: name for label, name in zip(label_classes(names), names, strict=True) if label != name}
 
 
 def _png(pixels: NDArray[np.uint8]) -> str:
@@ -141,7 +149,7 @@ def _provenance(tracked: TrackedStudy) -> dict[str, str]:
             if name.startswith(("git_", "version_")) or name in ("processor", "engine", "device"):
                 values[name].add(value)
     return {
-        "Data": f"{tracked.facts.name}, sha256 {tracked.facts.sha256}",
+        "Data": f"{to_line(tracked.facts.name)}, sha256 {tracked.facts.sha256}",
         **{_heading(name): ", ".join(sorted(values[name])) for name in sorted(values)},
         "Query": f"MLflow experiment {tracked.study.name}: {QUERY}",
     }

@@ -4,10 +4,11 @@ import csv
 import io
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from sweep.plain_text import to_code, to_line
 from sweep.report.compare import Summary
 from sweep.report.conclusion import ROWS, Column, Conclusion, Verdict
 from sweep.trial import State
@@ -38,7 +39,7 @@ def to_markdown(conclusion: Conclusion) -> str:
         for what, ids in list_sources(conclusion).items()
     )
     sections = {**markdown_sections(conclusion), "Made from these runs": made_from}
-    parts = [f"# {conclusion.tracked.study.name}", describe_subject(conclusion)]
+    parts = [f"# {conclusion.tracked.study.name}", describe_subject(conclusion, show=to_code)]
     parts += [f"## {title}\n\n{text}" for title, text in sections.items()]
     return "\n\n".join(parts) + "\n"
 
@@ -182,12 +183,12 @@ def _number(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def describe_subject(conclusion: Conclusion) -> str:
+def describe_subject(conclusion: Conclusion, show: Callable[[str], str] = to_line) -> str:
     facts = conclusion.tracked.facts
     rows = f"{facts.n_train} training, {facts.n_validation} validation and {facts.n_test} test rows"
     counts = ", ".join(f"{n} {state}" for state, n in _counts(conclusion).items())
     return (
-        f"Data: {facts.name}, {rows} (sha256 {facts.sha256[:12]}...). Trials: {counts or 'none'}. Every figure is the mean "
+        f"Data: {show(facts.name)}, {rows} (sha256 {facts.sha256[:12]}...). Trials: {counts or 'none'}. Every figure is the mean "
         "± standard deviation over replicates, the config retrained with fresh seeds; intervals hold the mean with 95 % confidence "
         "(Student's t); test rows were opened after selection."
     )

@@ -1,6 +1,7 @@
 """Descriptions of a study in Markdown, for readers who open MLflow without having read anything else."""
 
 from sweep.data.prepared import DataFacts
+from sweep.plain_text import to_code
 from sweep.search.finalists import NUMBER_WORDS
 from sweep.study.schema import Study
 from sweep.study.space import Axis, Choice, Float, Int, Space
@@ -53,7 +54,8 @@ def _selection(study: Study, facts: DataFacts) -> str:
 def _data(facts: DataFacts) -> str:
     parts = [f"{facts.n_train:,} train", f"{facts.n_validation:,} validation", f"{facts.n_test:,} test"]
     what = f"{facts.n_features} features, {facts.n_classes} classes"
-    return f"{facts.name}: {_join(parts, 'and')} rows, {what} (sha256 {facts.sha256[:12]}...)"
+    name = to_code(facts.name).replace("|", r"\|")  # in a table
+    return f"{name}: {_join(parts, 'and')} rows, {what} (sha256 {facts.sha256[:12]}...)"
 
 
 def _space(space: Space) -> list[str]:

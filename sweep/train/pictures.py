@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from sweep.train.figure import new_figure, save_figure
 from sweep.trial import Logs
 
 TRAIN_COLOUR, VALIDATION_COLOUR = "#4c72b0", "#dd8452"
@@ -12,7 +12,7 @@ TRAIN_COLOUR, VALIDATION_COLOUR = "#4c72b0", "#dd8452"
 
 def draw_curves(history: list[Logs], title: str, best_epoch: int, path: Path) -> None:
     """Draw `history` (one entry per epoch, in order) to `path`. A dotted line marks `best_epoch`; 0 draws none."""
-    figure = Figure(figsize=(8, 3.2), dpi=100, layout="constrained")
+    figure = new_figure(8, 3.2)
     epochs = range(1, len(history) + 1)
     for axes, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         axes.plot(
@@ -27,5 +27,4 @@ def draw_curves(history: list[Logs], title: str, best_epoch: int, path: Path) ->
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.25)
     axes.legend(fontsize=8, loc="lower right")
-    figure.suptitle(title, fontsize=10)
-    figure.savefig(path)
+    save_figure(figure, title, path)

@@ -1,5 +1,6 @@
 """The bundle of a champion: whole or not there, and checked by what lies in it alone."""
 
+import csv
 import json
 import os
 import shutil
@@ -16,6 +17,8 @@ from sweep.champion.export import export
 from sweep.errors import ConversionError, DamagedResultError
 from sweep.layout import RunsDir
 from sweep.report.conclusion import conclude
+from sweep.report.files import find_stale, publish
+from sweep.report.upload import upload
 from sweep.study.toml_text import to_toml
 from sweep.track.runs import read_study
 from tests.bundles import WEIGHTS, convert_by_hand, seal, sweep_by_hand, write_onnx
@@ -274,3 +277,31 @@ def test_a_bundle_is_synced_before_it_has_its_name(tmp_path, disk_calls):
 def test_a_folder_that_is_no_bundle_says_so(tmp_path):
     with pytest.raises(DamagedResultError, match="SHA256SUMS: cannot be read: No such file"):
         bundle.read_bundle(tmp_path)
+
+
+NAMES = ["a|b `c` <script>x</script>\ud800", "\x1b[31m中文\n# 🎉", "$0-$" + "9" * 300]
+
+
+def test_names_of_files_and_classes_are_text_in_a_card_and_the_bundle_verifies(migrated, tmp_path):
+    shutil.copytree(migrated.root, tmp_path / "mlruns")
+    runs, file = RunsDir(tmp_path / "mlruns"), "we[i]rd `$x$`\n<b>|%s.npz"
+    arrays = dict(np.load(write_tiny_data(tmp_path)))
+    names = {f"y_{part}": np.array(sorted(NAMES))[arrays[f"y_{part}"]] for part in ("train", "test")}
+    np.savez(tmp_path / file, **{**arrays, **names})
+    sweep_by_hand(runs, tiny_table(data={"source": file, "validation_rows": 100}), tmp_path)
+    conclusion = conclude(read_study(runs, "tiny"))
+    publish(conclusion)
+    upload(conclusion)
+    folder = export(conclusion, convert_by_hand).folder
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert r"An MLP for ``we[i]rd `$x$`\n<b>|%s.npz``:" in card
+    assert r"`\x1b[31m中文\n# 🎉`, `$0-$999" in card
+    assert r"- `#0` is `\x1b[31m中文\n# 🎉`" in card
+    assert f"- `$0-$9999999999…999999999` is `$0-${'9' * 300}`" in card
+    assert r"``a|b `c` <script>x</script>\ud800``" in card
+    assert "\x1b" not in card
+    with (folder / "confusion.csv").open(encoding="utf-8", newline="") as lines:
+        assert next(csv.reader(lines))[1:] == [name.replace("\ud800", r"\ud800") for name in sorted(NAMES)]
+    assert json.loads((folder / "summary.json").read_text(encoding="utf-8"))["classes"] == sorted(NAMES)
+    assert "100 of 100 test rows" in verify.verify(folder, tmp_path / file)
+    assert find_stale(conclusion) == []

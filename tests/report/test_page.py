@@ -7,12 +7,15 @@ from dataclasses import replace
 import pytest
 
 from sweep.cli.commands import main
+from sweep.plain_text import shorten
 from sweep.report.conclusion import conclude
+from sweep.report.figures import MAX_NAMED
 from sweep.report.files import publish, report_texts
 from sweep.report.page import QUERY
 from sweep.track.client import open_client
 from sweep.track.runs import read_study
 from tests.browser import open_browser
+from tests.names import FOREIGN, HIDDEN, MARKUP
 from tests.studies import FILES, fake_sweep, tiny_table
 
 PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
@@ -63,6 +66,56 @@ def test_what_a_study_calls_itself_is_text_and_never_markup(swept):
     text = report_texts(conclude(named))["report.html"]
     assert "<script>alert(1)</script>" not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+
+
+def page_with_classes(swept, tmp_path, classes):
+    """Write the page of the study as if its three classes, and more that no row has, were called so."""
+    tracked = read_study(swept, "tiny")
+    named = replace(tracked, facts=replace(tracked.facts, classes=tuple(classes)))
+    path = tmp_path / "report.html"
+    path.write_text(report_texts(conclude(named))["report.html"], encoding="utf-8")
+    return path.absolute().as_uri()
+
+
+def labels_of(browser, axis):
+    found = f"return [...document.querySelectorAll('#figure-confusion .{axis}tick text')].map(text => text.textContent)"
+    return browser.execute_script(found)
+
+
+def test_a_browser_shows_names_of_classes_as_they_are(swept, tmp_path):
+    long = ["the quick brown fox jumps over it", "the quick brown fox leaps over it"]
+    hidden = {name: shown for name, shown in HIDDEN.items() if "\0" not in name}
+    names = [*MARKUP[:24], *FOREIGN, *hidden][: MAX_NAMED - 2]
+    with open_browser() as browser:
+        browser.get(page_with_classes(swept, tmp_path, [*names, *long]))
+        wanted = [*(HIDDEN.get(name, name) for name in names), f"#{len(names)}", f"#{len(names) + 1}"]
+        assert labels_of(browser, "x") == labels_of(browser, "y") == [shorten(label) for label in wanted]
+        marked = "return document.querySelectorAll('#figure-confusion .xtick text *, #figure-confusion .ytick text *').length"
+        assert browser.execute_script(marked) == 0
+        rows = {
+            row.find_element("tag name", "th").text: row.find_element("tag name", "td").text
+            for row in browser.find_elements("css selector", ".facts tr")
+        }
+        assert {label: rows[label] for label in wanted[-2:]} == dict(zip(wanted[-2:], long, strict=True))
+        errors = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    assert errors == []
+
+
+def test_a_cell_says_in_whole_names_what_it_counts(swept, tmp_path):
+    with open_browser() as browser:
+        browser.get(page_with_classes(swept, tmp_path, ["<b>x</b> $y$", "z" * 300, "c"]))
+        shown = browser.execute_script(
+            "Plotly.Fx.hover('figure-confusion', [{xval: 1, yval: 0}]);"
+            "return document.querySelector('#figure-confusion .hoverlayer').textContent"
+        )
+    assert shown.startswith(f"<b>x</b> $y$, taken for {'z' * 300}: ")
+
+
+def test_more_classes_than_can_be_named_are_numbered_on_a_matrix_as_large_as_the_page(swept, tmp_path):
+    with open_browser() as browser:
+        browser.get(page_with_classes(swept, tmp_path, [f"class {n:03}" for n in range(300)]))
+        assert labels_of(browser, "x") == ["0", "50", "100", "150", "200", "250"]
+        assert browser.execute_script("return document.querySelector('#figure-confusion').clientHeight") == 1000
 
 
 def test_a_check_says_which_file_is_not_what_the_runs_give(swept, study_file, capsys):

@@ -61,7 +61,7 @@ def test_before_a_report_experiment_and_parent_run_say_what_the_study_is(swept):
     experiment = open_client(swept).get_experiment_by_name("tiny")
     for text in (description(swept), experiment.tags[NOTE]):
         assert "| Space | hidden layers 1 or 2; units 4 to 32; dropout 0 to 0.5;" in text
-        assert "| Data | tiny.npz: 500 train, 100 validation and 100 test rows" in text
+        assert "| Data | `tiny.npz`: 500 train, 100 validation and 100 test rows" in text
         assert "4 trials proposed by tpe" in text
     assert "metrics.val_accuracy > 0.98 and tags.phase = 'search'" in experiment.tags[NOTE]
 
