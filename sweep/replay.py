@@ -57,6 +57,11 @@ def replay(tracked: TrackedStudy, again: TrackedTrial, facts: DataFacts, start_e
         raise MissingRunsError(f"run {run_id}: not a complete or pruned trial of study {tracked.study.name!r}")
     if facts.sha256 != tracked.facts.sha256:
         raise InvalidDataError(f"the data has changed since run {run_id} was trained (sha256); restore the file")
+    if facts.scaling != tracked.facts.scaling:
+        raise InvalidDataError(
+            f"run {run_id} cannot be trained again: its numbers were scaled as an earlier version did, "
+            f"by {tracked.facts.scaling!r}, for which this one has {facts.scaling!r}"
+        )
     with tempfile.TemporaryDirectory() as folder:
         executor = start_executor(Path(folder))
         try:

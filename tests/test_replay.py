@@ -1,6 +1,7 @@
 """What a replay says, on the fake executor with models of our own making."""
 
 import zipfile
+from dataclasses import replace
 from io import BytesIO
 
 import h5py
@@ -77,7 +78,9 @@ def test_a_run_that_does_not_is_told_with_the_figures(swept, amount, weight, out
 def test_what_cannot_be_replayed_is_refused_with_the_reason(swept):
     run_id = runs_of(swept, "complete")[0]
     with pytest.raises(InvalidDataError, match="the data has changed"):
-        again(swept, run_id, facts=FACTS.__class__(**{**vars(FACTS), "sha256": "1" * 64}))
+        again(swept, run_id, facts=replace(FACTS, sha256="1" * 64))
+    with pytest.raises(InvalidDataError, match="scaled as an earlier version did, by 'pixels', for which .* 'robust'"):
+        again(swept, run_id, facts=replace(FACTS, scaling="robust"))
     with pytest.raises(WorkersError, match="trained again it is failed"):
         again(swept, run_id, curve=off_by(float("nan")))
     with pytest.raises(MissingRunsError, match="holds no run 'abc'"):

@@ -150,6 +150,18 @@ def test_bytes_are_pixels_and_other_numbers_are_scaled_by_the_training_rows(tmp_
     assert np.isin(read_sample(found), x).all()
 
 
+@pytest.mark.parametrize("scaling", ["robust", "standard"])
+def test_rows_that_are_not_trained_on_have_no_part_in_the_scaling(folder, scaling):
+    before = prepared(folder, test_rows=10, scaling=scaling)
+    held_out = [*ids(before, "validation"), *ids(before, "test")]
+    changed = ROWS.copy()
+    changed[held_out] = 1e6
+    np.savez(folder / "changed.npz", x_train=changed, y_train=LABELS)
+    after = prepared(folder, source="changed.npz", test_rows=10, scaling=scaling)
+    assert np.array_equal(open_training_split(before, "train").x, open_training_split(after, "train").x)
+    assert not np.array_equal(open_training_split(before, "validation").x, open_training_split(after, "validation").x)
+
+
 def test_another_scaling_is_another_prepared_folder(folder):
     robust, standard = prepared(folder), prepared(folder, scaling="standard")
     assert standard.facts.scaling == "standard"
