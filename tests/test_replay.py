@@ -79,7 +79,7 @@ def test_what_cannot_be_replayed_is_refused_with_the_reason(swept):
     run_id = runs_of(swept, "complete")[0]
     with pytest.raises(InvalidDataError, match="the data has changed"):
         again(swept, run_id, facts=replace(FACTS, sha256="1" * 64))
-    with pytest.raises(InvalidDataError, match="scaled as an earlier version did, by 'pixels', for which .* 'robust'"):
+    with pytest.raises(InvalidDataError, match=r"scaled as an earlier version did, by 'pixels', for which .* 'robust'"):
         again(swept, run_id, facts=replace(FACTS, scaling="robust"))
     with pytest.raises(WorkersError, match="trained again it is failed"):
         again(swept, run_id, curve=off_by(float("nan")))
