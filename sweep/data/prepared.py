@@ -39,6 +39,7 @@ class DataFacts:
     classes: tuple[str, ...]
     scaling: Literal["pixels", "standardize"]  # uint8 is divided by 255 in the model; numbers are standardized there
     feature_shape: tuple[int, ...]  # of one row before it was flattened, such as (28, 28)
+    class_counts: tuple[int, ...] = ()  # validation rows of each class; empty in facts of earlier versions
 
     @property
     def n_classes(self) -> int:
@@ -48,6 +49,7 @@ class DataFacts:
     def from_dict(cls, values: dict[str, Any]) -> "DataFacts":
         """Rebuild facts from `asdict`, as JSON keeps them. Raises KeyError or TypeError where they are none."""
         tuples = {name: tuple(values[name]) for name in ("classes", "feature_shape")}
+        tuples["class_counts"] = tuple(values.get("class_counts", ()))
         return cls(**{**values, **tuples})
 
 
@@ -192,6 +194,7 @@ def _describe(data: DataSet, digest: str, parts: dict[str, Split]) -> DataFacts:
         classes=tuple(str(c) for c in np.unique(data.y_train)),
         scaling="pixels" if data.x_train.dtype == np.uint8 else "standardize",
         feature_shape=tuple(data.x_train.shape[1:]),
+        class_counts=tuple(np.bincount(parts["validation"].y, minlength=len(np.unique(data.y_train))).tolist()),
     )
 
 
