@@ -46,8 +46,8 @@ def _print_report(conclusion: Conclusion, files: list[Path]) -> None:
     for title, rows in build_tables(conclusion):
         console.print(make_table(f"{conclusion.tracked.study.name}: {title.lower()}", rows))
     for note in list_notes(conclusion):
-        console.print(note, highlight=False, soft_wrap=True)
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
     for line in verdict_lines(conclusion):
-        console.print(f"- {line}", highlight=False, soft_wrap=True)
-    console.print(f"Champion: {champion_line(conclusion)}", highlight=False, soft_wrap=True)
-    console.print(f"Report: {', '.join(map(str, files))}", highlight=False, soft_wrap=True)
+        console.print(f"- {line}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"Champion: {champion_line(conclusion)}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"Report: {', '.join(map(str, files))}", highlight=False, markup=False, soft_wrap=True)

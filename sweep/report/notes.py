@@ -8,7 +8,6 @@ import numpy as np
 
 from sweep.report.compare import Summary
 from sweep.report.conclusion import Column, Conclusion, is_tied_with_champion
-from sweep.study.objective import cost
 
 UNEVEN = 1.2  # times the share that the largest class would have if all were equal
 
@@ -87,7 +86,7 @@ def _no_better(conclusion: Conclusion, champion: Column) -> Iterator[str]:
         summary, largest = champion.summaries.get(metric), find_largest_class(conclusion, metric)
         if summary is None or largest is None:
             continue
-        if (verdict := _judge(summary, largest.share)) is not None:
+        if (verdict := _judge(summary, largest)) is not None:
             yield (
                 f"Its {rows} accuracy is {verdict} always answering {largest.name!r}, the class of "
                 f"{largest.share:.4f} of the {rows} rows."
@@ -95,7 +94,7 @@ def _no_better(conclusion: Conclusion, champion: Column) -> Iterator[str]:
         return
 
 
-def _judge(summary: Summary, share: float) -> str | None:
-    if cost("accuracy", summary.mean) >= cost("accuracy", share) - 1e-9:
+def _judge(summary: Summary, largest: LargestClass) -> str | None:
+    if summary.mean <= largest.share + 1e-9:
         return "no better than"
-    return "not told apart from that of" if summary.interval[0] <= share else None
+    return "not told apart from that of" if largest.is_uneven and summary.interval[0] <= largest.share else None

@@ -4,7 +4,7 @@ What is to be held is the expected accuracy, on new rows, of a config trained wi
 own to be classified rightly, drawn from a beta distribution: all seeds agree on every row at a correlation of 1, and err on
 their own at 0. Each replicate shifts these chances by a normal draw on the logit scale. All replicates see the same rows.
 
-Cells that come within three Monte Carlo errors of a bound are simulated again, with ten times the studies.
+Cells that come within one Monte Carlo error of a bound are simulated again, with ten times the studies.
 """
 
 import argparse
@@ -72,7 +72,7 @@ class Cell:
 
     def is_near(self) -> bool:
         low, high = self.bounds
-        return self.coverage < low + 3 * self.error or (high < 1 and self.coverage > high - 3 * self.error)
+        return self.coverage < low + self.error or (high < 1 and self.coverage > high - self.error)
 
     def is_outside(self) -> bool:
         """Whether the coverage is outside its bounds by more than two Monte Carlo errors."""
