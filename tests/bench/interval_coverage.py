@@ -61,8 +61,8 @@ class Cell:
 
     @property
     def error(self) -> float:
-        """The Monte Carlo standard error of the coverage, as if it were 95 % where it is 100."""
-        share = min(self.coverage, 0.95)
+        """The Monte Carlo standard error of the coverage, never of more than AT_MOST: all of the studies say too little."""
+        share = min(self.coverage, AT_MOST)
         return float(np.sqrt(share * (1 - share) / self.n_studies))
 
     @property
