@@ -203,7 +203,7 @@ def describe_subject(conclusion: Conclusion) -> str:
         f"Data: {facts.name}, {rows} (sha256 {facts.sha256[:12]}...). Trials: {counts or 'none'}. Every figure is the mean "
         "± standard deviation over replicates, the config retrained with fresh seeds"
         + (
-            "; intervals hold 95 % of what other seeds and other rows would give on average; test rows were opened after selection."
+            "; intervals hold, with 95 % confidence, the accuracy that other seeds and other rows would give on average; test rows were opened after selection."
             if facts.n_test
             else "."
         )
