@@ -21,8 +21,8 @@ from sweep.record import results
 from sweep.record.provenance import read_provenance
 from sweep.record.takeover import check_alike, list_offers
 from sweep.record.trials import Record, RecordedTrial, is_recorded, read_stored_search
-from sweep.search.finalists import Finalist, select_finalists
-from sweep.search.sources import ConfirmSource, SearchSource
+from sweep.search.finalists import Finalist
+from sweep.search.sources import ConfirmSource, SearchSource, choose_finalists
 from sweep.study.schema import Study
 from sweep.track.names import FAILED, FINISHED, KILLED
 from sweep.track.tracker import Projection, Tracker
@@ -74,7 +74,7 @@ def run_study(job: Job, runtime: Runtime, fork: str | None = None) -> None:
         try:
             with _LazyExecutor(partial(runtime.start_executor, folder)) as executor:
                 _search(job, runtime, executor, search, tracker, fork)
-                finalists = select_finalists(job.study, search.list_complete())
+                finalists = choose_finalists(job.study, search, confirmation, folder)
                 _confirm(job, runtime, executor, confirmation, finalists)
             results.remove_drafts(folder)  # left by workers that died
             _stop_if_asked(runtime)

@@ -21,7 +21,8 @@ from sweep.record.trials import Record
 from sweep.report.conclusion import Conclusion, conclude
 from sweep.report.files import find_stale, publish
 from sweep.report.upload import is_uploaded, upload
-from sweep.search.finalists import plan_replicates, select_finalists
+from sweep.search.finalists import plan_replicates
+from sweep.search.sources import choose_finalists
 from sweep.study.schema import Study
 from sweep.track.errors import REWRITE
 from sweep.track.fields import TrackedTrial
@@ -104,7 +105,7 @@ def mend(job: Job, findings: list[Finding], release: Callable[[Conclusion], obje
 def _diagnose_record(job: Job, records: tuple[Record, Record], folder: Path) -> tuple[dict[str, Ended], list[Finding]]:
     """Check the record and the results; return also what every sound trial has left, by key."""
     search, confirmation = records
-    findings = [*_budget(job.study, search, confirmation), *_leftovers(records, folder)]
+    findings = [*_budget(job.study, search, confirmation, folder), *_leftovers(records, folder)]
     ended: dict[str, Ended] = {}
     for record in records:
         read, damaged = _read(record, folder)
@@ -139,7 +140,7 @@ def _integrity(db: Path) -> str:
         return str(error)
 
 
-def _budget(study: Study, search: Record, confirmation: Record) -> Iterator[Finding]:
+def _budget(study: Study, search: Record, confirmation: Record, folder: Path) -> Iterator[Finding]:
     """Report trials that the study asks for but the record lacks, and trials that were claimed but never finished."""
     for record in (search, confirmation):
         yield from _unfinished(record)
@@ -147,7 +148,7 @@ def _budget(study: Study, search: Record, confirmation: Record) -> Iterator[Find
     for record in (search, confirmation):
         yield from _repeated(record)
     yield from _missing_baselines(study, search)
-    yield from _missing_replicates(study, search, confirmation)
+    yield from _missing_replicates(study, search, confirmation, folder)
 
 
 def _unfinished(record: Record) -> Iterator[Finding]:
@@ -182,9 +183,13 @@ def _missing_baselines(study: Study, search: Record) -> Iterator[Finding]:
             yield Finding(f"baseline {baseline.name!r} is not recorded", CONTINUE)
 
 
-def _missing_replicates(study: Study, search: Record, confirmation: Record) -> Iterator[Finding]:
+def _missing_replicates(study: Study, search: Record, confirmation: Record, folder: Path) -> Iterator[Finding]:
     confirmed = {(r.trial.config, r.trial.replicate) for r in confirmation.trials.values()}
-    for finalist, replicate in plan_replicates(study, select_finalists(study, search.list_complete())):
+    try:
+        finalists = choose_finalists(study, search, confirmation, folder)
+    except DamagedResultError:  # a finding of its own
+        return
+    for finalist, replicate in plan_replicates(study, finalists):
         if (finalist.config, replicate) not in confirmed:
             yield Finding(f"replicate {replicate} of {finalist.name} is not recorded", CONTINUE)
 

@@ -40,7 +40,7 @@ LIBRARIES = {
     "PIL": {"report.page"},
     "rich": {"cli.display", "cli.log", "cli.tables"},
     "pydantic": {"study.schema", "study.axes", "study.file"},
-    "scipy": {"report.compare", "search.faster_tpe", "train.score"},
+    "scipy": {"report.compare", "report.interval", "search.faster_tpe", "train.score"},
     "h5py": {"train.weights"},
     "fcntl": {"durable.lock"},
     "optuna_dashboard": {"cli.dashboard"},

@@ -7,8 +7,9 @@ from sweep.durable.failpoint import failpoint
 from sweep.durable.lock import hold_in_turn
 from sweep.layout import RunsDir
 from sweep.record.results import LOCK
-from sweep.report.compare import LEVEL, Comparison, word_verdict
+from sweep.report.compare import Comparison, word_verdict
 from sweep.report.conclusion import Conclusion, compare_with_config
+from sweep.report.interval import LEVEL
 from sweep.report.text import champion_line
 from sweep.track.client import open_client
 from sweep.track.errors import translate_errors

@@ -8,6 +8,7 @@ from sweep.layout import RunsDir
 from sweep.plain_text import to_line
 from sweep.report.conclusion import Conclusion, conclude
 from sweep.report.files import publish
+from sweep.report.notes import list_notes
 from sweep.report.text import build_tables, champion_line, verdict_lines
 from sweep.report.upload import upload
 from sweep.track.runs import read_study
@@ -45,6 +46,8 @@ def _print_report(conclusion: Conclusion, files: list[Path]) -> None:
     console = open_console(width=120)
     for title, rows in build_tables(conclusion):
         console.print(make_table(f"{conclusion.tracked.study.name}: {title.lower()}", rows))
+    for note in list_notes(conclusion):
+        console.print(note, highlight=False, soft_wrap=True)
     for line in verdict_lines(conclusion):
         console.print(f"- {line}", highlight=False, soft_wrap=True)
     console.print(f"Champion: {champion_line(conclusion)}", highlight=False, soft_wrap=True)

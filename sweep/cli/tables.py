@@ -4,6 +4,7 @@ import sys
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from sweep.cli.stdout import discard_stdout
 
@@ -27,5 +28,5 @@ def make_table(title: str, rows: list[list[str]]) -> Table:
     for heading in rows[0]:
         table.add_column(heading)
     for row in rows[1:]:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))  # as it is: a class may be called "[b]"
     return table

@@ -46,6 +46,7 @@ class DataFacts:
     classes: tuple[str, ...]
     scaling: ScalingKind
     feature_shape: tuple[int, ...]  # of one row before it was flattened, such as (28, 28)
+    class_counts: tuple[int, ...] = ()  # validation rows of each class; empty in facts of earlier versions
 
     @property
     def n_classes(self) -> int:
@@ -60,6 +61,7 @@ class DataFacts:
     def from_dict(cls, values: dict[str, Any]) -> "DataFacts":
         """Rebuild facts from `asdict`, as JSON keeps them. Raises KeyError or TypeError where they are none."""
         tuples = {name: tuple(values[name]) for name in ("classes", "feature_shape")}
+        tuples["class_counts"] = tuple(values.get("class_counts", ()))
         return cls(**{**values, **tuples})
 
 
@@ -238,6 +240,7 @@ def _describe(data: DataSet, digest: str, scaling: ScalingKind, parts: dict[str,
         classes=tuple(str(c) for c in np.unique(data.y_train)),
         scaling=scaling,
         feature_shape=tuple(data.x_train.shape[1:]),
+        class_counts=tuple(np.bincount(parts["validation"].y, minlength=len(np.unique(data.y_train))).tolist()),
     )
 
 

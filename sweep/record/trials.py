@@ -178,11 +178,6 @@ class Record:
         train_metric = self._objective.replace("val_", "train_")
         return result.metrics.get(self._objective, result.metrics.get(train_metric))
 
-    def list_complete(self) -> list[tuple[Config, float]]:
-        """Return config and objective of every complete trial, by number."""
-        done = (r for r in self.trials.values() if r.state == State.COMPLETE)
-        return [(r.trial.config, r.value) for r in done if r.value is not None]
-
     def list_unfinished(self) -> list[Trial]:
         """Return the trials that were claimed and never told, oldest first."""
         return [recorded.trial for recorded in self.trials.values() if recorded.state is None]

@@ -1,21 +1,23 @@
-"""Statistics over replicates: means, intervals, paired comparisons. Pure: numbers in, numbers out."""
+"""Statistics over replicates: means and paired comparisons. Pure: numbers in, numbers out."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-LEVEL = 0.05  # of every test and interval
+from sweep.report.interval import LEVEL, NO_INTERVAL, Interval
+
 POWER = 0.8  # of the test with "about N replicates"
 MAX_REPLICATES = 1000  # proposed at most
+TOO_MANY = MAX_REPLICATES + 1
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Mean, standard deviation (n - 1 in the denominator) and 95 % interval of the mean (Student's t) over replicates.
+    """Mean, standard deviation (n - 1 in the denominator) and 95 % interval of the mean over replicates.
 
     Deviation and interval are NaN where n is too small for them.
     """
@@ -23,7 +25,7 @@ class Summary:
     n: int
     mean: float
     sd: float
-    interval: tuple[float, float]
+    interval: Interval
 
     @property
     def text(self) -> str:
@@ -31,79 +33,82 @@ class Summary:
         return f"{self.mean:.4f}" + ("" if math.isnan(self.sd) else f" ± {self.sd:.4f}")
 
 
-def summarise(values: Sequence[float]) -> Summary | None:
-    """Summarise the values that are numbers; None where there is none."""
-    numbers = np.array([value for value in values if not math.isnan(value)])
-    n = len(numbers)
-    if n == 0:
+def summarise(values: Sequence[float], to_interval: Callable[[Sequence[float]], Interval]) -> Summary | None:
+    """Summarise the values that are numbers; None where there is none. to_interval: gives their interval if they are several."""
+    numbers = [value for value in values if not math.isnan(value)]
+    if not numbers:
         return None
-    mean = float(numbers.mean())
-    if n == 1:
-        return Summary(n, mean, math.nan, (math.nan, math.nan))
-    sd = float(numbers.std(ddof=1))
-    half = float(stats.t.ppf(1 - LEVEL / 2, n - 1)) * sd / math.sqrt(n)
-    return Summary(n, mean, sd, (mean - half, mean + half))
+    if len(numbers) == 1:
+        return Summary(1, numbers[0], math.nan, NO_INTERVAL)
+    return Summary(len(numbers), float(np.mean(numbers)), float(np.std(numbers, ddof=1)), to_interval(numbers))
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The difference of two configs in accuracy on the same test images, over replicates of both."""
+    """The difference of two configs in accuracy on the same test rows, over replicates of both."""
 
     difference: float  # of the mean accuracies, first minus second
-    p: float  # two-sided, of no difference over new seeds and new images; NaN where a side has one replicate
+    p: float  # two-sided, of no difference over new seeds and new rows; NaN where a side has one replicate
     n: int  # replicates of the side that has fewer
-    n_needed: int | None  # replicates of each side that would tell a difference of this size; None: no number would
+    # Replicates of each side that would tell a difference of this size, TOO_MANY if more than MAX_REPLICATES would; None: no
+    # number would, or there is no difference.
+    n_needed: int | None
 
 
 def compare(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Comparison:
-    """Test whether two configs differ, paired by image. Arrays hold which images were right, shape (replicates, images).
+    """Test whether two configs differ, paired by row. Arrays hold which rows were right, shape (replicates, rows).
 
-    Both the seeds and the images are samples: other seeds, and other images, would have given another difference. So the
-    variance of the difference is that of Welch's test over replicates, s1^2/n1 + s2^2/n2, plus what the choice of images
-    adds beyond chance (the variance over images of the difference of mean correctness, over the number of images, less
+    Both the seeds and the rows are samples: other seeds, and other rows, would have given another difference. So the
+    variance of the difference is that of Welch's test over replicates, s1^2/n1 + s2^2/n2, plus what the choice of rows
+    adds beyond chance (the variance over rows of the difference of mean correctness, over the number of rows, less
     the part that is noise within a replicate); degrees of freedom are Welch and Satterthwaite's. This is the analysis of
     multiple readers and cases, with seeds for readers (Obuchowski and Rockette 1995; Hillis 2007, Statistics in Medicine
     26:596). Why not others: McNemar's test on majorities compares ensembles, which nobody deploys, and ignores seeds; the
-    bootstrap over seeds and images counts the noise twice (Owen 2007, Annals of Applied Statistics 1:386), and rejects
+    bootstrap over seeds and rows counts the noise twice (Owen 2007, Annals of Applied Statistics 1:386), and rejects
     1 % of equal pairs where 5 % are meant. tests/report/test_compare.py holds this one to 5 %.
     """
     of_seeds, of_noise = zip(_variances(first), _variances(second), strict=True)
-    per_image = first.mean(axis=0) - second.mean(axis=0)
-    difference, n_images = float(per_image.mean()), len(per_image)
+    per_row = first.mean(axis=0) - second.mean(axis=0)
+    difference, n_rows = float(per_row.mean()), len(per_row)
     counts = np.array([len(first), len(second)])
-    of_images = max(0.0, float(per_image.var(ddof=1) / n_images - sum(of_noise / counts / n_images)))
+    of_rows = max(0.0, float(per_row.var(ddof=1) / n_rows - sum(of_noise / counts / n_rows)))
     if counts.min() < 2:
         return Comparison(difference, math.nan, int(counts.min()), None)
     parts = np.array(of_seeds) / counts
-    variance = of_images + parts.sum()
-    if variance == 0:  # every replicate of both says the same of every image
-        return Comparison(difference, 1.0 if difference == 0 else 0.0, int(counts.min()), int(counts.min()))
-    freedom = variance**2 / ((parts**2 / (counts - 1)).sum() + of_images**2 / (n_images - 1))
+    variance = of_rows + parts.sum()
+    if variance == 0:  # every replicate of both says the same of every row
+        n = int(counts.min())
+        return Comparison(difference, 1.0 if difference == 0 else 0.0, n, n if difference else None)
+    freedom = variance**2 / ((parts**2 / (counts - 1)).sum() + of_rows**2 / (n_rows - 1))
     p = 2 * float(stats.t.sf(abs(difference) / math.sqrt(variance), freedom))
-    return Comparison(difference, p, int(counts.min()), _n_needed(difference, of_images, sum(of_seeds)))
+    return Comparison(difference, p, int(counts.min()), _n_needed(difference, of_rows, sum(of_seeds)))
 
 
 def _variances(correct: NDArray[np.bool_]) -> tuple[float, float]:
     """Return two variances: of accuracy between replicates, and the residual of correctness in the two-way layout of both."""
-    n, n_images = correct.shape
+    n, n_rows = correct.shape
     if n < 2:
         return math.nan, math.nan
-    accuracy, per_image = correct.mean(axis=1), correct.mean(axis=0)
-    squares = (
-        correct.sum() - n * (per_image**2).sum() - n_images * (accuracy**2).sum() + correct.size * correct.mean() ** 2
-    )
-    return float(accuracy.var(ddof=1)), float(squares / ((n - 1) * (n_images - 1)))
+    accuracy, per_row = correct.mean(axis=1), correct.mean(axis=0)
+    squares = correct.sum() - n * (per_row**2).sum() - n_rows * (accuracy**2).sum() + correct.size * correct.mean() ** 2
+    return float(accuracy.var(ddof=1)), float(squares / ((n - 1) * (n_rows - 1)))
 
 
-def _n_needed(difference: float, of_images: float, of_seeds: float) -> int | None:
+def _n_needed(difference: float, of_rows: float, of_seeds: float) -> int | None:
     """Count the replicates of each side that would tell a difference as large as this one, with power POWER."""
-    tells = abs(difference) >= _DISTANCES * np.sqrt(of_images + of_seeds / _COUNTS)
-    return int(_COUNTS[tells][0]) if difference != 0 and tells.any() else None
+    if abs(difference) < _DIFFERS:
+        return None
+    tells = abs(difference) >= _DISTANCES * np.sqrt(of_rows + of_seeds / _COUNTS)
+    if tells.any():
+        return int(_COUNTS[tells][0])
+    return TOO_MANY if abs(difference) > _LEAST_DISTANCE * math.sqrt(of_rows) else None
 
 
 _COUNTS = np.arange(2, MAX_REPLICATES + 1)
 # Standard errors between a difference and zero that the test needs, by replicates of each side.
 _DISTANCES = stats.t.ppf(1 - LEVEL / 2, 2 * (_COUNTS - 1)) + stats.t.ppf(POWER, 2 * (_COUNTS - 1))
+_LEAST_DISTANCE = float(stats.norm.ppf(1 - LEVEL / 2) + stats.norm.ppf(POWER))  # with replicates without end
+_DIFFERS = 1e-12  # a smaller difference is one of rounding alone
 
 
 def holm(ps: Sequence[float]) -> list[float]:
@@ -117,16 +122,20 @@ def holm(ps: Sequence[float]) -> list[float]:
     return corrected
 
 
-def word_verdict(comparison: Comparison, p: float, n_images: int) -> str:
+def word_verdict(comparison: Comparison, p: float, n_rows: int) -> str:
     """Put a comparison into words; p: corrected."""
     if math.isnan(p):
         return "cannot be compared: it takes two replicates of each"
     if p < LEVEL:
         return f"differs ({_p_text(p)})"
     told = f"cannot be told apart with n = {comparison.n} ({_p_text(p)})"
+    if abs(comparison.difference) < _DIFFERS:
+        return told
     if comparison.n_needed is None:
-        return f"{told}; on {n_images} test images no number of replicates would tell a difference as small as this"
-    return f"{told}; about {comparison.n_needed} replicates of each would be needed"
+        return f"{told}; on {n_rows} test rows no number of replicates would tell a difference as small as this"
+    is_too_many = comparison.n_needed == TOO_MANY
+    number = f"more than {MAX_REPLICATES}" if is_too_many else f"about {comparison.n_needed}"
+    return f"{told}; {number} replicates of each would be needed"
 
 
 def _p_text(p: float) -> str:

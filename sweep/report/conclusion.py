@@ -1,6 +1,7 @@
 """The conclusion of a study, drawn from its runs alone: a column for each finalist, a row for each metric."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweep.report.compare import Comparison, Summary, compare, holm, summarise, word_verdict
-from sweep.search.finalists import Finalist, select_finalists
+from sweep.report.interval import Interval, accuracy_interval, accuracy_interval_of_means, loss_interval
+from sweep.search.finalists import Candidate, Finalist, select_finalists
 from sweep.study.objective import cost
 from sweep.track.fields import TrackedTrial
 from sweep.track.runs import TrackedStudy
@@ -41,6 +43,8 @@ class Column:
     n_trials: int | None  # searched in its group; None for a baseline that was not selected
     selected_value: float | None  # objective of the trial it was selected by: the best of many, and so biased upwards
     selected_run: str | None
+    n_tied: int  # other trials of its group with the very same objective
+    tie_rule: str  # what told it from those; empty where there are none
     replicate_runs: tuple[str, ...]  # run ids, in the order of their training
     params_count: int | None
 
@@ -62,7 +66,7 @@ class Conclusion:
 
     tracked: TrackedStudy
     columns: tuple[Column, ...]
-    champion: Column | None  # best mean objective over its replicates; None where nothing can be selected by
+    champion: Column | None  # see `_rank`; None where nothing can be selected by
     verdicts: tuple[Verdict, ...]  # each group's best with each other's, and the champion with each baseline
 
     @property
@@ -79,8 +83,13 @@ class Conclusion:
 def conclude(tracked: TrackedStudy) -> Conclusion:
     """Select finalists by the same rule as the sweep did, and summarise their replicates."""
     objective = tracked.study.objective
-    candidates = [(t.trial.config, t.metrics[objective]) for t in tracked.searched if _is_candidate(t, objective)]
-    columns = tuple(_column(tracked, finalist) for finalist in select_finalists(tracked.study, candidates))
+    candidates = [
+        Candidate(t.trial.config, t.metrics[objective], _loss(t))
+        for t in tracked.searched
+        if _is_candidate(t, objective)
+    ]
+    confirmed = {(t.trial.name, t.trial.config) for t in tracked.replicates}
+    columns = tuple(_column(tracked, finalist) for finalist in select_finalists(tracked.study, candidates, confirmed))
     champion = _choose_champion(objective, columns)
     return Conclusion(tracked, columns, champion, _verdicts(tracked, columns, champion))
 
@@ -113,6 +122,10 @@ def _is_candidate(tracked: TrackedTrial, objective: str) -> bool:
     return tracked.state == State.COMPLETE and objective in tracked.metrics
 
 
+def _loss(tracked: TrackedTrial) -> float:
+    return tracked.metrics.get("val_loss", math.inf)
+
+
 def _is_scored(tracked: TrackedStudy, column: Column) -> bool:
     """Return whether any replicate has test predictions."""
     return not tracked.predictions.keys().isdisjoint(column.replicate_runs)
@@ -132,7 +145,14 @@ def _column(tracked: TrackedStudy, finalist: Finalist) -> Column:
     )
     mine = [t for t in tracked.replicates if t.trial.config == finalist.config and t.state == State.COMPLETE]
     baseline = study.baseline_named(finalist.baseline)
-    summaries = {metric: summarise([t.metrics[metric] for t in mine if metric in t.metrics]) for metric in ROWS}
+    tied = [] if selected is None or not finalist.is_selected else _list_tied(tracked, selected)
+    runs = tuple(t.run_id for t in mine)
+
+    def summarise_metric(metric: str) -> Summary | None:
+        values = [t.metrics[metric] for t in mine if metric in t.metrics]
+        return summarise(values, lambda numbers: _interval(tracked, metric, numbers, runs))
+
+    summaries = {metric: summarise_metric(metric) for metric in ROWS}
     return Column(
         finalist=finalist,
         summaries={metric: summary for metric, summary in summaries.items() if summary is not None},
@@ -140,9 +160,44 @@ def _column(tracked: TrackedStudy, finalist: Finalist) -> Column:
         reference={REFERENCE_ROWS.get(m, m): v for m, v in (baseline.reference if baseline else {}).items()},
         selected_value=selected.metrics[study.objective] if selected else None,
         selected_run=selected.run_id if selected else None,
-        replicate_runs=tuple(t.run_id for t in mine),
+        n_tied=len(tied),
+        tie_rule="" if selected is None or not tied else _name_tie_rule(selected, tied),
+        replicate_runs=runs,
         params_count=mine[0].params_count if mine else None,
     )
+
+
+def _interval(tracked: TrackedStudy, metric: str, values: Sequence[float], runs: Sequence[str]) -> Interval:
+    """Return the interval of a metric's mean over several replicates, by what is known of the rows it was measured on."""
+    if not metric.endswith("accuracy"):
+        return loss_interval(values)
+    if metric == "test_accuracy" and len(values) == len(runs):
+        return accuracy_interval(np.stack([tracked.predictions[run].correct for run in runs]))
+    facts = tracked.facts
+    n_rows = {"test_accuracy": facts.n_test, "val_accuracy": facts.n_validation}.get(metric, facts.n_train)
+    return accuracy_interval_of_means(values, n_rows)
+
+
+def _list_tied(tracked: TrackedStudy, selected: TrackedTrial) -> list[TrackedTrial]:
+    """List the other trials of the group of `selected` with the same objective."""
+    objective, confirmation = tracked.study.objective, tracked.study.confirmation
+    group_by = confirmation.group_by if confirmation is not None else ""
+
+    def rank(one: TrackedTrial) -> tuple[object, float]:
+        return getattr(one.trial.config, group_by), one.metrics[objective]
+
+    return [
+        one
+        for one in tracked.searched
+        if one is not selected and _is_candidate(one, objective) and rank(one) == rank(selected)
+    ]
+
+
+def _name_tie_rule(selected: TrackedTrial, tied: Sequence[TrackedTrial]) -> str:
+    least = min(map(_loss, tied))
+    if _loss(selected) < least:
+        return "the lower validation loss"
+    return "the order of trials" if _loss(selected) == least else "that it had been confirmed before"
 
 
 def _count_trials(tracked: TrackedStudy, finalist: Finalist) -> int | None:
@@ -173,17 +228,35 @@ def _compare(tracked: TrackedStudy, first: Column, others: TrackedStudy, second:
     return compare(right_answers(tracked, first), right_answers(others, second))
 
 
-def _corrected(names: list[tuple[str, str]], compared: list[Comparison], n_images: list[int]) -> list[Verdict]:
+def _corrected(names: list[tuple[str, str]], compared: list[Comparison], n_rows: list[int]) -> list[Verdict]:
     """Turn comparisons into verdicts, with p-values corrected for their number."""
     corrected = holm([comparison.p for comparison in compared])
     return [
         Verdict(first, second, comparison, p, word_verdict(comparison, p, n))
-        for (first, second), comparison, p, n in zip(names, compared, corrected, n_images, strict=True)
+        for (first, second), comparison, p, n in zip(names, compared, corrected, n_rows, strict=True)
     ]
 
 
 def _choose_champion(objective: str, columns: tuple[Column, ...]) -> Column | None:
     confirmed = [column for column in columns if objective in column.summaries]
-    if not confirmed:
-        return None
-    return min(confirmed, key=lambda c: (cost(objective, c.summaries[objective].mean), c.params_count or 0))
+    return min(confirmed, key=lambda column: _rank(objective, column)) if confirmed else None
+
+
+def _rank(objective: str, column: Column) -> tuple[float, float, int]:
+    """Return what the champion is the least by: the mean objective over replicates, then validation loss, then size."""
+    loss = column.summaries["val_loss"].mean if "val_loss" in column.summaries else math.inf
+    return _mean_cost(objective, column), loss, column.params_count or 0
+
+
+def _mean_cost(objective: str, column: Column) -> float:
+    """Return the mean cost. Accuracies are rounded: equal counts of right rows are a tie, in whatever order they are added."""
+    found = cost(objective, column.summaries[objective].mean)
+    return round(found, 6) if objective.endswith("accuracy") else found
+
+
+def is_tied_with_champion(conclusion: Conclusion, column: Column) -> bool:
+    """Return whether a finalist, not the champion itself, has the champion's mean objective."""
+    objective, champion = conclusion.tracked.study.objective, conclusion.champion
+    if champion is None or column is champion or objective not in column.summaries:
+        return False
+    return _mean_cost(objective, column) == _mean_cost(objective, champion)

@@ -118,11 +118,11 @@ def draw_pareto(conclusion: Conclusion) -> go.Figure:
             col=at,
         )
         for number, column in enumerate(scored):
-            half = accuracy[number].mean - accuracy[number].interval[0]
+            mean, (low, high) = accuracy[number].mean, accuracy[number].interval
             figure.add_scatter(
                 x=[costs[number]],
-                y=[accuracy[number].mean],
-                error_y={"array": [0 if np.isnan(half) else half], "width": 4},
+                y=[mean],
+                error_y={"array": [_length(high - mean)], "arrayminus": [_length(mean - low)], "width": 4},
                 mode="markers",
                 marker={"size": 10, "color": COLOURS[number % len(COLOURS)]},
                 name=column.finalist.name,
@@ -136,6 +136,10 @@ def draw_pareto(conclusion: Conclusion) -> go.Figure:
         figure.update_xaxes(title=title, type="log" if is_wide else "linear", row=1, col=at)
     figure.update_yaxes(title="test accuracy, mean and 95 % interval", row=1, col=1)
     return style(figure, height=430)
+
+
+def _length(of_bar: float) -> float:
+    return 0 if np.isnan(of_bar) else of_bar
 
 
 def _front(costs: Sequence[float], gains: Sequence[float]) -> list[int]:

@@ -18,6 +18,7 @@ from plotly.offline import get_plotlyjs
 from sweep.plain_text import label_classes, to_line
 from sweep.report import figures, search_figures
 from sweep.report.conclusion import Column, Conclusion
+from sweep.report.notes import list_notes
 from sweep.report.text import (
     VERDICTS_NOTE,
     build_tables,
@@ -31,6 +32,7 @@ from sweep.track.runs import TrackedStudy
 from sweep.trial import Logs, Phase, State
 
 N_PICTURES = 24  # of mistakes
+N_FEATURES = 6  # of a mistake that is no picture
 QUERY = "tags.phase != 'study' and attributes.status != 'RUNNING'"  # gives the runs that a report is made from
 _templates = Environment(
     loader=PackageLoader(__package__, "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -41,7 +43,9 @@ _templates = Environment(
 class Mistake:
     """A test row that the champion's replicates get wrong."""
 
-    picture: str  # data URL of a PNG
+    row: int  # among the test rows, counted from 0
+    picture: str  # data URL of a PNG; empty where rows are no pictures
+    features: str  # the first of them
     true: str
     predicted: str
     certainty: float  # of the replicate that was surest
@@ -56,6 +60,7 @@ def to_html(conclusion: Conclusion, histories: dict[str, list[Logs]]) -> str:
     return _templates.get_template("report.html").render(
         study=tracked.study,
         subject=describe_subject(conclusion),
+        notes=list_notes(conclusion),
         champion_line=champion_line(conclusion),
         tables=build_tables(conclusion),
         verdicts_note=VERDICTS_NOTE,
@@ -89,22 +94,28 @@ def _to_html(name: str, figure: go.Figure) -> Markup:
 
 
 def _mistakes(tracked: TrackedStudy, champion: Column) -> Iterator[Mistake]:
-    """Yield the rows that most of the champion's replicates get wrong, the surest mistakes first; none where rows are no pictures."""
+    """Yield the rows that most of the champion's replicates get wrong, the surest mistakes first."""
     shape = tracked.facts.feature_shape
-    if tracked.facts.scaling != "pixels" or len(shape) != 2:
-        return
+    are_pictures = tracked.facts.scaling == "pixels" and len(shape) == 2
     predictions = [tracked.predictions[run] for run in champion.replicate_runs]
     n_wrong = np.sum([~replicate.correct for replicate in predictions], axis=0)
     surest: dict[int, tuple[float, int, int, NDArray[Any]]] = {}
     for replicate in predictions:
-        for row, certainty, pixels in zip(replicate.mistakes, replicate.certainty, replicate.rows, strict=True):
+        for row, certainty, features in zip(replicate.mistakes, replicate.certainty, replicate.rows, strict=True):
             if row not in surest or certainty > surest[row][0]:
-                surest[int(row)] = float(certainty), int(replicate.labels[row]), int(replicate.predicted[row]), pixels
+                surest[int(row)] = float(certainty), int(replicate.labels[row]), int(replicate.predicted[row]), features
     labels = label_classes(tracked.facts.classes)
     order = sorted(surest, key=lambda row: (-n_wrong[row], -surest[row][0], row))
     for row in order[:N_PICTURES]:
-        certainty, true, predicted, pixels = surest[row]
-        yield Mistake(_png(pixels.reshape(shape)), labels[true], labels[predicted], certainty, int(n_wrong[row]))
+        certainty, true, predicted, features = surest[row]
+        picture = _png(features.reshape(shape)) if are_pictures else ""
+        shown = _first(features)
+        yield Mistake(row, picture, shown, labels[true], labels[predicted], certainty, int(n_wrong[row]))
+
+
+def _first(features: NDArray[Any]) -> str:
+    more = ", ..." if len(features) > N_FEATURES else ""
+    return ", ".join(f"{value:.4g}" for value in features[:N_FEATURES]) + more
 
 
 def _name_classes(tracked: TrackedStudy) -> dict[str, str]:

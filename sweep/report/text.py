@@ -9,14 +9,15 @@ from dataclasses import asdict
 from typing import Any
 
 from sweep.plain_text import to_code, to_line
-from sweep.report.compare import Summary
+from sweep.report.compare import MAX_REPLICATES, Comparison, Summary
 from sweep.report.conclusion import ROWS, Column, Conclusion, Verdict
+from sweep.report.notes import champion_notes, find_largest_class, list_notes
 from sweep.trial import State
 
 NO_VALIDATION = "no validation rows"
 MISSING = "-"
 VERDICTS_NOTE = (
-    "Test accuracy on the same images, over replicates and images together; p-values are corrected for their number (Holm). "
+    "Test accuracy on the same rows, over replicates and rows together; p-values are corrected for their number (Holm). "
     "The difference is the first's mean less the second's."
 )
 
@@ -39,7 +40,7 @@ def to_markdown(conclusion: Conclusion) -> str:
         for what, ids in list_sources(conclusion).items()
     )
     sections = {**markdown_sections(conclusion), "Made from these runs": made_from}
-    parts = [f"# {conclusion.tracked.study.name}", describe_subject(conclusion, show=to_code)]
+    parts = [f"# {conclusion.tracked.study.name}", describe_subject(conclusion, show=to_code), *list_notes(conclusion)]
     parts += [f"## {title}\n\n{text}" for title, text in sections.items()]
     return "\n\n".join(parts) + "\n"
 
@@ -75,7 +76,8 @@ def champion_line(conclusion: Conclusion) -> str:
     baseline = f" (the baseline {champion.finalist.baseline!r})" if champion.finalist.baseline else ""
     line = f"{capitalize(champion.finalist.name)}{baseline}, {champion.finalist.config.units_label}: best mean {objective} over replicates, {summary.text} (n = {summary.n})"
     test = champion.summaries.get("test_accuracy")
-    return line + (f"; test accuracy {test.text}." if test else ".")
+    line += f"; test accuracy {test.text}." if test else "."
+    return " ".join([line, *champion_notes(conclusion, champion)])
 
 
 def verdict_lines(conclusion: Conclusion) -> list[str]:
@@ -84,7 +86,13 @@ def verdict_lines(conclusion: Conclusion) -> list[str]:
 
 
 def verdict_line(verdict: Verdict) -> str:
-    return f"{capitalize(verdict.first)} and {verdict.second}: {verdict.comparison.difference:+.4f}, {verdict.text}"
+    return f"{capitalize(verdict.first)} and {verdict.second}: {_signed(verdict.comparison.difference)}, {verdict.text}"
+
+
+def _signed(difference: float) -> str:
+    """Format a difference; one that rounds to nothing has no sign of its own."""
+    text = f"{difference:+.4f}"
+    return "+0.0000" if text == "-0.0000" else text
 
 
 def champions_table(conclusions: Sequence[Conclusion]) -> list[list[str]]:
@@ -139,7 +147,7 @@ def to_dict(conclusion: Conclusion) -> dict[str, Any]:
         "study": tracked.study.name,
         "objective": tracked.study.objective,
         "seed": tracked.study.seed,
-        "data": asdict(tracked.facts),
+        "data": {name: value for name, value in asdict(tracked.facts).items() if value != ()},
         "parent_run": tracked.parent_run_id,
         "trials": _counts(conclusion),
         "champion": conclusion.champion.finalist.name if conclusion.champion else None,
@@ -153,12 +161,17 @@ def to_dict(conclusion: Conclusion) -> dict[str, Any]:
                 "p": _number(v.comparison.p),
                 "p_holm": _number(v.p),
                 "replicates": v.comparison.n,
-                "replicates_needed": v.comparison.n_needed,
+                "replicates_needed": _replicates_needed(v.comparison),
                 "verdict": v.text,
             }
             for v in conclusion.verdicts
         ],
     }
+
+
+def _replicates_needed(comparison: Comparison) -> int | None:
+    needed = comparison.n_needed
+    return None if needed is None or needed > MAX_REPLICATES else needed
 
 
 def _column_dict(column: Column) -> dict[str, Any]:
@@ -189,8 +202,12 @@ def describe_subject(conclusion: Conclusion, show: Callable[[str], str] = to_lin
     counts = ", ".join(f"{n} {state}" for state, n in _counts(conclusion).items())
     return (
         f"Data: {show(facts.name)}, {rows} (sha256 {facts.sha256[:12]}...). Trials: {counts or 'none'}. Every figure is the mean "
-        "± standard deviation over replicates, the config retrained with fresh seeds; intervals hold the mean with 95 % confidence "
-        "(Student's t); test rows were opened after selection."
+        "± standard deviation over replicates, the config retrained with fresh seeds"
+        + (
+            "; intervals hold, with 95 % confidence, the accuracy that other seeds and other rows would give on average; test rows were opened after selection."
+            if facts.n_test
+            else "."
+        )
     )
 
 
@@ -209,11 +226,16 @@ def _table(conclusion: Conclusion, titled: dict[str, Column], with_references: b
         rows.append(["Trials seen", *(MISSING if c.n_trials is None else str(c.n_trials) for c in columns)])
     rows.append(["Replicates", *(str(len(column.replicate_runs)) for column in columns)])
     for metric, title in ROWS.items():
+        if metric.startswith("test_") and not conclusion.tracked.facts.n_test:
+            continue  # a note says so
         if metric == conclusion.tracked.study.objective:
             rows.append([f"{title}, when selected", *(_fixed(column.selected_value) for column in columns)])
         rows.append([title, *(_cell(conclusion, column, metric) for column in columns)])
         if metric == "test_accuracy":
             rows.append([f"{title}, 95 % interval", *(_interval(column.summaries.get(metric)) for column in columns)])
+        largest = find_largest_class(conclusion, metric)
+        if largest is not None and largest.is_uneven:
+            rows.append([f"{title} of always answering the largest class", *(f"{largest.share:.4f}" for _ in columns)])
         if with_references and any(metric in column.reference for column in columns):
             rows.append([f"{title}, published", *(str(column.reference.get(metric, MISSING)) for column in columns)])
     return rows

@@ -1,6 +1,7 @@
 """Pure rules, shared by coordinator and report, that choose which configs are confirmed and how often."""
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from sweep.study.config import Config
@@ -8,6 +9,15 @@ from sweep.study.objective import cost
 from sweep.study.schema import Study
 
 NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A complete trial of the search, or a baseline."""
+
+    config: Config
+    value: float  # of the objective
+    loss: float = math.inf  # on validation, which breaks ties; not a number, or infinite, where it is not known
 
 
 @dataclass(frozen=True)
@@ -20,25 +30,34 @@ class Finalist:
     baseline: str | None  # name of the baseline with this config, if there is one
 
 
-def select_finalists(study: Study, candidates: Iterable[tuple[Config, float]]) -> list[Finalist]:
+def select_finalists(
+    study: Study, candidates: Iterable[Candidate], confirmed: Collection[tuple[str, Config]] = ()
+) -> list[Finalist]:
     """Return the best config of each group by validation, groups in ascending order, then every remaining baseline.
 
-    candidates: configs of complete trials with their objective, by trial number; a tie goes to the first. Without
+    candidates: complete trials, by trial number. A tie goes to the lower validation loss, then to the first. Without
     validation rows there are no candidates, and only the baselines are finalists. Without confirmation there are no
     finalists.
+    confirmed: names and configs of replicates. The config that was confirmed as the best of its group wins a tie: a study
+    that is continued, or was begun by a version that broke ties otherwise, is not confirmed anew for luck.
     """
     if study.confirmation is None:
         return []
     group_by = study.confirmation.group_by
-    best: dict[int, tuple[Config, float]] = {}
-    for config, value in candidates:
-        group = getattr(config, group_by)
-        if group not in best or cost(study.objective, value) < cost(study.objective, best[group][1]):
-            best[group] = config, value
+    groups: dict[int, list[Candidate]] = {}
+    for candidate in candidates:
+        groups.setdefault(getattr(candidate.config, group_by), []).append(candidate)
+
+    def rank(candidate: Candidate) -> tuple[float, bool, float]:
+        name = _group_name(group_by, getattr(candidate.config, group_by))
+        loss = math.inf if math.isnan(candidate.loss) else candidate.loss
+        return cost(study.objective, candidate.value), (name, candidate.config) not in confirmed, loss
+
+    best = {group: min(tried, key=rank).config for group, tried in groups.items()}
     baselines = {baseline.config: baseline.name for baseline in study.baselines}
     winners = [
         Finalist(_group_name(group_by, group), config, True, baselines.pop(config, None))
-        for group, (config, _) in sorted(best.items())
+        for group, config in sorted(best.items())
     ]
     return winners + [Finalist(name, config, False, name) for config, name in baselines.items()]
 

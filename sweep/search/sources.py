@@ -1,19 +1,39 @@
 """Sources of trials for the loop: the search, and the confirmation of its finalists."""
 
+import math
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from sweep.record import results
 from sweep.record.recover import handle_death, recover
 from sweep.record.takeover import Offer
-from sweep.record.trials import Record
-from sweep.search.finalists import Finalist, plan_replicates
+from sweep.record.trials import Record, RecordedTrial
+from sweep.search.finalists import Candidate, Finalist, plan_replicates, select_finalists
 from sweep.search.pruner import survives_rung
 from sweep.search.sampler import Suggester
 from sweep.study.config import derive_training_seed
 from sweep.study.objective import cost
 from sweep.study.schema import Study
-from sweep.trial import EpochReport, Phase, Trial, TrialResult, WorkerDied
+from sweep.trial import EpochReport, Phase, State, Trial, TrialResult, WorkerDied
+
+
+def choose_finalists(study: Study, search: Record, confirmation: Record, folder: Path) -> list[Finalist]:
+    """Select the finalists of what is recorded. Raises DamagedResultError."""
+    confirmed = {(r.trial.name, r.trial.config) for r in confirmation.trials.values()}
+    return select_finalists(study, _list_candidates(search, folder), confirmed)
+
+
+def _list_candidates(search: Record, folder: Path) -> list[Candidate]:
+    """List the complete trials of the search, by number. Reads the validation loss of those alone that are tied."""
+    complete = {key: r for key, r in search.trials.items() if r.state == State.COMPLETE and r.value is not None}
+    n_with = Counter(recorded.value for recorded in complete.values())
+
+    def to_candidate(key: str, recorded: RecordedTrial) -> Candidate:
+        metrics = results.load(folder / key).metrics if n_with[recorded.value] > 1 else {}
+        return Candidate(recorded.trial.config, recorded.value or 0.0, metrics.get("val_loss", math.inf))
+
+    return [to_candidate(key, recorded) for key, recorded in complete.items()]
 
 
 class _RecordedSource:

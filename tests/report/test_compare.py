@@ -6,23 +6,25 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sweep.report.compare import LEVEL, compare, holm, summarise, word_verdict
+from sweep.report.compare import MAX_REPLICATES, TOO_MANY, Comparison, compare, holm, summarise, word_verdict
+from sweep.report.interval import LEVEL, loss_interval
 
 
-def test_the_interval_is_that_of_student():
+def test_the_deviation_is_that_of_a_sample_and_the_interval_that_asked_for():
     # Student (1908), Biometrika 6:1, the additional sleep by drug 1 in hours.
     sleep = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
-    found = summarise(sleep)
+    found = summarise(sleep, lambda values: (min(values), max(values)))
     assert (found.n, found.mean) == (10, pytest.approx(0.75))
     assert found.sd == pytest.approx(1.78901, abs=1e-5)
-    assert found.interval == (pytest.approx(-0.5297804, abs=1e-6), pytest.approx(2.0297804, abs=1e-6))
+    assert found.interval == (-1.6, 3.7)
 
 
 def test_one_value_has_no_deviation_and_none_has_no_summary():
-    one = summarise([0.5, math.nan])
+    one = summarise([0.5, math.nan], loss_interval)
     assert (one.n, one.mean, one.text) == (1, 0.5, "0.5000")
     assert math.isnan(one.sd)
-    assert summarise([math.nan]) is None
+    assert all(map(math.isnan, one.interval))
+    assert summarise([math.nan], loss_interval) is None
 
 
 def test_holm_gives_the_published_correction():
@@ -34,10 +36,10 @@ def test_holm_gives_the_published_correction():
     assert corrected[1] == 0.04
 
 
-def test_where_images_add_nothing_it_is_welch_s_test():
+def test_where_rows_add_nothing_it_is_welch_s_test():
     rng = np.random.default_rng(3)
     accuracies = (0.6, 0.7, 0.65, 0.72), (0.8, 0.7, 0.9)
-    # Right on an independent draw of images each time: which images they are does not matter, only how many.
+    # Right on an independent draw of rows each time: which images they are does not matter, only how many.
     first, second = (np.array([rng.permutation(np.arange(20000) < a * 20000) for a in side]) for side in accuracies)
     found = compare(first, second)
     welch = stats.ttest_ind(*accuracies, equal_var=False)
@@ -45,15 +47,15 @@ def test_where_images_add_nothing_it_is_welch_s_test():
     assert found.p == pytest.approx(welch.pvalue, rel=0.02)
 
 
-def simulated(rng, n_pairs, n, n_images, gap=0.0, of_seeds=0.1):
-    """Pairs of configs over the same images: hard and easy ones, each config with a bent of its own, each seed too.
+def simulated(rng, n_pairs, n, n_rows, gap=0.0, of_seeds=0.1):
+    """Pairs of configs over the same rows: hard and easy ones, each config with a bent of its own, each seed too.
 
-    Shapes (n, n_images); gap: how much better the first is, in log odds.
+    Shapes (n, n_rows); gap: how much better the first is, in log odds.
     """
     for _ in range(n_pairs):
-        images = rng.normal(6, 2, n_images)
+        rows = rng.normal(6, 2, n_rows)
         yield tuple(
-            rng.random((n, n_images)) < 1 / (1 + np.exp(-(images + rng.normal(0, 1, n_images) + rng.normal(of, of_seeds, (n, 1)))))
+            rng.random((n, n_rows)) < 1 / (1 + np.exp(-(rows + rng.normal(0, 1, n_rows) + rng.normal(of, of_seeds, (n, 1)))))
             for of in (gap, 0.0)
         )  # fmt: skip
 
@@ -91,9 +93,31 @@ def test_verdicts_in_words():
     assert same.p == 1.0
 
 
+def test_no_number_of_replicates_is_named_where_there_is_no_difference():
+    right = np.random.default_rng(1).random((2, 30)) < 0.8
+    for first, second in ((right | True, right | True), (right, right[::-1])):
+        found = compare(first, second)
+        assert (found.difference, found.n_needed) == (0, None)
+        assert word_verdict(found, 1.0, 30) == "cannot be told apart with n = 2 (p = 1.000)"
+
+
+def test_a_number_that_nobody_would_train_is_not_named():
+    needed = Comparison(0.001, 0.9, 2, TOO_MANY)
+    words = (
+        f"cannot be told apart with n = 2 (p = 0.900); more than {MAX_REPLICATES} replicates of each would be needed"
+    )
+    assert word_verdict(needed, 0.9, 30) == words
+
+
+def test_what_more_replicates_than_are_proposed_would_tell_is_told_from_what_none_would():
+    seeds = np.random.default_rng(3).normal(0.8, 0.2, (2, 5))
+    first, second = (np.array([np.arange(1000) < round(share * 1000) for share in side]) for side in seeds)
+    assert compare(first, second).n_needed in range(2, TOO_MANY + 1)
+
+
 def test_what_no_number_of_replicates_would_tell_is_said():
     rng = np.random.default_rng(5)
     [alike] = simulated(rng, 1, 5, 500, gap=0.05)
     found = compare(*alike)
     assert found.n_needed is None
-    assert "on 500 test images no number of replicates would tell" in word_verdict(found, found.p, 500)
+    assert "on 500 test rows no number of replicates would tell" in word_verdict(found, found.p, 500)

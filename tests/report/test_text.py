@@ -8,13 +8,15 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sweep.cli.commands import main
 from sweep.errors import MissingRunsError
 from sweep.layout import RunsDir
-from sweep.report.conclusion import compare_champions, conclude
+from sweep.report.conclusion import compare_champions, conclude, right_answers
 from sweep.report.files import publish
+from sweep.report.interval import accuracy_interval
 from sweep.report.text import build_tables, champion_line, to_csv, to_dict, to_markdown
 from sweep.track.runs import read_study
 from tests.studies import FACTS, FILES, STUDY, fake_sweep, tiny_table
@@ -67,7 +69,9 @@ def test_what_was_selected_is_shown_as_it_was_selected_and_as_it_was_confirmed(c
 
 def test_an_interval_stands_below_the_test_accuracy(conclusion):
     (_, selected), _ = build_tables(conclusion)
-    low, high = conclusion.selected[0].summaries["test_accuracy"].interval
+    column = conclusion.selected[0]
+    low, high = column.summaries["test_accuracy"].interval
+    assert (low, high) == accuracy_interval(right_answers(conclusion.tracked, column))
     assert cells(selected, "Test accuracy, 95 % interval")[0] == f"{low:.4f} to {high:.4f}"
 
 
@@ -179,3 +183,64 @@ def test_champions_of_two_studies_are_compared_where_they_saw_the_same_test_rows
     first, second = (conclude(read_study(runs, name)) for name in ("tiny", "other"))
     facts = replace(first.tracked.facts, sha256="1" * 64)
     assert compare_champions([replace(first, tracked=replace(first.tracked, facts=facts)), second]) == []
+
+
+def test_accuracies_and_losses_have_intervals_that_they_can_have(conclusion):
+    for finalist in to_dict(conclusion)["finalists"]:
+        for metric, found in finalist["metrics"].items():
+            low, high = found["interval"]
+            assert 0 <= low <= found["mean"] <= high
+            assert high <= 1 or metric.endswith("loss")
+
+
+def test_a_study_without_test_rows_says_so_once_and_how_to_get_some(runs):
+    fake_sweep(runs, facts=replace(FACTS, n_test=0), files=FILES)
+    found = conclude(read_study(runs, "tiny"))
+    tables = build_tables(found)
+    assert not [row for _, rows in tables for row in rows if row[0].startswith("Test")]
+    assert len(re.findall("no test rows", to_markdown(found))) == 1
+    assert "set `test_rows` under [data]" in to_markdown(found)
+    assert "test rows were opened" not in to_markdown(found)
+
+
+def test_a_champion_that_is_tied_is_said_to_be_and_has_the_lower_validation_loss(runs):
+    def two_are_alike(config, seed, epoch):
+        loss = 0.1 if config.hidden_layers == 2 else 0.2
+        return {"loss": 0.1, "accuracy": 0.9, "val_loss": loss, "val_accuracy": 0.9}
+
+    fake_sweep(runs, tiny_table(baselines=[]), curve=two_are_alike, files=FILES)
+    found = conclude(read_study(runs, "tiny"))
+    assert found.champion.finalist.name == "best with two hidden layers"
+    assert (
+        "Tied with best with one hidden layer in mean val_accuracy; the lower validation loss decided."
+        in champion_line(found)
+    )
+    assert [column.n_tied for column in found.columns] == [1, 1], "trials of a group are alike as well"
+    assert "tied with another trial when it was selected; the order of trials decided." in to_markdown(found)
+
+
+def test_a_group_s_tie_is_broken_by_validation_loss_and_what_is_confirmed_is_what_is_reported(runs):
+    def loss_by_size(config, seed, epoch):
+        return {"loss": 0.1, "accuracy": 0.9, "val_loss": 1 / sum(config.units), "val_accuracy": 0.9}
+
+    fake_sweep(runs, tiny_table(search={"trials": 10}, baselines=[]), curve=loss_by_size, files=FILES)
+    found = conclude(read_study(runs, "tiny"))
+    for column in found.selected:
+        group = [t.trial.config for t in found.tracked.searched if t.trial.config.hidden_layers == column.finalist.config.hidden_layers]  # fmt: skip
+        assert sum(column.finalist.config.units) == max(sum(config.units) for config in group)
+        assert len(column.replicate_runs) == 2
+    assert "the lower validation loss decided" in to_markdown(found)
+
+
+def test_the_largest_class_stands_beside_accuracies_where_classes_are_uneven(conclusion):
+    tracked = conclusion.tracked
+    labels = np.where(np.arange(FACTS.n_test) < 95, 0, 1)
+    uneven = {
+        run: replace(p, labels=labels.astype(p.labels.dtype), predicted=np.zeros_like(p.predicted))
+        for run, p in tracked.predictions.items()
+    }
+    found = replace(conclusion, tracked=replace(tracked, predictions=uneven))
+    (_, selected), _ = build_tables(found)
+    assert cells(selected, "Test accuracy of always answering the largest class") == ["0.9500", "0.9500"]
+    assert "is no better than always answering `0`, the class of 0.9500 of the test rows." in champion_line(found)
+    assert "always answering" not in to_markdown(conclusion), "its classes are even"
