@@ -1,11 +1,11 @@
 """The model card of a bundle."""
 
-from pathlib import PurePath
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from sweep.champion import bundle
+from sweep.data.files import is_table, is_text
 from sweep.report.conclusion import Column, Conclusion
 from sweep.report.text import champion_line
 
@@ -13,6 +13,7 @@ from sweep.report.text import champion_line
 _templates = Environment(
     loader=PackageLoader(__package__, "."), undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
 )
+_templates.filters["literal"] = repr  # Python's, to stand in code
 _DATA_NOTES = {
     "mnist": "DATA.npz is `sweep/datasets/mnist.npz` of the code, or any mnist.npz with arrays `x_test` and `y_test`.",
     "test": "DATA.npz is the study's own data file, {name!r}, or any with its arrays `x_test` and `y_test`.",
@@ -39,7 +40,7 @@ def to_card(conclusion: Conclusion, champion: Column, summary: dict[str, Any]) -
         classes=_join(facts.classes),
         data_note=_DATA_NOTES[note].format(name=facts.name) if note else "",
         is_table=note == "table",
-        label=study.data.label,
+        is_text=is_text(study.data.source),
         files=bundle,
     )
 
@@ -51,7 +52,7 @@ def _data_note(source: str, test: dict[str, Any]) -> str:
         return "test"
     if not test["rows_are_known"]:
         return "lost"
-    return "table" if PurePath(source).suffix in (".csv", ".parquet") else "train"
+    return "table" if is_table(source) else "train"
 
 
 def _join(classes: tuple[str, ...]) -> str:

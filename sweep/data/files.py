@@ -77,12 +77,17 @@ def is_table(source: str) -> bool:
     return suffix_of(PurePath(source)) in TABLE_SUFFIXES
 
 
+def is_text(source: str) -> bool:
+    """Return whether `data.source` names a table that is a file of text."""
+    return suffix_of(PurePath(source)) in TEXT_SUFFIXES
+
+
 def _check_keys(spec: Data, source: Path | str, suffix: str) -> None:
     """Refuse keys that a source of this kind has no use for. Raises InvalidDataError."""
     of_tables, of_text = ("label", "drop"), ("missing", "separator")
     useless = () if suffix in TEXT_SUFFIXES else of_text if suffix in TABLE_SUFFIXES else (*of_tables, *of_text)
     for key in useless:
-        if getattr(spec, key) not in (None, ()):
+        if getattr(spec, key) != Data.model_fields[key].default:
             kinds = TABLE_SUFFIXES if key in of_tables else TEXT_SUFFIXES
             raise InvalidDataError(f"{source}: data.{key} is for tables ({', '.join(kinds)}); leave it out")
 

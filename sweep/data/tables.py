@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -93,7 +94,9 @@ def _open_parquet(path: Path, spec: Data) -> ParquetTable:
         )
     if index:
         logger.info(
-            "%s: its index, %s, is no feature; reset_index() before writing makes it one", path.name, _list(index)
+            "%s: its index, %s, is no feature; reset_index() before writing makes it one",
+            path.name,
+            _list(map(shorten, index)),
         )
     names = tuple(map(str, frame.columns))
     frame.columns = pd.RangeIndex(len(names))
@@ -103,6 +106,10 @@ def _open_parquet(path: Path, spec: Data) -> ParquetTable:
 def _choose(table: Table, label: str, drop: Sequence[str]) -> tuple[list[int], int]:
     """Return the positions of the features and of the label. Raises InvalidDataError."""
     path, names = table.path, table.names
+    if twice := sorted(name for name, n in Counter(names).items() if name and n > 1):
+        raise InvalidDataError(
+            f"{path}: has several columns named {_list(map(shorten, twice))}; give each its own name"
+        )
     if label not in names:
         raise InvalidDataError(f"{path}: data.label = {label!r} is not one of its columns{_nearest(label, names)}")
     if label in drop:
@@ -112,7 +119,7 @@ def _choose(table: Table, label: str, drop: Sequence[str]) -> tuple[list[int], i
         if not any(name in known for known in aliases):
             raise InvalidDataError(f"{path}: data.drop names {name!r}, not one of its columns{_nearest(name, names)}")
     kept = [i for i, known in enumerate(aliases) if not known & set(drop)]
-    _check_names(path, [names[i] for i in kept], label)
+    _check_have_names(path, [names[i] for i in kept], label)
     features = [i for i in kept if names[i] != label]
     if not features:
         raise InvalidDataError(
@@ -121,8 +128,8 @@ def _choose(table: Table, label: str, drop: Sequence[str]) -> tuple[list[int], i
     return features, names.index(label)
 
 
-def _check_names(path: Path, names: Sequence[str], label: str) -> None:
-    """Refuse names that do not tell one column from another, and columns without a name: an index, most often."""
+def _check_have_names(path: Path, names: Sequence[str], label: str) -> None:
+    """Refuse columns without a name, which hold an index most often."""
     if twice := sorted({name for name in names if name and names.count(name) > 1}):
         raise InvalidDataError(
             f"{path}: has several columns named {_list(map(shorten, twice))}; give each its own name"
@@ -130,8 +137,8 @@ def _check_names(path: Path, names: Sequence[str], label: str) -> None:
     nameless = [name for name in dict.fromkeys(names) if NAMELESS.fullmatch(name) and name != label]
     if nameless:
         raise InvalidDataError(
-            f"{path}: column {names.index(nameless[0]) + 1} has no name{f' but {nameless[0]!r}' if nameless[0] else ''}: "
-            f"an index, or empty? leave it out with data.drop = {_to_toml(nameless)}, or name it"
+            f"{path}: has a column without a name{f', {nameless[0]!r}' if nameless[0] else ''}: an index, most often; "
+            f"leave it out with data.drop = {_to_toml(nameless)}, or name it"
         )
 
 
@@ -233,6 +240,8 @@ def _list(texts: Iterable[str]) -> str:
 
 def _nearest(name: str, names: Sequence[str]) -> str:
     found = get_close_matches(name, names, n=1)
+    if len(names) == 1:
+        return f": it has one, {shorten(names[0])}; data.separator says what stands between several"
     return f", nearest is {found[0]!r}" if found else f": {_list(map(shorten, names))}"
 
 

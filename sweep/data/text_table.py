@@ -9,6 +9,7 @@ import gzip
 import io
 import itertools
 import logging
+import math
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -86,10 +87,11 @@ def scan(path: Path, separator: str | None) -> TextTable:
         with _open(path) as file:
             rows = _read_rows(file, separator, path)
             _, names = next(rows, (0, []))
-            _check_header(names, path)
-            return TextTable(path, separator, tuple(names), array("q", _check_lengths(rows, len(names), path)))
+            lines = array("q", _check_lengths(rows, len(names), path))
     except UnicodeDecodeError as error:
         raise InvalidDataError(f"{path}: not UTF-8 text: {_find_undecodable(path)}; save it as UTF-8") from error
+    _check_header(names, path)
+    return TextTable(path, separator, tuple(names), lines)
 
 
 def _open(path: Path) -> IO[str]:
@@ -129,8 +131,8 @@ def _check_lengths(rows: Iterator[tuple[int, list[str]]], n_columns: int, path: 
         if len(row) != n_columns:
             is_open = any("\n" in cell for cell in row)
             raise InvalidDataError(
-                f"{path}: the header names {n_columns} columns, line {start} has {len(row)} values"
-                + ("; is a quote not closed?" if is_open else "")
+                f"{path}: the header names {n_columns} column{'s' * (n_columns != 1)}, line {start} has {len(row)} value"
+                f"{'s' * (len(row) != 1)}" + ("; is a quote not closed?" if is_open else "")
             )
         yield start
 
@@ -138,7 +140,7 @@ def _check_lengths(rows: Iterator[tuple[int, list[str]]], n_columns: int, path: 
 def _check_header(names: Sequence[str], path: Path) -> None:
     if not names:
         raise InvalidDataError(f"{path}: empty; wanted a line of column names, then rows")
-    numbers = [number for name in names if (number := to_number(name)) is not None]
+    numbers = [n for n in map(to_number, names) if n is not None and math.isfinite(n)]
     if 2 * len(numbers) >= len(names) and not _count_up(numbers):
         raise InvalidDataError(
             f"{path}: line 1 looks like data ({shorten(', '.join(names))[1:-1]}); put a line of column names above it"
