@@ -48,10 +48,11 @@ def _from_one_hot(y: Array, name: str, path: Path) -> Array:
 def _from_floats(y: Array, name: str, path: Path) -> Array:
     if n := int(np.isnan(y).sum()):
         raise InvalidDataError(f"{path}: {name} has {n} rows without a label (NaN); leave them out")
+    y = y.astype(np.float64)
     whole = np.isfinite(y) & (np.abs(y) < EXACT) & (y == np.round(y))
     if not whole.all():
         raise InvalidDataError(
-            f"{path}: {name} looks like a number to predict (regression), such as {y[~whole][0]}; {WAY_OUT}"
+            f"{path}: {name} looks like a number to predict (regression), such as {y[~whole][0]:g}; {WAY_OUT}"
         )
     return y.astype(np.int64)
 
