@@ -74,8 +74,8 @@ def read_table(path: Path, spec: Data) -> tuple[Array, Array]:
         frame = table.load(features, label, spec.missing)
     except InvalidDataError:
         raise
-    # OSError: gzip's too. ValueError: of pandas' parser, of arrow.
-    except (OSError, EOFError, ValueError, MemoryError, zlib.error) as error:
+    # OSError: gzip's too. ValueError: of pandas' parser, of arrow. NotImplementedError: of arrow, for types it does not read.
+    except (OSError, EOFError, ValueError, NotImplementedError, MemoryError, zlib.error) as error:
         raise InvalidDataError(f"{path}: not a readable {suffix_of(path)} table: {error}") from error
     if frame.empty:
         raise InvalidDataError(f"{path}: has no rows")
@@ -130,10 +130,6 @@ def _choose(table: Table, label: str, drop: Sequence[str]) -> tuple[list[int], i
 
 def _check_have_names(path: Path, names: Sequence[str], label: str) -> None:
     """Refuse columns without a name, which hold an index most often."""
-    if twice := sorted({name for name in names if name and names.count(name) > 1}):
-        raise InvalidDataError(
-            f"{path}: has several columns named {_list(map(shorten, twice))}; give each its own name"
-        )
     nameless = [name for name in dict.fromkeys(names) if NAMELESS.fullmatch(name) and name != label]
     if nameless:
         raise InvalidDataError(
@@ -153,7 +149,7 @@ def _take_labels(table: Table, column: "pd.Series[Any]", label: str) -> Array:
 
 
 def _take_features(table: Table, frame: "pd.DataFrame", names: Sequence[str]) -> Array:
-    x, faults = np.empty(frame.shape), _Faults(table)
+    x, faults = np.empty(frame.shape, order="F"), _Faults(table)
     for j, name in enumerate(names):
         x[:, j] = faults.take(name, frame.iloc[:, j])
     faults.tell()
@@ -191,10 +187,9 @@ class _Faults:
 
         absent = cells.isna().to_numpy()
         self._note("missing values", name, absent)
-        kind = pd.api.types.infer_dtype(cells, skipna=True)
         if pd.api.types.is_numeric_dtype(cells.dtype):
             x = cells.to_numpy(np.float64, na_value=np.nan)
-        elif kind in ("boolean", "empty"):  # with missing values, which take the column out of its type
+        elif (kind := pd.api.types.infer_dtype(cells, skipna=True)) in ("boolean", "empty"):  # with missing values
             x = np.where(absent, np.nan, np.equal(cells.to_numpy(), True).astype(np.float64))
         elif isinstance(self.table, ParquetTable):
             self._note("not all numbers", name, ~absent, f"holds {KINDS.get(kind, kind)} ")
