@@ -131,6 +131,9 @@ WRONG_VALUES = {
     "objective": ['""', '"test_accuracy"', "1"],
     "data.source": ["7", "[]"],
     "data.label": ["3"],
+    "data.drop": ['"id"', "1", "[1]", "{}"],
+    "data.missing": ['"?"', "[-999]", "false"],
+    "data.separator": ['""', '";;"', '"\\n"', '"a"', '"."', '"5"', "'\"'", '"é"', "1"],
     "data.validation_rows": ["-1", '"100"', "true", "1e2"],
     "data.train_rows": ["0", "1", "0.5"],
     "data.test_rows": ["0", "-5"],
@@ -322,8 +325,24 @@ NPZ = {
     "too large to take differences of": (arrays(x_train=X * 1e300), "x_train holds numbers beyond 1e+290"),
     "text for rows": (arrays(x_train=X.astype(str)), "x_train is <U"),
     "no rows": (arrays(x_train=X[:0], y_train=Y[:0]), "x_train is float64 (0, 3)"),
-    "fractional labels": (arrays(y_train=Y / 2), "y_train is float64"),
-    "one-hot labels": (arrays(y_train=np.eye(2, dtype=int)[Y]), "y_train is int64 (40, 2)"),
+    "fractional labels": (arrays(y_train=Y / 2), "y_train looks like a number to predict (regression), such as 0.5;"),
+    "two labels a row": (
+        arrays(y_train=np.ones((40, 2), int)),
+        "y_train is int64 (40, 2), wanted one label a row, or one-hot",
+    ),
+    "labels of three axes": (arrays(y_train=Y.reshape(40, 1, 1)), "y_train is int64 (40, 1, 1), wanted one"),
+    "a single label": (arrays(y_train=np.array(1)), "y_train is int64 (), wanted one"),
+    "complex labels": (arrays(y_train=Y * 1j), "y_train is complex128 (40,), wanted one"),
+    "labels that are missing": (arrays(y_train=np.where(Y, np.nan, 1.0)), "y_train has 20 rows without a label (NaN)"),
+    "labels that are infinite": (arrays(y_train=np.where(Y, np.inf, 1.0)), "y_train looks like a number to predict"),
+    "labels in bytes of another encoding": (
+        arrays(y_train=np.array([b"\xe9", b"e"])[Y]),
+        "y_train holds bytes that are not UTF-8",
+    ),
+    "a number to predict": (arrays(y_train=np.arange(40) // 2 * 5 + (Y > 0)), "40 whole numbers in 40 rows"),
+    "truth values to test on whole numbers": (arrays(y_test=Y[:4] > 0), "y_test holds bool, y_train int64"),
+    "a key of tables": (arrays(), "rows.npz: data.drop is for tables (.csv, ", {"drop": ["a"]}),
+    "a label column": (arrays(), "rows.npz: data.label is for tables", {"label": "y"}),
     "one class": (arrays(y_train=Y * 0), "y_train has one class only"),
     "a class with a single row": (arrays(y_train=SINGLE), "class 9 has a single row"),
     "test rows without labels": (arrays(y_test=None), "one of x_test and y_test"),
@@ -341,16 +360,16 @@ def table(**columns):
 
 
 CSV = {
-    "empty": (text(""), "not a readable .csv"),
-    "a heading only": (text("a,y\n"), "wanted rows"),
+    "empty": (text(""), "rows.csv: empty; wanted a line of column names"),
+    "a heading only": (text("a,y\n"), "rows.csv: has no rows"),
     "labels only": (text("y\n1\n2\n"), "one column beside 'y'"),
     "another label column": (text("a,Y\n1,2\n"), "data.label = 'y'"),
     "another label column beside one of two lines": (text('"a\nb",Y\n1,2\n'), "data.label = 'y'"),
     "a text column": (text("a,b,y\n1,red,0\n2,blue,1\n"), "column 'b'"),
-    "a hole": (text("a,y\n1,0\n,1\n"), "1 values that are NaN"),
-    "a row without a label": (text("a,y\n1,0\n2,\n"), "column 'y' has 1 rows without a label"),
-    "rows of two lengths": (text("a,y\n1,0\n1,2,3\n"), "not a readable .csv"),
-    "Latin-1": (text("a,y\n1,caf\xe9\n", "latin-1"), "not a readable .csv"),
+    "a hole": (text("a,y\n1,0\n,1\n"), "missing values: column 'a' (line 3)"),
+    "a row without a label": (text("a,y\n1,0\n2,\n"), "column 'y' has 1 rows without a label, the first on line 3"),
+    "rows of two lengths": (text("a,y\n1,0\n1,2,3\n"), "the header names 2 columns, line 3 has 3 values"),
+    "Latin-1": (text("a,y\n1,caf\xe9\n", "latin-1"), "not UTF-8 text: byte 0xe9 on line 2; save it as UTF-8"),
     "too large to take differences of": (text("a,y\n1e300,0\n2,1\n"), "numbers beyond 1e+290"),
     "a single row of a class of two lines": (text('a,y\n1,"b\nc"\n' + "2,d\n" * 12), "single row"),
 }
@@ -365,10 +384,11 @@ FILES = {(suffix, what): of[what] for suffix, of in [("npz", NPZ), ("csv", CSV),
 
 @pytest.mark.parametrize(("suffix", "what"), FILES)
 def test_a_data_file_that_cannot_be_trained_on_is_refused(suffix, what, tmp_path, refusal):
-    write, named = FILES[suffix, what]
+    write, named, *data = FILES[suffix, what]
     source = f"rows.{suffix}"
     write(tmp_path / source)
-    exit_code, said = refusal(write_study(tmp_path, source=source, label="y"))
+    of_tables = {} if suffix == "npz" else {"label": "y"}
+    exit_code, said = refusal(write_study(tmp_path, source=source, **of_tables, **dict(*data)))
     assert exit_code == 1
     assert source in said
     assert named in said

@@ -1,12 +1,12 @@
 """The model card of a bundle."""
 
-from pathlib import PurePath
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from sweep.champion import bundle
 from sweep.champion.confusion import list_labels
+from sweep.data.files import is_table, is_text
 from sweep.plain_text import to_code, to_line
 from sweep.report.conclusion import Column, Conclusion
 from sweep.report.text import champion_line
@@ -16,6 +16,7 @@ _templates = Environment(
     loader=PackageLoader(__package__, "."), undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
 )
 _templates.filters["code"] = to_code
+_templates.filters["literal"] = repr  # Python's, to stand in code
 MAX_LISTED = 20  # classes
 _DATA_NOTES = {
     "mnist": "DATA.npz is `sweep/datasets/mnist.npz` of the code, or any mnist.npz with arrays `x_test` and `y_test`.",
@@ -46,7 +47,7 @@ def to_card(conclusion: Conclusion, champion: Column, summary: dict[str, Any]) -
         renamed={label: name for label, name in zip(labels, facts.classes, strict=False) if label != to_line(name)},
         data_note=_DATA_NOTES[note].format(name=to_code(facts.name)) if note else "",
         is_table=note == "table",
-        label=study.data.label,
+        is_text=is_text(study.data.source),
         files=bundle,
     )
 
@@ -58,7 +59,7 @@ def _data_note(source: str, test: dict[str, Any]) -> str:
         return "test"
     if not test["rows_are_known"]:
         return "lost"
-    return "table" if PurePath(source).suffix in (".csv", ".parquet") else "train"
+    return "table" if is_table(source) else "train"
 
 
 def _join(classes: tuple[str, ...]) -> str:

@@ -192,9 +192,18 @@ def _test_rows(data: Path, summary: dict[str, Any], recorded: dict[str, NDArray[
             raise BundleError(f"{data}: has {len(x)} rows and {len(y)} labels, the test rows go up to {numbers.max()}")
         x, y = x[numbers], y[numbers]
     true = [summary["classes"][number] for number in recorded["labels"]]
-    if [str(label) for label in y.tolist()] != true or len(x) != len(true):
+    if class_names(y) != true or len(x) != len(true):
         raise BundleError(f"{data}: not the data that the model was scored on: its labels differ")
     return flat_rows(x, summary["input"], f"{data}: x_{part}")
+
+
+def class_names(y: NDArray[Any]) -> list[str]:
+    """Name the classes of labels as data files hold them: one a row, shape (n,) or (n, 1), or one-hot, (n, k)."""
+    if y.ndim == 2:
+        y = y[:, 0] if y.shape[1] == 1 else y.argmax(axis=1)
+    if y.dtype.kind == "S":
+        y = np.char.decode(y, "utf-8", "replace")
+    return [str(int(label) if isinstance(label, float) and label.is_integer() else label) for label in y.tolist()]
 
 
 def _read(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:

@@ -1,23 +1,26 @@
 """Data sets as their files hold them: rows and labels are read and checked here."""
 
+import gzip
 import hashlib
 import os
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PurePath
+from typing import IO, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sweep.data.labels import WAY_OUT, looks_like_numbers, to_labels
+from sweep.data.tables import SUFFIXES as TABLE_SUFFIXES
+from sweep.data.tables import read_table
+from sweep.data.text_table import SUFFIXES as TEXT_SUFFIXES
+from sweep.data.text_table import suffix_of
 from sweep.errors import InvalidDataError
 from sweep.study.schema import Data
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MNIST_SHA256 = {
     "x_train": "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
@@ -54,20 +57,41 @@ class DataSet:
 def read(spec: Data, base: Path) -> DataSet:
     """Read and check the rows that `spec` names; a relative path starts at `base`. Raises InvalidDataError."""
     if spec.source == "mnist":
+        _check_keys(spec, "mnist", "")
         return _read_mnist()
     path = base / spec.source
     if not path.is_file():
         raise InvalidDataError(f"{path}: no such file; data.source is 'mnist' or a path relative to the study file")
     check_size(path)
-    match path.suffix:
-        case ".npz":
-            return _check_arrays(_read_npz(path), path)
-        case ".csv" | ".parquet":
-            return _check_arrays(_read_table(path, spec.label), path)
-        case other:
-            raise InvalidDataError(
-                f"{path}: cannot read {other or 'a file without a suffix'}; wanted .npz, .csv or .parquet"
-            )
+    suffix = suffix_of(path)
+    if suffix not in (".npz", *TABLE_SUFFIXES):
+        raise InvalidDataError(
+            f"{path}: cannot read {suffix or 'a file without a suffix'}; wanted .npz, {', '.join(TABLE_SUFFIXES)}"
+        )
+    _check_keys(spec, path, suffix)
+    if suffix == ".npz":
+        return _check_arrays(_read_npz(path), path)
+    return _check_arrays(DataSet(path.name, *read_table(path, spec), None, None), path)
+
+
+def is_table(source: str) -> bool:
+    """Return whether `data.source` names a table, whose label is a column."""
+    return suffix_of(PurePath(source)) in TABLE_SUFFIXES
+
+
+def is_text(source: str) -> bool:
+    """Return whether `data.source` names a table that is a file of text."""
+    return suffix_of(PurePath(source)) in TEXT_SUFFIXES
+
+
+def _check_keys(spec: Data, source: Path | str, suffix: str) -> None:
+    """Refuse keys that a source of this kind has no use for. Raises InvalidDataError."""
+    of_tables, of_text = ("label", "drop"), ("missing", "separator")
+    useless = () if suffix in TEXT_SUFFIXES else of_text if suffix in TABLE_SUFFIXES else (*of_tables, *of_text)
+    for key in useless:
+        if getattr(spec, key) != Data.model_fields[key].default:
+            kinds = TABLE_SUFFIXES if key in of_tables else TEXT_SUFFIXES
+            raise InvalidDataError(f"{source}: data.{key} is for tables ({', '.join(kinds)}); leave it out")
 
 
 def check_rows(data: DataSet, spec: Data) -> None:
@@ -84,6 +108,11 @@ def check_rows(data: DataSet, spec: Data) -> None:
             f"{data.name} has {available} rows to train on, but validation_rows, test_rows and train_rows take {asked}"
         )
     classes, sizes = np.unique(data.y_train, return_counts=True)
+    if sizes.min() < 2 and looks_like_numbers(classes, sizes):
+        raise InvalidDataError(
+            f"{data.name}: its labels look like a number to predict (regression): {len(classes)} whole numbers in "
+            f"{available} rows; {WAY_OUT}"
+        )
     if sizes.min() < 2:
         raise InvalidDataError(
             f"{data.name}: class {classes[sizes.argmin()]} has a single row, which cannot be split; wanted two"
@@ -109,28 +138,38 @@ def _read_mnist() -> DataSet:
 def check_size(path: Path) -> None:
     """Refuse a file that would unpack to over half of the memory, as a zip bomb does. Raises InvalidDataError."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    unpacked = _unpacked_bytes(path)
+    unpacked = _unpacked_bytes(path, memory / 2)
     if unpacked > memory / 2:
         raise InvalidDataError(
-            f"{path}: unpacks to {unpacked / 2**30:,.1f} GiB, more than half of this machine's memory of "
+            f"{path}: unpacks to {unpacked / 2**30:,.1f} GiB{' or more' * (path.suffix.lower() == '.gz')}, more than half of this machine's memory of "
             f"{memory / 2**30:,.1f} GiB; keep fewer rows, or smaller numbers such as uint8"
         )
 
 
-def _unpacked_bytes(path: Path) -> int:
-    """Return the size that a file states in its directory; 0 if that is unreadable: reading the file then says why."""
+def _unpacked_bytes(path: Path, limit: float) -> int:
+    """Return the size that a file states in its directory, or unpacks to, counted until over `limit`; 0 if that is unreadable: reading the file then says why."""
     try:
-        if path.suffix == ".npz":
+        if suffix_of(path) == ".npz":
             with zipfile.ZipFile(path) as archive:
                 return sum(member.file_size for member in archive.infolist())
-        if path.suffix == ".parquet":
+        if suffix_of(path) == ".parquet":
             from pyarrow import parquet
 
             metadata = parquet.read_metadata(path)
             return int(metadata.num_rows * metadata.num_columns * 8)  # as float64
+        if path.suffix.lower() == ".gz":  # which does not state it
+            with gzip.open(path) as file:
+                return sum(map(len, _read_up_to(cast(IO[bytes], file), limit)))
         return path.stat().st_size
-    except (OSError, ValueError, zipfile.BadZipFile):
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
         return 0
+
+
+def _read_up_to(file: IO[bytes], limit: float) -> Iterator[bytes]:
+    """Yield the content of a file in pieces, until these are of more than `limit` bytes."""
+    while limit >= 0 and (piece := file.read(2**20)):
+        limit -= len(piece)
+        yield piece
 
 
 def read_arrays(path: Path, choose: Callable[[list[str]], list[str]]) -> dict[str, Array]:
@@ -159,56 +198,25 @@ def _read_npz(path: Path) -> DataSet:
     return DataSet(path.name, found["x_train"], found["y_train"], found.get("x_test"), found.get("y_test"))
 
 
-def _read_table(path: Path, label: str | None) -> DataSet:
-    import pandas as pd
-
-    if label is None:
-        raise InvalidDataError(f"{path}: name its label column with data.label")
-    try:
-        frame = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
-    except (OSError, ValueError) as error:  # parser, decoder and arrow errors are ValueErrors
-        raise InvalidDataError(f"{path}: not a readable {path.suffix} table: {_first_line(error)}") from error
-    if label not in frame:
-        raise InvalidDataError(
-            f"{path}: data.label = {label!r} is not one of its columns: {', '.join(map(str, frame))[:200]}"
-        )
-    features = frame.drop(columns=label)
-    if features.empty:
-        raise InvalidDataError(f"{path}: wanted rows and at least one column beside {label!r}")
-    for column, kind in features.dtypes.items():
-        if not pd.api.types.is_numeric_dtype(kind):
-            raise InvalidDataError(f"{path}: column {column!r} holds {kind}, wanted numbers; encode or drop it")
-    return DataSet(path.name, features.to_numpy(np.float64), _to_labels(frame[label], path), None, None)
-
-
-def _to_labels(column: "pd.Series[Any]", path: Path) -> Array:
-    if column.isna().any():
-        raise InvalidDataError(f"{path}: column {column.name!r} has {column.isna().sum()} rows without a label")
-    labels = column.to_numpy()
-    if labels.dtype.kind != "O":
-        return labels
-    if not all(isinstance(value, str | int | bool) for value in labels):
-        raise InvalidDataError(
-            f"{path}: column {column.name!r} holds {type(labels[0]).__name__}, wanted text or whole numbers"
-        )
-    return labels.astype(str)
-
-
 def _check_arrays(data: DataSet, path: Path) -> DataSet:
     """Return `data` with rows of uint8, float32 or float64, every array of a kind and shape that can be trained on."""
     x_train = _to_rows(data.x_train, "x_train", path)
-    y_train = _check_labels(data.y_train, "y_train", len(x_train), path)
+    y_train = _to_labels(data.y_train, "y_train", len(x_train), path)
     if len(np.unique(y_train)) < 2:
         raise InvalidDataError(f"{path}: y_train has one class only, wanted two or more")
     if data.x_test is None or data.y_test is None:
         return DataSet(data.name, x_train, y_train, None, None)
     x_test = _to_rows(data.x_test, "x_test", path)
-    y_test = _check_labels(data.y_test, "y_test", len(x_test), path)
+    y_test = _to_labels(data.y_test, "y_test", len(x_test), path)
     if x_test.dtype != x_train.dtype and np.uint8 not in (x_test.dtype, x_train.dtype):
         x_train, x_test = x_train.astype(np.float64), x_test.astype(np.float64)
     if x_test.shape[1:] != x_train.shape[1:] or x_test.dtype != x_train.dtype:
         raise InvalidDataError(
             f"{path}: x_test has rows of {x_test.dtype} {x_test.shape[1:]}, x_train of {x_train.dtype} {x_train.shape[1:]}"
+        )
+    if (y_test.dtype.kind == "b") != (y_train.dtype.kind == "b"):  # True equals 1, and is another name
+        raise InvalidDataError(
+            f"{path}: y_test holds {y_test.dtype}, y_train {y_train.dtype}; wanted labels of one kind"
         )
     if unknown := sorted(set(y_test.tolist()) - set(y_train.tolist())):
         raise InvalidDataError(f"{path}: y_test holds a class that y_train does not: {unknown[0]!r}")
@@ -228,14 +236,10 @@ def _to_rows(x: Array, name: str, path: Path) -> Array:
     return np.ascontiguousarray(x, dtype=np.float32 if np.can_cast(x.dtype, np.float32) else np.float64)
 
 
-def _check_labels(y: Array, name: str, n_rows: int, path: Path) -> Array:
-    if y.ndim != 1 or y.dtype.kind not in "biuUS":
-        raise InvalidDataError(
-            f"{path}: {name} is {y.dtype} {y.shape}, wanted one whole number or text label a row, shape (n,)"
-        )
-    if len(y) != n_rows:
+def _to_labels(y: Array, name: str, n_rows: int, path: Path) -> Array:
+    if y.ndim and len(y) != n_rows:
         raise InvalidDataError(f"{path}: {name} has {len(y)} labels for {n_rows} rows")
-    return y
+    return to_labels(y, name, path)
 
 
 def _to_bytes(array: Array) -> memoryview | bytes:

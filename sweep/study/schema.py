@@ -55,10 +55,25 @@ class Data(_Table):
 
     source: Annotated[str, TextRule("'mnist' or a path")] = Field(
         "mnist",
-        description="MNIST, which ships inside, or a `.npz`, `.csv` or `.parquet` file, relative to the study file.",
+        description="MNIST, which ships inside, or a file, relative to the study file: arrays (`.npz`) or a table (`.csv`, "
+        "`.tsv`, also `.csv.gz` and `.tsv.gz`, or `.parquet`).",
     )
-    label: str | None = Field(
-        None, description="Label column of a `.csv` or `.parquet` file, which cannot do without one."
+    label: str | None = Field(None, description="Label column of a table, which cannot do without one.")
+    drop: Annotated[tuple[str, ...], Strict(False)] = Field(
+        (), description='Columns of a table to leave out, such as an index; `""` is one without a name.'
+    )
+    missing: Annotated[tuple[str, ...], Strict(False)] | None = Field(
+        None,
+        description="Cells of a table of text that stand for a missing value, beside empty ones; without it, those that "
+        "pandas knows, such as `NA`, `NaN`, `null` and `None`. A label is missing only where its cell is empty.",
+    )
+    separator: (
+        Annotated[str, TextRule("one character, such as ',', ';', '|' or a tab", r"[ \t!#$%&()*,/:;<=>?@\\^`{|}~]")]
+        | None
+    ) = Field(
+        None,
+        description="What stands between the columns of a table of text; without it, whichever of `,`, `;`, `|` and a tab "
+        "its first rows have.",
     )
     validation_rows: Annotated[int, Field(ge=0)] = Field(
         description="Training rows held out to stop, prune and select by. A search needs some."
@@ -267,6 +282,8 @@ class Study(_Table):
         """Return what decides results, in one form however the file was typed, to compare with the stored study."""
         whole = self.model_dump(mode="json", include={"name", "seed", "objective", "data", "space", "training"})
         canonical: dict[str, Any] = json.loads(json.dumps(whole, sort_keys=True))
+        for key in ("drop", "missing", "separator"):  # what they decide is in the sha256 of the data
+            del canonical["data"][key]
         if self.training.precision == "float32":  # older studies were stored without the key
             del canonical["training"]["precision"]
         del canonical["data"]["scaling"]  # the record states what was done: it depends on the rows as well

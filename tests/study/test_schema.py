@@ -86,6 +86,14 @@ def test_what_decides_results_is_in_the_canonical_form(section, value):
     assert all(line.startswith(section) for line in lines)
 
 
+@pytest.mark.parametrize("keys", [{"drop": ["id"]}, {"missing": ["?"]}, {"missing": []}, {"separator": ";"}])
+def test_how_a_table_is_read_is_left_to_the_sha256_of_what_is_read(keys):
+    data = {"source": "rows.csv", "label": "y", "validation_rows": 100}
+    plain, other = (parse_study(tiny_table(data=d), "tiny.toml") for d in (data, {**data, **keys}))
+    assert plain != other
+    assert plain.canonical() == other.canonical()
+
+
 def test_differences_name_each_leaf_with_its_stored_and_given_value():
     stored = {"seed": 1, "space": {"dropout": {"low": 0.0, "high": 0.5}, "units": 8}, "same": [1]}
     given = {"seed": 2, "space": {"dropout": {"low": 0.0, "high": 0.6}, "units": [8, 4]}, "same": [1], "new": "x" * 99}

@@ -1,0 +1,80 @@
+"""The code in a card turns every table that can be read into the data that the bundle's check takes."""
+
+import gzip
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sweep.champion import verify
+from sweep.champion.export import export
+from sweep.report.conclusion import conclude
+from sweep.track.runs import read_study
+from tests.bundles import convert_by_hand, sweep_by_hand
+from tests.studies import copied, tiny_table, write_tiny_data
+
+
+def labelled(labels):
+    return lambda frame: frame.assign(y=np.array(labels)[frame.y])
+
+
+def text(suffix=".csv", change=lambda frame: frame, **options):
+    def write(frame, folder):
+        content = change(frame).to_csv(None, **{"index": False, **options}).encode()
+        path = folder / f"rows{suffix}"
+        path.write_bytes(gzip.compress(content) if suffix.lower().endswith(".gz") else content)
+        return path
+
+    return write
+
+
+def parquet(change=lambda frame: frame):
+    def write(frame, folder):
+        change(frame).to_parquet(folder / "rows.parquet")
+        return folder / "rows.parquet"
+
+    return write
+
+
+def with_text(frame):
+    return frame.assign(**{"who's `who`": "x", "größe": 1})
+
+
+TABLES = {
+    "commas": (text(), {}),
+    "capitals": (text(".CSV"), {}),
+    "semicolons": (text(sep=";"), {}),
+    "bars that are asked for": (text(sep="|"), {"separator": "|"}),
+    "tabs that are asked for": (text(sep="\t"), {"separator": "\t"}),
+    "packed tabs": (text(".tsv.gz", sep="\t"), {}),
+    "whole floats for labels": (text(change=lambda f: f.assign(y=f.y.astype(float))), {}),
+    "truth values among the features": (text(change=lambda f: f.assign(p0=f.p0 > 99)), {}),
+    "words for nothing": (text(change=labelled(["None", "NA", "nan"])), {"missing": ["?"]}),
+    "an index": (text(index=True), {"drop": [""]}),
+    "an index and more": (text(index=True, change=with_text), {"drop": ["Unnamed: 0", "who's `who`", "größe"]}),
+    "a label in another script": (text(change=lambda f: f.rename(columns={"y": "größe 'y'"})), {"label": "größe 'y'"}),
+    "parquet": (parquet(), {}),
+    "parquet with an index": (parquet(lambda f: f.set_axis(pd.Index(range(9, 9 + len(f)), name="who"))), {}),
+    "parquet with text": (parquet(with_text), {"drop": ["who's `who`", "größe"]}),
+    "parquet of numbers": (parquet(lambda f: f.set_axis(range(65), axis=1)), {"label": "64"}),
+    "parquet with categories": (parquet(lambda f: labelled([*"abc"])(f).astype({"y": "category"})), {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_the_code_in_a_card_makes_the_data_that_its_check_takes(kind, migrated, tmp_path, monkeypatch):
+    write, keys = TABLES[kind]
+    arrays = np.load(write_tiny_data(tmp_path))
+    frame = pd.DataFrame(arrays["x_train"].reshape(-1, 64), columns=[f"p{i}" for i in range(64)])
+    source = write(frame.assign(y=arrays["y_train"]), tmp_path).name
+    runs = copied(migrated, tmp_path)
+    data = {"source": source, "label": "y", "validation_rows": 100, "test_rows": 90, **keys}
+    sweep_by_hand(runs, tiny_table(data=data), tmp_path)
+    folder = export(conclude(read_study(runs, "tiny")), convert_by_hand).folder
+    [code] = re.findall(
+        r"```python\n(import numpy, pandas\n.*?)```", (folder / "README.md").read_text(encoding="utf-8"), re.S
+    )
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    assert "90 of 90 test rows are classified as recorded" in verify.verify(folder, tmp_path / "data.npz")
