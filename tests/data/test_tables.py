@@ -118,7 +118,7 @@ def test_words_for_nothing_are_labels_of_a_class_whatever_counts_as_missing_else
 
 def test_truth_values_and_whole_numbers_of_any_length_are_numbers(tmp_path):
     text = "a,b,y\nTrue,99999999999999999999999,0\nFalse,12345678901234567890,1\n"
-    assert read_text(tmp_path, text).x_train.tolist() == [[1, 1e23], [0, 12345678901234567890]]
+    assert read_text(tmp_path, text).x_train.tolist() == np.float64([[1, 1e23], [0, 12345678901234567890]]).tolist()
 
 
 COUNTED = [(i, i % 3, "yn"[i % 2]) for i in range(12)]
