@@ -105,13 +105,18 @@ def sync_study(job: Job) -> None:
 
 
 def check_recorded(runs: RunsDir, name: str) -> None:
-    """Raise MissingRunsError if the record holds no study of that name."""
+    """Raise MissingRunsError if the record holds no study of that name, or a half deleted one."""
+    results.refuse_deleted(runs.results(name))
     if not is_recorded(runs.optuna_db, name):
         raise MissingRunsError(f"{runs.optuna_db}: holds no study {name!r}; run it first: make sweep")
 
 
 def open_records(job: Job) -> tuple[Record, Record]:
-    """Open the records of the search and of the confirmation. Raises ChangedStudyError, RecordError, StorageError."""
+    """Open the records of the search and of the confirmation.
+
+    Raises ChangedStudyError, RecordError, StorageError, and MissingRunsError for a half deleted study.
+    """
+    results.refuse_deleted(job.runs.results(job.study.name))
     check_keeps_locks(job.runs.root)
     db, facts = job.runs.optuna_db, job.data.facts
     return Record.open(db, job.study, Phase.SEARCH, facts), Record.open(db, job.study, Phase.CONFIRM, facts)

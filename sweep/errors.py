@@ -7,6 +7,7 @@ SweepError                exit code 1; a line without a code has that of its par
 ├── ChangedStudyError
 ├── StudyInUseError
 ├── TrackingError         3
+│   └── DeletedExperimentError
 ├── StorageError          4
 │   ├── RecordError
 │   ├── DamagedResultError
@@ -62,6 +63,10 @@ class TrackingError(SweepError):
     """MLflow that cannot be read or written. Trained models are kept, and tracked later."""
 
     exit_code = 3
+
+
+class DeletedExperimentError(TrackingError):
+    """An experiment that a person deleted in MLflow, which keeps it, and its name, out of sight."""
 
 
 class StorageError(SweepError):

@@ -94,6 +94,10 @@ class RunsDir:
     def results(self, study: str) -> Path:
         return self.root / "results" / study
 
+    def deleted_results(self, study: str) -> Path:
+        """Where the results of a study lie that is deleted but for them."""
+        return self.root / "results" / f".{study}.deleted"
+
     def logs(self, study: str) -> Path:
         return self.root / "logs" / study
 

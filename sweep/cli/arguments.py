@@ -26,6 +26,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     _add_predict(commands)
     _add_study_command(commands, "sync", "track the ended trials that MLflow lacks")
     _add_doctor(commands)
+    _add_delete(commands)
     _add_ui(commands)
     _add_dashboard(commands)
     return parser.parse_args(argv)
@@ -97,6 +98,14 @@ def _add_predict(commands: Commands) -> None:
 def _add_doctor(commands: Commands) -> None:
     doctor = _add_study_command(commands, "doctor", "check that databases, files, runs and report of a study agree")
     doctor.add_argument("--fix", action="store_true", help="repair what needs neither training nor a person")
+
+
+def _add_delete(commands: Commands) -> None:
+    delete = _add_command(commands, "delete", "remove a study: its record, runs, models and files")
+    # Not `study`: that is read as a file before a command begins, and the file may be gone.
+    delete.add_argument("name", metavar="STUDY", help="name of the study, or its file")
+    delete.add_argument("--exports", action="store_true", help="delete its exported champion too")
+    delete.add_argument("--yes", action="store_true", help="delete without asking")
 
 
 def _add_ui(commands: Commands) -> None:

@@ -26,6 +26,8 @@ def hold(path: Path) -> Iterator[None]:
             raise StudyInUseError(
                 f"another sweep is at work on this study: {file.read().strip()}; wait for it or stop it"
             ) from None
+        if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            raise StudyInUseError("this study was deleted a moment ago; the same command starts it anew")
         file.truncate(0)
         file.write(f"host {socket.gethostname()}, pid {os.getpid()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n")
         file.flush()

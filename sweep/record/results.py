@@ -11,7 +11,7 @@ from typing import Any
 from sweep.durable.disk import sync
 from sweep.durable.failpoint import failpoint
 from sweep.durable.files import make_draft, sha256_of, sync_folder, write_durably
-from sweep.errors import DamagedResultError
+from sweep.errors import DamagedResultError, MissingRunsError
 from sweep.trial import Logs, Score, TrialResult
 
 MODEL = "model.keras"
@@ -20,6 +20,7 @@ SUMMARY = "summary.txt"
 CURVES = "curves.png"
 PREDICTIONS = "predictions.npz"  # of a scored replicate; `predictions.py` packs it
 TRACKED = (HISTORY, SUMMARY, CURVES, PREDICTIONS)  # become artifacts of the trial's MLflow run, beside its model
+DELETING = ".deleting"  # in the same folder: the study is being deleted
 LOCK = ".lock"  # the coordinator's, in the folder that holds a study's result folders
 RESULT = "result.json"
 SCORE = "score.json"
@@ -58,7 +59,17 @@ def remove_drafts(folder: Path) -> None:
 
 def list_drafts(folder: Path) -> list[Path]:
     """List unfinished drafts (dot-files) left below `folder` by writers that died."""
-    return sorted(path for pattern in (".*", "*/.*") for path in folder.glob(pattern) if path.name != LOCK)
+    return sorted(
+        path for pattern in (".*", "*/.*") for path in folder.glob(pattern) if path.name not in (LOCK, DELETING)
+    )
+
+
+def refuse_deleted(folder: Path) -> None:
+    """Raise MissingRunsError if the study whose results lie in `folder` was being deleted when that was cut off."""
+    if (folder / DELETING).exists():
+        raise MissingRunsError(
+            f"study {folder.name!r} is half deleted; finish that first: python -m sweep delete {folder.name}"
+        )
 
 
 def list_strangers(folder: Path, known: Container[str]) -> list[Path]:

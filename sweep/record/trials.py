@@ -82,7 +82,7 @@ class Record:
             storage = _open_storage(db)
             stored = optuna.create_study(
                 storage=storage,
-                study_name=study.name if part == Phase.SEARCH else f"{study.name}/confirm",
+                study_name=_names(study.name)[part == Phase.CONFIRM],
                 direction=to_direction(study.objective),
                 sampler=optuna.samplers.RandomSampler(seed=0),  # draws nothing: `search/sampler.py` does
                 load_if_exists=True,
@@ -195,6 +195,31 @@ def is_recorded(db: Path, study: str) -> bool:
         return False
     with _translate(db, "read"):
         return study in optuna.study.get_all_study_names(_open_storage(db))
+
+
+def count_recorded(db: Path, study: str) -> int | None:
+    """Count the trials that the record holds of a study, replicates included; None where it holds no such study. Raises RecordError."""
+    if not db.exists():
+        return None
+    with _translate(db, "read"):
+        storage = _open_storage(db)
+        held = set(optuna.study.get_all_study_names(storage)) & set(_names(study))
+        counts = [len(optuna.load_study(storage=storage, study_name=name).get_trials(deepcopy=False)) for name in held]
+    return sum(counts) if held else None
+
+
+def delete_recorded(db: Path, study: str) -> None:
+    """Delete what `count_recorded` counts. Safe to repeat. Raises RecordError."""
+    with _translate(db, "write"):
+        storage = _open_storage(db)
+        for name in set(optuna.study.get_all_study_names(storage)) & set(_names(study)):
+            optuna.delete_study(study_name=name, storage=storage)
+            failpoint("delete.recorded")
+
+
+def _names(study: str) -> tuple[str, str]:
+    """Return the names under which Optuna keeps the search and the confirmation."""
+    return study, f"{study}/confirm"
 
 
 def read_stored_search(db: Path, study: str) -> tuple[dict[str, Any], list[RecordedTrial]]:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from sweep.durable.failpoint import failpoint
 from sweep.durable.files import write_durably
 from sweep.report.conclusion import Conclusion
 from sweep.report.page import to_html
@@ -19,6 +20,7 @@ def publish(conclusion: Conclusion) -> list[Path]:
     files[0].parent.mkdir(parents=True, exist_ok=True)
     for file in files:
         write_durably(file, texts[file.name].encode())
+    failpoint("report.published")
     return files
 
 

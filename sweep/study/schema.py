@@ -50,6 +50,11 @@ class TextRule:
         return BeforeValidator(self.check).__get_pydantic_core_schema__(source, handler)
 
 
+STUDY_NAME = TextRule(
+    "up to 64 of a-z, 0-9, '.', '_' and '-', starting with a letter or digit", r"[a-z0-9][a-z0-9._-]{0,63}"
+)
+
+
 class Data(_Table):
     """Names the rows to train on and splits them, every class in its share."""
 
@@ -211,13 +216,9 @@ class Confirmation(_Table):
 class Study(_Table):
     """One search of one space for one objective, as its file describes it."""
 
-    name: Annotated[
-        str,
-        TextRule(
-            "up to 64 of a-z, 0-9, '.', '_' and '-', starting with a letter or digit",
-            r"[a-z0-9][a-z0-9._-]{0,63}",
-        ),
-    ] = Field(description="Name of the MLflow experiment, the registered model and the folders of results.")
+    name: Annotated[str, STUDY_NAME] = Field(
+        description="Name of the MLflow experiment, the registered model and the folders of results."
+    )
     seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
         description="Every split, proposal and training seed follows from it."
     )

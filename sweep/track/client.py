@@ -1,8 +1,9 @@
 """MLflow's client, opened on the runs' server or on a database of our own."""
 
+from sweep.errors import DeletedExperimentError
 from sweep.layout import RunsDir
 from sweep.track.errors import translate_errors
-from sweep.track.mlflow_api import MlflowClient, Run
+from sweep.track.mlflow_api import Experiment, MlflowClient, Run
 from sweep.track.tables import create_database
 
 
@@ -13,6 +14,17 @@ def open_client(runs: RunsDir) -> MlflowClient:
         if runs.mlflow_server is None and not runs.mlflow_db.exists():
             create_database(runs.mlflow_db)
         return MlflowClient(runs.mlflow_uri)
+
+
+def check_is_active(runs: RunsDir, experiment: Experiment) -> None:
+    """Raise DeletedExperimentError where a person deleted the experiment of a study."""
+    if experiment.lifecycle_stage != "active":
+        name, at = experiment.name, runs.mlflow_uri
+        raise DeletedExperimentError(
+            f"MLflow at {runs.mlflow_name}: the experiment {name!r} was deleted there; bring it back with "
+            f"`MLFLOW_TRACKING_URI={at} mlflow experiments restore --experiment-id {experiment.experiment_id}`, or start over "
+            f"with `python -m sweep delete {name}`"
+        )
 
 
 def list_runs(client: MlflowClient, experiment: str) -> list[Run]:

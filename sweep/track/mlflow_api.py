@@ -23,11 +23,13 @@ from mlflow import MlflowClient as MlflowClient
 from mlflow.artifacts import download_artifacts as download_artifacts
 from mlflow.entities import Dataset as Dataset
 from mlflow.entities import DatasetInput as DatasetInput
+from mlflow.entities import Experiment as Experiment
 from mlflow.entities import InputTag as InputTag
 from mlflow.entities import LoggedModelOutput as LoggedModelOutput
 from mlflow.entities import Metric as Metric
 from mlflow.entities import Param as Param
 from mlflow.entities import Run as Run
+from mlflow.entities import ViewType
 from mlflow.entities.model_registry import ModelVersion as ModelVersion
 from mlflow.exceptions import MlflowException as MlflowException
 from mlflow.models import Model as Model
@@ -40,7 +42,9 @@ from mlflow.types import TensorSpec as TensorSpec
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS as MLFLOW_MODEL_VERSIONS
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID as MLFLOW_PARENT_RUN_ID
 
-__all__ = ["dbmodels", "send_once"]
+__all__ = ["ALL", "dbmodels", "send_once"]
+
+ALL = ViewType.ALL  # runs, deleted ones included
 
 _RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"  # read anew by each request
 

@@ -10,9 +10,10 @@ from sweep.data.prepared import DataFacts
 from sweep.errors import DamagedResultError, MissingRunsError
 from sweep.layout import RunsDir
 from sweep.record.predictions import Predictions
+from sweep.record.results import refuse_deleted
 from sweep.study.file import parse_study
 from sweep.study.schema import Study
-from sweep.track.client import list_runs, open_client
+from sweep.track.client import check_is_active, list_runs, open_client
 from sweep.track.errors import translate_errors
 from sweep.track.fields import TrackedTrial, from_run
 from sweep.track.mlflow_api import MlflowException, Run
@@ -63,8 +64,9 @@ class TrackedStudy:
 def read_study(runs: RunsDir, name: str) -> TrackedStudy:
     """Read all runs of the study called `name`.
 
-    Raises MissingRunsError where there are none, DamagedResultError for one that is not what was written, TrackingError.
+    Raises MissingRunsError where there are none or they are half deleted, DamagedResultError for one that is not what was written, TrackingError.
     """
+    refuse_deleted(runs.results(name))
     found = _list_runs(runs, name)
     parents = [run for run in found if run.data.tags.get("phase") == PARENT]
     if not parents:
@@ -111,7 +113,10 @@ def _list_runs(runs: RunsDir, name: str) -> list[Run]:
     client = open_client(runs)
     with translate_errors(runs):
         experiment = client.get_experiment_by_name(name)
-        return [] if experiment is None else list_runs(client, experiment.experiment_id)
+        if experiment is None:
+            return []
+        check_is_active(runs, experiment)
+        return list_runs(client, experiment.experiment_id)
 
 
 def _read_json(path: Path, make: Callable[[dict[str, Any]], T]) -> T:

@@ -10,12 +10,12 @@ revision, runs go through the client.
 import logging
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, insert, select, text, update
+from sqlalchemy import Connection, Engine, create_engine, delete, insert, select, text, update
 
 from sweep.durable.disk import sync
 from sweep.durable.failpoint import failpoint
@@ -98,6 +98,18 @@ def has_tested_schema(runs: RunsDir) -> bool:
         TESTED_REVISION,
     )
     return False
+
+
+def delete_edges(runs: RunsDir, run_ids: Collection[str]) -> None:
+    """Delete the rows that tie runs to data sets and models, which MLflow leaves behind where it deletes a run for good."""
+    edge, tag = dbmodels.SqlInput, dbmodels.SqlInputTag
+    with _opened(runs) as engine, engine.begin() as connection:
+        if _revision(connection) != TESTED_REVISION:
+            return
+        for run_id in run_ids:
+            of_run: Any = (edge.source_id == run_id) | (edge.destination_id == run_id)
+            connection.execute(delete(tag).where(tag.input_uuid.in_(select(edge.input_uuid).where(of_run))))
+            connection.execute(delete(edge).where(of_run))
 
 
 class TableRuns(ClientRuns):

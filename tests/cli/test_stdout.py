@@ -1,6 +1,7 @@
 """A reader that leaves early, or an encoding that lacks characters, costs nothing but what is not read."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -37,6 +38,16 @@ def test_a_report_whose_reader_has_left_is_written_and_shown_in_mlflow_without_a
     conclusion = conclude(read_study(swept, "tiny"))
     assert find_stale(conclusion) == []
     assert is_uploaded(conclusion)
+
+
+def test_a_report_that_cannot_be_printed_is_written_first(swept, study_file):
+    shutil.rmtree(swept.reports("tiny"))
+    with open("/dev/full", "wb") as full:  # every write fails: no space left
+        command = [sys.executable, "-m", "sweep", "report", str(study_file), "--runs-dir", str(swept.root)]
+        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 4
+    assert done.stderr.startswith(b"error: [Errno 28] No space left on device")
+    assert find_stale(conclude(read_study(swept, "tiny"))) == []
 
 
 def test_characters_that_the_encoding_lacks_are_question_marks_on_stdout_and_whole_in_the_files(swept, study_file):

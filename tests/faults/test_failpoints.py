@@ -19,7 +19,8 @@ ALL_POINTS = sorted(
     }
 )
 ON_A_SERVER = [point for point in ALL_POINTS if point.startswith("client.")]  # see test_server.py
-POINTS = [point for point in ALL_POINTS if point not in ON_A_SERVER]
+OF_DELETE = [point for point in ALL_POINTS if point.startswith("delete.")]  # see test_delete.py
+POINTS = [point for point in ALL_POINTS if point not in (*ON_A_SERVER, *OF_DELETE)]
 SHORT = ["record.told", "track.created", "cohort.epoch"]  # in `make test`
 KILLS = [
     pytest.param(point, who, marks=() if point in SHORT and who == "itself" else pytest.mark.faults)
@@ -31,7 +32,7 @@ ONLY_WITHOUT_A_DATABASE = {"track.database"}
 AT_MOST_TWICE = {  # in the life of a process
     *ONLY_AFTER_A_CRASH, *ONLY_WITHOUT_A_DATABASE,
     "data.draft", "data.prepared", "record.created", "record.identified", "track.experiment", "track.parent", "worker.ready",
-    "cohort.ready", "announce.noted", *(point for point in POINTS if point.startswith(("export.", "register."))),
+    "cohort.ready", "announce.noted", "report.published", *(point for point in POINTS if point.startswith(("export.", "register."))),
 }  # fmt: skip
 # A small sweep is two cohorts, what is searched and what is confirmed, and may be tracked in as few goes.
 HITS = dict.fromkeys(("cohort.trials", "track.rows", "track.created", "track.closed"), 2)

@@ -100,6 +100,15 @@ MUTATIONS = {
     "paths are changed in tables of an unknown schema": (
         "track/tables.py", "    if revision != TESTED_REVISION:", "    if False:", "tests/track/test_tables.py",
     ),
+    "a study is deleted without a mark": (
+        "removal.py", '        write_durably(folder / results.DELETING, b"")\n', "", "tests/faults/test_delete.py::test_a_study_that_is_half_deleted_is_refused_by_every_other_command",
+    ),
+    "the mark of a deletion goes before the results": (
+        "removal.py", "        folder.rename(runs.deleted_results(name))\n", "        (folder / results.DELETING).unlink()\n        folder.rename(runs.deleted_results(name))\n", "tests/test_removal.py::test_the_mark_goes_in_one_step_with_the_results",
+    ),
+    "a report is printed before it is published": (
+        "cli/outcome.py", "    files = publish(conclusion)\n    _print_report(conclusion, files)\n", "    _print_report(conclusion, [])\n    publish(conclusion)\n", "tests/cli/test_stdout.py",
+    ),
     "two coordinators": (
         "durable/lock.py", "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass", "tests/test_coordinator.py::test_a_second_coordinator_is_refused_with_the_name_of_the_first",
     ),

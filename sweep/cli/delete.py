@@ -1,0 +1,57 @@
+"""`delete`: remove a study from the record, from MLflow and from the disk."""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from sweep.cli.arguments import locate_runs
+from sweep.cli.log import set_up_logging
+from sweep.cli.stdout import say
+from sweep.errors import InvalidSettingError
+from sweep.layout import RunsDir
+from sweep.removal import Belongings, delete_study, find_belongings
+from sweep.study.file import load_study
+from sweep.study.schema import STUDY_NAME
+
+
+def run(arguments: argparse.Namespace) -> None:
+    set_up_logging()
+    runs, name = locate_runs(arguments), _read_name(arguments.name)
+    found = find_belongings(runs, name, arguments.exports)
+    say(_describe(found, runs, name), _describe_rest(runs, name, arguments.exports))
+    if arguments.yes or _is_wanted(name):
+        delete_study(runs, name, arguments.exports, say)
+    else:
+        say("Nothing was deleted.")
+
+
+def _read_name(given: str) -> str:
+    """Return the name of the study that was given by its name or by its file."""
+    if given.endswith(".toml") and Path(given).exists():
+        return load_study(Path(given))[0].name
+    if not re.fullmatch(STUDY_NAME.pattern, given):
+        raise InvalidSettingError(f"delete {given}: no name of a study ({STUDY_NAME.wanted}), and no study file")
+    return given
+
+
+def _describe(found: Belongings, runs: RunsDir, name: str) -> str:
+    parts = [] if found.n_trials is None else [f"{found.n_trials} trials in {runs.optuna_db}"]
+    if found.tracked is not None:
+        parts.append(f"{found.tracked.n_runs} runs and {found.tracked.n_versions} model versions in {runs.mlflow_name}")
+    parts += [str(folder) for folder in found.folders]
+    return f"Study {name}: {', '.join(parts)} ({found.n_bytes / 2**20:.1f} MB on the disk) will be deleted for good."
+
+
+def _describe_rest(runs: RunsDir, name: str, with_exports: bool) -> str:
+    kept = f"{runs.data_cache}, which other studies share"
+    if runs.exports(name).exists() and not with_exports:
+        kept = f"{runs.exports(name)} (--exports deletes it too) and {kept}"
+    return f"What stays: {kept}."
+
+
+def _is_wanted(name: str) -> bool:
+    if not sys.stdin.isatty():
+        raise InvalidSettingError("delete asks first, and there is no terminal to ask at; --yes deletes without asking")
+    say(f"Delete {name}? [y/N] ", end="")
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
