@@ -61,8 +61,8 @@ def delete_study(runs: RunsDir, name: str, with_exports: bool, say: Callable[[st
         found = find_belongings(runs, name, with_exports)
         write_durably(folder / results.DELETING, b"")
         failpoint("delete.marked")
+        delete_tracked(runs, name)
         if found.tracked is not None:
-            delete_tracked(runs, name)
             say(
                 f"{found.tracked.n_runs} runs and {found.tracked.n_versions} model versions deleted in {runs.mlflow_name}"
             )

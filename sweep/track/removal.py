@@ -29,7 +29,7 @@ class Tracked:
 
 def count_tracked(runs: RunsDir, name: str) -> Tracked | None:
     """Count what MLflow has of the study called `name`; None for nothing. Raises TrackingError for what is not ours."""
-    if runs.mlflow_server is None and not runs.mlflow_db.exists():
+    if _has_no_database(runs):
         return None
     client = open_client(runs)
     with translate_errors(runs):
@@ -51,16 +51,18 @@ def delete_tracked(runs: RunsDir, name: str) -> None:
     From a database of our own it is gone for good. A server has no call for that: there the experiment is renamed, so that
     its name is free, then deleted, which MLflow's administrator can undo until `mlflow gc`.
     """
+    if _has_no_database(runs):
+        return
     client = open_client(runs)
     with translate_errors(runs):
         if client.search_registered_models(f"name = '{name}'"):
             client.delete_registered_model(name)
         failpoint("delete.model")
         experiment = client.get_experiment_by_name(name)
-        if experiment is None:
-            return
         if runs.mlflow_server is not None:
-            _free_name(client, experiment)
+            _delete_on_server(client, name, experiment)
+            return
+        if experiment is None:
             return
         if experiment.lifecycle_stage == "active":
             client.delete_experiment(experiment.experiment_id)
@@ -84,13 +86,18 @@ def _list_run_ids(client: MlflowClient, experiment: Experiment, name: str) -> se
             return run_ids
 
 
-def _free_name(client: MlflowClient, experiment: Experiment) -> None:
-    if experiment.lifecycle_stage != "active":  # MLflow renames none that is deleted
-        client.restore_experiment(experiment.experiment_id)
-    failpoint("delete.restored")
-    client.rename_experiment(experiment.experiment_id, f"{experiment.name} (deleted {experiment.experiment_id})")
-    failpoint("delete.freed")
-    client.delete_experiment(experiment.experiment_id)
+def _has_no_database(runs: RunsDir) -> bool:
+    return runs.mlflow_server is None and not runs.mlflow_db.exists()
+
+
+def _delete_on_server(client: MlflowClient, name: str, experiment: Experiment | None) -> None:
+    if experiment is not None:
+        if experiment.lifecycle_stage != "active":  # MLflow renames none that is deleted
+            client.restore_experiment(experiment.experiment_id)
+        client.rename_experiment(experiment.experiment_id, f"{name} (deleted {experiment.experiment_id})")
+        failpoint("delete.freed")
+    for renamed in client.search_experiments(filter_string=f"name LIKE '{name} (deleted %)'"):
+        client.delete_experiment(renamed.experiment_id)
 
 
 def _purge(client: MlflowClient, runs: RunsDir, experiment: Experiment) -> None:

@@ -10,9 +10,8 @@ from tests.faults.checker import check
 from tests.faults.driver import Sweep
 from tests.faults.test_failpoints import OF_DELETE
 
-ON_A_SERVER = {"delete.restored", "delete.freed"}  # see tests/track/test_removal.py
+ON_A_SERVER = {"delete.freed"}  # see tests/track/test_server.py
 POINTS = [point for point in OF_DELETE if point not in ON_A_SERVER]
-SHARED = {"experiments", "alembic_version"}  # tables of MLflow with rows that are of no study
 
 
 def rows(db):

@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 from mlflow import MlflowClient
 
+import sweep.track.removal
 from sweep.coordinator import sync_study
 from sweep.doctor import diagnose
-from sweep.errors import TrackingError
+from sweep.errors import MissingRunsError, TrackingError
+from sweep.removal import delete_study, find_belongings
 from sweep.report.files import publish
 from sweep.report.upload import is_uploaded, upload
 from sweep.track.run_files import RunFiles
@@ -37,6 +39,7 @@ def test_a_sweep_is_tracked_on_a_server_reported_exported_registered_and_found_s
         assert RunFiles(there, "tiny").has_artifact(exported.run_id, "history.json")
         assert diagnose(done).findings == []
         check_lost_answers(runs, uri)
+        check_deletion(there)
 
 
 def check_lost_answers(runs, uri):
@@ -63,6 +66,31 @@ def check_lost_answers(runs, uri):
     found = read_study(replace(runs, mlflow_server=uri), "lost")
     assert len(found.searched) == N_TRIALS
     assert has_each_key_once(found)
+
+
+def check_deletion(runs):
+    """Of both studies; of the second, which a person deleted before, after it was cut off."""
+    client = MlflowClient(runs.mlflow_server)
+    delete_study(runs, "tiny", True, print)
+    assert client.search_registered_models("name = 'tiny'") == []
+    client.delete_experiment(client.get_experiment_by_name("lost").experiment_id)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sweep.track.removal, "failpoint", cut_off_at("delete.freed"))
+        with pytest.raises(KeyboardInterrupt):
+            delete_study(runs, "lost", True, print)
+    delete_study(runs, "lost", True, print)
+    assert [client.get_experiment_by_name(name) for name in ("tiny", "lost")] == [None, None]
+    assert [experiment.name for experiment in client.search_experiments()] == ["Default"]
+    with pytest.raises(MissingRunsError, match="holds nothing of a study 'lost'"):
+        find_belongings(runs, "lost", with_exports=True)
+
+
+def cut_off_at(point):
+    def failpoint(reached):
+        if reached == point:
+            raise KeyboardInterrupt
+
+    return failpoint
 
 
 @pytest.mark.slow
