@@ -40,7 +40,7 @@ def test_plotly_is_given_no_tag_and_no_entity():
     assert to_plotly("<b>&lt;\n$x$") == r"&lt;b&gt;&amp;lt;\n$x$"
 
 
-@pytest.mark.parametrize("name", [*MARKUP, *FOREIGN, *BLANK, *(set(HIDDEN) - {"a\ud800b"})])
+@pytest.mark.parametrize("name", [*MARKUP, *FOREIGN, *BLANK, *(one for one in HIDDEN if one != "a\ud800b")])
 def test_csv_reads_back_as_it_was_written(name):
     rows = [["class", name], [name, "1"]]
     assert list(csv.reader(io.StringIO(to_csv(rows), newline=""))) == rows
