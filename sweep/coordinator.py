@@ -106,7 +106,7 @@ def sync_study(job: Job) -> None:
 
 def check_recorded(runs: RunsDir, name: str) -> None:
     """Raise MissingRunsError if the record holds no study of that name, or a half deleted one."""
-    results.refuse_deleted(runs.results(name))
+    results.refuse_deleted(runs, name)
     if not is_recorded(runs.optuna_db, name):
         raise MissingRunsError(f"{runs.optuna_db}: holds no study {name!r}; run it first: make sweep")
 
@@ -116,7 +116,7 @@ def open_records(job: Job) -> tuple[Record, Record]:
 
     Raises ChangedStudyError, RecordError, StorageError, and MissingRunsError for a half deleted study.
     """
-    results.refuse_deleted(job.runs.results(job.study.name))
+    results.refuse_deleted(job.runs, job.study.name)
     check_keeps_locks(job.runs.root)
     db, facts = job.runs.optuna_db, job.data.facts
     return Record.open(db, job.study, Phase.SEARCH, facts), Record.open(db, job.study, Phase.CONFIRM, facts)

@@ -14,7 +14,7 @@ from sweep.champion.registry import list_registered_runs
 from sweep.coordinator import Job, open_records, sync_study
 from sweep.durable.files import sha256_of
 from sweep.durable.lock import hold
-from sweep.errors import DamagedResultError, DeletedExperimentError, MissingRunsError, TrackingError
+from sweep.errors import DamagedResultError, LostExperimentError, MissingRunsError, TrackingError
 from sweep.layout import RunsDir
 from sweep.record import results
 from sweep.record.trials import Record
@@ -70,7 +70,7 @@ def diagnose(job: Job) -> Diagnosis:
         ended, findings = _diagnose_record(job, records, folder)
         try:
             tracked = read_study(job.runs, job.study.name)
-        except DeletedExperimentError as error:
+        except LostExperimentError as error:
             findings.append(Finding(str(error), "MLflow was not looked at beyond that"))
             return Diagnosis(len(ended), 0, findings)
         except (MissingRunsError, TrackingError) as error:

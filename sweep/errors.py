@@ -7,7 +7,7 @@ SweepError                exit code 1; a line without a code has that of its par
 ├── ChangedStudyError
 ├── StudyInUseError
 ├── TrackingError         3
-│   └── DeletedExperimentError
+│   └── LostExperimentError
 ├── StorageError          4
 │   ├── RecordError
 │   ├── DamagedResultError
@@ -65,8 +65,8 @@ class TrackingError(SweepError):
     exit_code = 3
 
 
-class DeletedExperimentError(TrackingError):
-    """An experiment that a person deleted in MLflow, which keeps it, and its name, out of sight."""
+class LostExperimentError(TrackingError):
+    """An experiment that a person deleted or renamed in MLflow, which keeps it."""
 
 
 class StorageError(SweepError):

@@ -1,5 +1,6 @@
 """Paths below the runs directory, which is `mlruns/` unless `--runs-dir` names another."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -95,7 +96,7 @@ class RunsDir:
         return self.root / "results" / study
 
     def deleted_results(self, study: str) -> Path:
-        """Where the results of a study lie that is deleted but for them."""
+        """Return where the results of a study lie that is deleted but for them."""
         return self.root / "results" / f".{study}.deleted"
 
     def logs(self, study: str) -> Path:
@@ -110,3 +111,12 @@ class RunsDir:
 
     def exports(self, study: str) -> Path:
         return self.all_exports / study
+
+    def deleted_exports(self, study: str) -> Path:
+        """Return where a bundle lies while its files are deleted, so that no half of one has its name."""
+        return self.all_exports / f".{study}.deleted"
+
+    def delete_command(self, study: str) -> str:
+        """Return the command that deletes a study, for messages."""
+        place = "" if self.root == Path("mlruns") else f" --runs-dir {shlex.quote(str(self.root))}"
+        return f"python -m sweep delete {study}{place}"

@@ -32,17 +32,13 @@ class Belongings:
 
 def find_belongings(runs: RunsDir, name: str, with_exports: bool) -> Belongings:
     """Find everything of the study called `name`. Raises MissingRunsError for nothing, TrackingError, RecordError."""
-    folders = [
-        runs.artifacts(name),
-        runs.reports(name),
-        runs.logs(name),
-        runs.deleted_results(name),
-        runs.results(name),
-    ]
+    exports = [runs.exports(name)] if with_exports else []
+    folders = [runs.artifacts(name), runs.reports(name), runs.logs(name), runs.deleted_exports(name), *exports]
+    folders += [runs.deleted_results(name), runs.results(name)]
     found = Belongings(
         count_recorded(runs.optuna_db, name),
         count_tracked(runs, name),
-        tuple(folder for folder in [runs.exports(name)] * with_exports + folders if folder.exists()),
+        tuple(folder for folder in folders if folder.exists()),
     )
     if found.n_trials is None and found.tracked is None and not found.folders:
         raise MissingRunsError(f"{runs.root}: holds nothing of a study {name!r}")
@@ -71,7 +67,8 @@ def delete_study(runs: RunsDir, name: str, with_exports: bool, say: Callable[[st
             say(f"{found.n_trials} trials deleted in {runs.optuna_db}")
         for left in found.folders:
             if left != folder:
-                _remove(left)
+                # A bundle may be in use elsewhere, so no half of one may have its name.
+                _remove(left.rename(runs.deleted_exports(name)) if left == runs.exports(name) else left)
                 say(f"{left} deleted")
         # The mark goes with the last folder, in one step: the study is half deleted, or it is not there.
         folder.rename(runs.deleted_results(name))

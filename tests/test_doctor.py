@@ -206,6 +206,21 @@ def test_a_missing_run_is_written_anew(job):
     assert findings(job) == []
 
 
+def test_a_deleted_parent_run_is_written_anew_and_has_all_runs_below_it(job):
+    client, before = open_client(job.runs), read_study(job.runs, "tiny")
+    client.delete_run(before.parent_run_id)
+    diagnosis = diagnose(job)
+    assert [finding.what for finding in diagnosis.findings] == [
+        f"{job.runs.mlflow_db}: the parent run of study 'tiny' is gone; `sync` writes it anew"
+    ]
+    mend(job, diagnosis.findings, hand_on)
+    assert findings(job) == []
+    after = read_study(job.runs, "tiny")
+    assert after.trials == before.trials
+    parents = {client.get_run(one.run_id).data.tags["mlflow.parentRunId"] for one in after.trials}
+    assert parents == {after.parent_run_id} != {before.parent_run_id}
+
+
 def test_a_half_written_run_is_completed(job):
     run = one_run(job, "confirm")
     open_client(job.runs).update_run(run.run_id, status="RUNNING")

@@ -218,6 +218,7 @@ def test_the_fault_battery_is_as_large_as_its_readme_says():
     assert f"| {kills} |" in text
     n_points = len(test_delete.POINTS)
     assert f"each of {n_points} points of a deletion, at its first hit and its second | {2 * n_points} |" in text
+    assert f"at each of those points | {n_points} |" in text
     assert f"pairs of points | {len(test_failpoints.PAIRS)} |" in text
     assert f"a test fails | {len(test_mutations.MUTATIONS)} |" in text
     assert f"at random moments | {test_kills.N_KILLS}; {test_kills.N_COHORT_KILLS} of sweeps in cohorts" in text

@@ -1,16 +1,25 @@
 """A study deleted: what goes, what stays, what is asked, and what is refused."""
 
 import io
+import os
+import re
+import shlex
+import subprocess
+import sys
+from shutil import rmtree as remove_tree
 
 import pytest
 
 import sweep.removal
+from sweep.cli.arguments import parse
 from sweep.cli.commands import main
+from sweep.cli.jobs import open_job
 from sweep.durable.lock import hold
-from sweep.errors import MissingRunsError
+from sweep.errors import LostExperimentError, MissingRunsError, TrackingError
 from sweep.record.results import DELETING, LOCK
 from sweep.removal import delete_study, find_belongings
 from sweep.track.client import open_client
+from sweep.track.runs import read_study
 from tests.bundles import sweep_by_hand
 from tests.champions import champion_handed_on
 from tests.studies import FILES, fake_sweep, tiny_table
@@ -41,6 +50,28 @@ def test_exports_stay_unless_they_are_asked_for(runs, capsys):
     assert delete(runs, "--yes") == 0
     assert (runs.exports("tiny") / "README.md").exists()
     assert f"{runs.exports('tiny')} (--exports deletes it too)" in capsys.readouterr().out
+
+
+def test_a_bundle_is_whole_or_gone_where_its_deletion_is_cut_off(runs, monkeypatch):
+    fake_sweep(runs, files=FILES)
+    champion_handed_on(runs)
+    seen = []
+
+    def removed(folder):
+        seen.append(runs.exports("tiny").exists())
+        remove_tree(folder)
+        if folder.parent == runs.all_exports:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as cut:
+        cut.setattr(sweep.removal.shutil, "rmtree", removed)
+        with pytest.raises(KeyboardInterrupt):
+            delete_study(runs, "tiny", True, print)
+    assert not runs.exports("tiny").exists()
+    assert not seen[-1], "its files went while it had its name"
+    runs.deleted_exports("tiny").mkdir()  # of a cut among its files
+    assert delete(runs, "--yes") == 0
+    assert [path.name for path in runs.all_exports.iterdir()] == [LOCK]
 
 
 class Terminal(io.StringIO):
@@ -99,15 +130,67 @@ def test_an_experiment_that_was_deleted_in_mlflow_is_named_by_every_command_and_
     client = open_client(runs)
     experiment = client.get_experiment_by_name("tiny").experiment_id
     client.delete_experiment(experiment)
-    for command, code in (("sync", 3), ("report", 3), ("export", 3), ("doctor", 1), ("compare", 3)):
-        assert main([command, str(study_file), "--runs-dir", str(runs.root)]) == code, command
-        said = "".join(capsys.readouterr())
-        assert "the experiment 'tiny' was deleted there; bring it back with" in said, command
-        assert f"mlflow experiments restore --experiment-id {experiment}" in said
-        assert "or start over with `python -m sweep delete tiny`" in said
+    for said in said_by_every_command(runs, study_file, capsys):
+        assert "the experiment 'tiny' was deleted there; bring it back with" in said
+        assert f"python -m mlflow experiments restore --experiment-id {experiment}`" in said
+        assert f"or start over with `python -m sweep delete tiny --runs-dir {runs.root}`" in said
     assert main(["doctor", str(study_file), "--runs-dir", str(runs.root), "--fix"]) == 1
     assert delete(runs, "--yes") == 0
     fake_sweep(runs, files=FILES)
+
+
+def said_by_every_command(runs, study_file, capsys):
+    """What each command says that cannot go on without MLflow's experiment; `run` trains first."""
+    with pytest.raises(TrackingError) as told:
+        fake_sweep(
+            runs, files=FILES, facts=open_job(parse(["sync", str(study_file), "--runs-dir", str(runs.root)])).data.facts
+        )
+    yield str(told.value)
+    for command, code in (("sync", 3), ("report", 3), ("export", 3), ("doctor", 1), ("compare", 3)):
+        assert main([command, str(study_file), "--runs-dir", str(runs.root)]) == code, command
+        yield "".join(capsys.readouterr())
+
+
+def follow(way_out, said):
+    """Give the command of MLflow that a message names."""
+    where, _, _, *arguments = shlex.split(re.search(rf"`([^`]* {way_out} [^`]*)`", said)[1])
+    environment = dict([where.split("=", 1)], MLFLOW_DISABLE_TELEMETRY="true")
+    command = [sys.executable, "-m", *arguments]
+    subprocess.run(command, env={**os.environ, **environment}, capture_output=True, check=True)
+
+
+@pytest.mark.slow  # MLflow's command line takes seconds to load
+def test_the_commands_that_are_named_bring_a_deleted_and_renamed_experiment_back(runs):
+    fake_sweep(runs, files=FILES)
+    client, before = open_client(runs), read_study(runs, "tiny")
+    experiment = client.get_experiment_by_name("tiny").experiment_id
+    client.rename_experiment(experiment, "other")
+    with pytest.raises(LostExperimentError) as told:
+        read_study(runs, "tiny")
+    follow("rename", str(told.value))
+    client.delete_experiment(experiment)
+    with pytest.raises(LostExperimentError) as told:
+        read_study(runs, "tiny")
+    follow("restore", str(told.value))
+    assert read_study(runs, "tiny").trials == before.trials
+
+
+def test_an_experiment_that_was_renamed_in_mlflow_is_named_by_every_command_and_keeps_its_files(
+    runs, study_file, capsys
+):
+    sweep_by_hand(runs, tiny_table(), study_file.parent)
+    client = open_client(runs)
+    experiment = client.get_experiment_by_name("tiny").experiment_id
+    client.rename_experiment(experiment, "other")
+    for said in said_by_every_command(runs, study_file, capsys):
+        assert (
+            "the experiment 'tiny' was renamed 'other' there; delete that one there, or give it its name back" in said
+        )
+    n_files = len(list(runs.artifacts("tiny").rglob("*")))
+    assert delete(runs, "--yes") == 3
+    assert "was renamed 'other' there" in capsys.readouterr().err
+    assert len(list(runs.artifacts("tiny").rglob("*"))) == n_files
+    assert client.get_experiment_by_name("tiny") is None
 
 
 def test_a_run_that_is_not_ours_keeps_its_experiment(runs, capsys):
@@ -118,6 +201,19 @@ def test_a_run_that_is_not_ours_keeps_its_experiment(runs, capsys):
     assert f"run {run.info.run_id} of experiment 'tiny' was not made by this program" in capsys.readouterr().err
     assert runs.results("tiny").exists()
     assert not (runs.results("tiny") / DELETING).exists()
+
+
+def test_a_model_that_was_registered_under_another_name_keeps_its_files(runs, capsys):
+    fake_sweep(runs, files=FILES)
+    champion_handed_on(runs)
+    open_client(runs).rename_registered_model("tiny", "in-use")
+    assert delete(runs, "--yes") == 3
+    assert (
+        "version 1 of the registered model 'in-use' is a model of study 'tiny', whose files would go; "
+        "delete it there, or name its model 'tiny' again"
+    ) in capsys.readouterr().err
+    open_client(runs).rename_registered_model("in-use", "tiny")
+    assert delete(runs, "--yes") == 0
 
 
 def test_a_version_that_is_of_no_run_of_the_study_keeps_its_model(runs, capsys):

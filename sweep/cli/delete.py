@@ -38,9 +38,12 @@ def _read_name(given: str) -> str:
 def _describe(found: Belongings, runs: RunsDir, name: str) -> str:
     parts = [] if found.n_trials is None else [f"{found.n_trials} trials in {runs.optuna_db}"]
     if found.tracked is not None:
-        parts.append(f"{found.tracked.n_runs} runs and {found.tracked.n_versions} model versions in {runs.mlflow_name}")
+        until = "" if runs.mlflow_server is None else ", which keeps the runs out of sight until its `mlflow gc`"
+        parts.append(
+            f"{found.tracked.n_runs} runs and {found.tracked.n_versions} model versions in {runs.mlflow_name}{until}"
+        )
     parts += [str(folder) for folder in found.folders]
-    return f"Study {name}: {', '.join(parts)} ({found.n_bytes / 2**20:.1f} MB on the disk) will be deleted for good."
+    return f"Study {name}: {', '.join(parts)} ({found.n_bytes / 2**20:.1f} MB on the disk) will be deleted."
 
 
 def _describe_rest(runs: RunsDir, name: str, with_exports: bool) -> str:

@@ -12,6 +12,7 @@ from sweep.durable.disk import sync
 from sweep.durable.failpoint import failpoint
 from sweep.durable.files import make_draft, sha256_of, sync_folder, write_durably
 from sweep.errors import DamagedResultError, MissingRunsError
+from sweep.layout import RunsDir
 from sweep.trial import Logs, Score, TrialResult
 
 MODEL = "model.keras"
@@ -64,12 +65,10 @@ def list_drafts(folder: Path) -> list[Path]:
     )
 
 
-def refuse_deleted(folder: Path) -> None:
-    """Raise MissingRunsError if the study whose results lie in `folder` was being deleted when that was cut off."""
-    if (folder / DELETING).exists():
-        raise MissingRunsError(
-            f"study {folder.name!r} is half deleted; finish that first: python -m sweep delete {folder.name}"
-        )
+def refuse_deleted(runs: RunsDir, study: str) -> None:
+    """Raise MissingRunsError if the study was being deleted when that was cut off."""
+    if (runs.results(study) / DELETING).exists():
+        raise MissingRunsError(f"study {study!r} is half deleted; finish that first: {runs.delete_command(study)}")
 
 
 def list_strangers(folder: Path, known: Container[str]) -> list[Path]:

@@ -8,7 +8,7 @@ from sweep.durable.failpoint import failpoint
 from sweep.errors import TrackingError
 from sweep.layout import RunsDir
 from sweep.study.schema import Study
-from sweep.track.client import check_is_active
+from sweep.track.client import find_experiment
 from sweep.track.describe import experiment_text, study_text
 from sweep.track.mlflow_api import MlflowClient, Param, Run, send_once
 from sweep.track.names import FACTS_FILE, NOTE, PARENT, REPORT_FOLDER, RUNNING, STUDY_FILE
@@ -30,12 +30,11 @@ def find_or_create_experiment(client: MlflowClient, runs: RunsDir, study: Study)
     name, views = study.name, view_tags(study.objective)
     # A server keeps artifacts where it likes.
     location = None if runs.mlflow_server else str(runs.artifacts(name).absolute())
-    experiment = client.get_experiment_by_name(name)
+    experiment = find_experiment(client, runs, name)
     if experiment is None:
         # Without a kind, MLflow's UI shows an experiment among chat traces.
         tags = {"mlflow.experimentKind": "custom_model_development", **views}
         return str(client.create_experiment(name, artifact_location=location, tags=tags))
-    check_is_active(runs, experiment)
     if location not in (None, experiment.artifact_location):
         raise TrackingError(
             f"MLflow at {runs.mlflow_name}: experiment {name!r} keeps its artifacts at {experiment.artifact_location}, "

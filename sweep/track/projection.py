@@ -15,7 +15,7 @@ from sweep.track.client import list_runs, open_client
 from sweep.track.errors import translate_errors
 from sweep.track.experiment import ParentRun, ProjectedStudy, find_or_create_experiment
 from sweep.track.fields import has_logged_model, is_archived, to_ms, to_run
-from sweep.track.mlflow_api import MlflowClient, Run
+from sweep.track.mlflow_api import MLFLOW_PARENT_RUN_ID, MlflowClient, Run
 from sweep.track.models import Models, has_outputs
 from sweep.track.names import FINISHED, PARENT, RUNNING, STATUSES
 from sweep.track.tables import TableRuns, follow_move, has_tested_schema
@@ -43,6 +43,7 @@ class Projection:
                 is_archived(r.data.tags.get("phase", ""), r.data.tags) for r in self._before.values()
             )
             self._parent = ParentRun.open(self._client, self._experiment, projected, self._before.get(PARENT))
+            self._adopt_runs()
             self._writer = _open_writer(self._client, self._experiment, runs, study.name)
             self._models = Models(self._client, self._experiment, runs.results(study.name), study, projected.facts)
 
@@ -70,6 +71,12 @@ class Projection:
             if status == FINISHED and self._has_archives:
                 self._models.log_best()
             self._parent.set_status(status)
+
+    def _adopt_runs(self) -> None:
+        """Place the runs below the parent run, where theirs was deleted and written anew."""
+        for key, run in self._before.items():
+            if key != PARENT and run.data.tags.get(MLFLOW_PARENT_RUN_ID) != self._parent.run_id:
+                self._client.set_tag(run.info.run_id, MLFLOW_PARENT_RUN_ID, self._parent.run_id)
 
     def _check_is_of(self, trial: Trial, run: Run) -> None:
         if run.data.tags.get("config") != trial.config.key:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sweep.durable.failpoint import failpoint
 from sweep.errors import TrackingError
 from sweep.layout import RunsDir
-from sweep.track.client import open_client
+from sweep.track.client import open_client, refuse_renamed
 from sweep.track.errors import translate_errors
 from sweep.track.mlflow_api import (
     ALL,
@@ -33,14 +33,21 @@ def count_tracked(runs: RunsDir, name: str) -> Tracked | None:
         return None
     client = open_client(runs)
     with translate_errors(runs):
+        refuse_renamed(client, runs, name)  # its files lie among ours
         experiment = client.get_experiment_by_name(name)
         run_ids = [] if experiment is None else _list_run_ids(client, experiment, name)
         versions = client.search_model_versions(f"name = '{name}'")
         has_model = bool(client.search_registered_models(f"name = '{name}'"))
+        elsewhere = [v for v in client.search_model_versions(f"tags.study = '{name}'") if v.name != name]
     if strange := [version.version for version in versions if version.run_id not in run_ids]:
         raise TrackingError(
             f"MLflow at {runs.mlflow_name}: version {strange[0]} of the registered model {name!r} is of no run of that study; "
             "rename or delete that model there first"
+        )
+    if elsewhere:
+        raise TrackingError(
+            f"MLflow at {runs.mlflow_name}: version {elsewhere[0].version} of the registered model {elsewhere[0].name!r} is a "
+            f"model of study {name!r}, whose files would go; delete it there, or name its model {name!r} again"
         )
     return Tracked(len(run_ids), len(versions)) if experiment is not None or has_model else None
 

@@ -13,7 +13,7 @@ from sweep.record.predictions import Predictions
 from sweep.record.results import refuse_deleted
 from sweep.study.file import parse_study
 from sweep.study.schema import Study
-from sweep.track.client import check_is_active, list_runs, open_client
+from sweep.track.client import find_experiment, list_runs, open_client
 from sweep.track.errors import translate_errors
 from sweep.track.fields import TrackedTrial, from_run
 from sweep.track.mlflow_api import MlflowException, Run
@@ -66,9 +66,11 @@ def read_study(runs: RunsDir, name: str) -> TrackedStudy:
 
     Raises MissingRunsError where there are none or they are half deleted, DamagedResultError for one that is not what was written, TrackingError.
     """
-    refuse_deleted(runs.results(name))
+    refuse_deleted(runs, name)
     found = _list_runs(runs, name)
     parents = [run for run in found if run.data.tags.get("phase") == PARENT]
+    if found and not parents:
+        raise MissingRunsError(f"{runs.mlflow_name}: the parent run of study {name!r} is gone; `sync` writes it anew")
     if not parents:
         raise MissingRunsError(f"{runs.mlflow_name}: holds no runs of study {name!r}; run it first: make sweep")
     parent = str(parents[0].info.run_id)
@@ -112,11 +114,8 @@ def _list_runs(runs: RunsDir, name: str) -> list[Run]:
         raise MissingRunsError(f"{runs.mlflow_db}: no such file; run the study first: make sweep")
     client = open_client(runs)
     with translate_errors(runs):
-        experiment = client.get_experiment_by_name(name)
-        if experiment is None:
-            return []
-        check_is_active(runs, experiment)
-        return list_runs(client, experiment.experiment_id)
+        experiment = find_experiment(client, runs, name)
+        return [] if experiment is None else list_runs(client, experiment.experiment_id)
 
 
 def _read_json(path: Path, make: Callable[[dict[str, Any]], T]) -> T:

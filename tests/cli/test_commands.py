@@ -11,7 +11,7 @@ from sweep.cli.commands import main
 from tests.servers import http_status, mlflow_server
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ["run", "report", "compare", "replay", "export", "predict", "sync", "doctor", "ui", "dashboard"]
+COMMANDS = ["run", "report", "compare", "replay", "export", "predict", "sync", "doctor", "delete", "ui", "dashboard"]
 HEAVY = ("tensorflow", "keras", "jax", "mlflow", "optuna", "sqlalchemy", "pandas", "numpy", "scipy", "pydantic", "rich")
 
 

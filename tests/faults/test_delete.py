@@ -9,6 +9,7 @@ from sweep.record.results import DELETING
 from tests.faults.checker import check
 from tests.faults.driver import Sweep
 from tests.faults.test_failpoints import OF_DELETE
+from tests.faults.test_storage import STORAGE, TRACKING
 
 ON_A_SERVER = {"delete.freed"}  # see tests/track/test_server.py
 POINTS = [point for point in OF_DELETE if point not in ON_A_SERVER]
@@ -53,6 +54,21 @@ def test_a_deletion_that_is_killed_anywhere_is_finished_by_the_same_command(swee
     sweep.history.clear()
     assert sweep.run() == 0, sweep.said
     check(sweep)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("point", POINTS)
+def test_no_space_at_any_point_of_a_deletion_is_a_clear_end(sweep, point):
+    before = rows(sweep.runs.mlflow_db), rows(sweep.runs.optuna_db)
+    assert sweep.run() == 0, sweep.said
+    sweep.mark.unlink(missing_ok=True)
+    code = sweep.run("delete", "--exports", "--yes", SWEEP_FAILPOINT=f"{point}:1:full")
+    assert code in (TRACKING, STORAGE), sweep.said
+    assert sweep.said.startswith("error: ")
+    assert sweep.said.count("\n") == 1
+    assert sweep.run("delete", "--exports", "--yes") == 0, sweep.said
+    assert (rows(sweep.runs.mlflow_db), rows(sweep.runs.optuna_db)) == before
+    assert left(sweep) == []
 
 
 def test_a_study_that_is_half_deleted_is_refused_by_every_other_command(sweep):

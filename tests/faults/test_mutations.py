@@ -106,6 +106,21 @@ MUTATIONS = {
     "the mark of a deletion goes before the results": (
         "removal.py", "        folder.rename(runs.deleted_results(name))\n", "        (folder / results.DELETING).unlink()\n        folder.rename(runs.deleted_results(name))\n", "tests/test_removal.py::test_the_mark_goes_in_one_step_with_the_results",
     ),
+    "half a bundle keeps its name": (
+        "removal.py", "left.rename(runs.deleted_exports(name)) if left == runs.exports(name) else left", "left", "tests/test_removal.py::test_a_bundle_is_whole_or_gone_where_its_deletion_is_cut_off",
+    ),
+    "a renamed experiment loses its files": (
+        "track/removal.py", "        refuse_renamed(client, runs, name)  # its files lie among ours\n", "", "tests/test_removal.py::test_an_experiment_that_was_renamed_in_mlflow_is_named_by_every_command_and_keeps_its_files",
+    ),
+    "a deleted experiment is not told from one in use": (
+        "track/client.py", 'elif found.lifecycle_stage != "active":', "elif False:", "tests/test_removal.py::test_an_experiment_that_was_deleted_in_mlflow_is_named_by_every_command_and_deleted_by_ours",
+    ),
+    "runs stay below a parent run that is gone": (
+        "track/projection.py", "            self._adopt_runs()\n", "", "tests/test_doctor.py::test_a_deleted_parent_run_is_written_anew_and_has_all_runs_below_it",
+    ),
+    "a lock is held on a file that is gone": (
+        "durable/lock.py", "if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):", "if False:", "tests/durable/test_lock.py",
+    ),
     "a report is printed before it is published": (
         "cli/outcome.py", "    files = publish(conclusion)\n    _print_report(conclusion, files)\n", "    _print_report(conclusion, [])\n    publish(conclusion)\n", "tests/cli/test_stdout.py",
     ),
