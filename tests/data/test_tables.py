@@ -194,7 +194,9 @@ def test_a_table_that_would_have_to_be_guessed_at_is_refused_with_the_way_out(ki
 
 
 @pytest.mark.parametrize(
-    "content", [b"no gzip", gzip.compress(table().encode())[:-9], gzip.compress(b"a,y\n1,2\n")[:12] + b"\xff" * 20]
+    "content",
+    [b"no gzip", gzip.compress(table().encode())[:-9], gzip.compress(b"a,y\n1,2\n")[:12] + b"\xff" * 20],
+    ids=["not packed", "cut off", "damaged"],
 )
 def test_a_file_that_is_packed_otherwise_is_refused(content, tmp_path):
     (tmp_path / "rows.csv.gz").write_bytes(content)
