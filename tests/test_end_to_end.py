@@ -125,6 +125,7 @@ def test_deleting_the_reports_and_asking_again_gives_the_same_bytes(finished):
     assert set(before) == {"report.html", "conclusion.md", "conclusion.csv", "conclusion.json"}
 
 
+@pytest.mark.slow
 def test_the_export_is_a_model_with_its_evidence_which_verify_reproduces(finished):
     folder, first = finished
     exported = folder / "mlruns" / "exports" / "tiny"
@@ -153,12 +154,10 @@ def test_the_same_command_again_starts_no_worker(finished):
     assert again.stdout == first.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "exit_code", "module"),
-    [
-        pytest.param(signal.SIGINT, 130, "sweep", marks=pytest.mark.slow),
-        (signal.SIGTERM, 143, "tests.faults.sweep_process"),
-    ],
+    [(signal.SIGINT, 130, "sweep"), (signal.SIGTERM, 143, "tests.faults.sweep_process")],
 )
 def test_a_signal_ends_it_cleanly_and_the_same_command_continues(study_file, runs, number, exit_code, module):
     command = [sys.executable, "-m", module, "run", str(study_file), "--runs-dir", str(runs.root)]

@@ -19,6 +19,7 @@ def draw(path, classes, title="tiny: 90 of 100 test rows right"):
     return pixels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "classes",
     [

@@ -80,6 +80,7 @@ def test_looking_after_what_was_never_run_is_one_line(command, tmp_path, capsys)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_ui_is_for_this_machine_alone(runs, unused_port):
     with mlflow_server(runs, unused_port):
         assert http_status(unused_port, "localhost") == 200

@@ -29,6 +29,7 @@ def report(runs, study_file, **environment):
     )
 
 
+@pytest.mark.slow
 def test_a_report_whose_reader_has_left_is_written_and_shown_in_mlflow_without_a_word(swept, study_file):
     process = report(swept, study_file)
     process.stdout.close()
@@ -50,6 +51,7 @@ def test_a_report_that_cannot_be_printed_is_written_first(swept, study_file):
     assert find_stale(conclude(read_study(swept, "tiny"))) == []
 
 
+@pytest.mark.slow
 def test_characters_that_the_encoding_lacks_are_question_marks_on_stdout_and_whole_in_the_files(swept, study_file):
     process = report(swept, study_file, PYTHONIOENCODING="ascii")
     out, err = process.communicate()

@@ -66,6 +66,7 @@ def heard(executor, prune=(), within_s=120.0):
             yield event
 
 
+@pytest.mark.slow
 def test_it_takes_only_so_many_of_the_search_and_all_that_was_settled_before(executor):
     searched = [trial(number) for number in range(4)]
     for one in searched[:3]:
@@ -121,6 +122,7 @@ def test_a_writer_that_dies_while_it_is_idle_costs_an_attempt(executor):
     assert [type(event) for event in heard(executor) if not isinstance(event, CohortReport)] == [TrialResult]
 
 
+@pytest.mark.slow
 def test_after_a_death_each_trial_is_told_of_and_the_next_time_trains_alone(executor):
     trials = [trial(30 + i, Phase.BASELINE) for i in range(2)]
     for one in trials:

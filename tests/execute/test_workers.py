@@ -86,6 +86,7 @@ def test_a_killed_worker_is_told_of_and_replaced_and_the_next_trial_runs(options
         executor.close()
 
 
+@pytest.mark.slow
 def test_a_worker_that_has_trained_its_share_is_replaced_and_no_trial_is_lost(options):
     quick = replace(options, start_engine=start_quick_engine)
     executor = WorkerExecutor(quick, n_workers=1, trials_per_worker=2)

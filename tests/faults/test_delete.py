@@ -71,6 +71,7 @@ def test_no_space_at_any_point_of_a_deletion_is_a_clear_end(sweep, point):
     assert left(sweep) == []
 
 
+@pytest.mark.slow
 def test_a_study_that_is_half_deleted_is_refused_by_every_other_command(sweep):
     assert sweep.run() == 0, sweep.said
     sweep.mark.unlink(missing_ok=True)

@@ -61,6 +61,7 @@ def test_a_study_that_is_not_there_or_is_this_one_is_refused(runs):
         fork(runs, tiny_table(), "tiny")
 
 
+@pytest.mark.slow
 def test_a_fork_that_was_cut_is_completed_by_the_same_command(runs, monkeypatch):
     fake_sweep(runs)
     table = tiny_table(name="wider", space=WIDER, search=BUDGET)

@@ -82,6 +82,7 @@ def labels_of(browser, axis):
     return browser.execute_script(found)
 
 
+@pytest.mark.slow
 def test_a_browser_shows_names_of_classes_as_they_are(swept, tmp_path):
     long = ["the quick brown fox jumps over it", "the quick brown fox leaps over it"]
     hidden = {name: shown for name, shown in HIDDEN.items() if "\0" not in name}
@@ -101,6 +102,7 @@ def test_a_browser_shows_names_of_classes_as_they_are(swept, tmp_path):
     assert errors == []
 
 
+@pytest.mark.slow
 def test_a_cell_says_in_whole_names_what_it_counts(swept, tmp_path):
     with open_browser() as browser:
         browser.get(page_with_classes(swept, tmp_path, ["<b>x</b> $y$", "z" * 300, "c"]))
@@ -111,6 +113,7 @@ def test_a_cell_says_in_whole_names_what_it_counts(swept, tmp_path):
     assert shown.startswith(f"<b>x</b> $y$, taken for {'z' * 300}: ")
 
 
+@pytest.mark.slow
 def test_more_classes_than_can_be_named_are_numbered_on_a_matrix_as_large_as_the_page(swept, tmp_path):
     with open_browser() as browser:
         browser.get(page_with_classes(swept, tmp_path, [f"class {n:03}" for n in range(300)]))

@@ -22,6 +22,7 @@ from tests.studies import FILES, fake_sweep, has_each_key_once, job, tiny_table
 N_TRIALS = 5
 
 
+@pytest.mark.slow
 def test_a_sweep_is_tracked_on_a_server_reported_exported_registered_and_found_sound(runs, new_runs, unused_port):
     with mlflow_server(new_runs(), unused_port) as uri:
         there = replace(runs, mlflow_server=uri)

@@ -44,6 +44,7 @@ def test_the_revision_that_was_tested_is_that_of_the_installed_mlflow(runs):
     assert has_tested_schema(runs)
 
 
+@pytest.mark.slow
 def test_under_another_revision_runs_go_through_the_client_and_one_line_says_so(new_runs, monkeypatch, caplog):
     known, unknown = new_runs(), new_runs()
     used = writers(monkeypatch)

@@ -58,6 +58,7 @@ def together(on_jax, data_folder):
     return on_jax(fitted, data_folder, [UNLIKE], TRAINING)[0]
 
 
+@pytest.mark.slow
 def test_each_of_sixteen_unlike_members_ends_as_it_does_alone(on_jax, data_folder, together):
     alone, n_programs = on_jax(fitted, data_folder, [[one] for one in UNLIKE], TRAINING)
     assert n_programs > 3  # at the trials' own widths, where the sixteen are padded to (16, 8)
@@ -83,6 +84,7 @@ def fitted_and_compacted(*arguments):
         return fitted(*arguments)
 
 
+@pytest.mark.slow
 def test_the_pruned_leave_at_their_rung_and_the_others_go_on_in_fewer_places_as_they_would_have(
     on_jax, data_folder, together
 ):
@@ -117,6 +119,7 @@ def with_a_poisoned_member(folder, trials, key, what="RESOURCE_EXHAUSTED: out of
         return fitted(folder, [trials], TRAINING)[0]
 
 
+@pytest.mark.slow
 def test_a_member_that_breaks_its_cohort_fails_alone(on_jax, data_folder, together):
     four = [UNLIKE[i] for i in (0, 2, 8, 10)]
     ended = on_jax(with_a_poisoned_member, data_folder, four, "trial-00008")
@@ -147,6 +150,7 @@ def cut_by_memory(folder, trials):
     return together.n_bytes, sizes
 
 
+@pytest.mark.slow
 def test_a_cohort_is_cut_to_what_the_device_has_memory_for(on_jax, data_folder):
     n_bytes, sizes = on_jax(cut_by_memory, data_folder, UNLIKE[:4])
     n_weights = 64 * 16 + 16 * 8 + 8 * 3  # of kernels alone, at the padded widths

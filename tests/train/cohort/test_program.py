@@ -98,6 +98,7 @@ def in_fewer_places(trials, members):
     )
 
 
+@pytest.mark.slow
 def test_survivors_go_on_in_fewer_places_as_they_would_have(on_jax):
     logs, wanted, weights, kept = on_jax(in_fewer_places, UNLIKE[:8], [1, 4, 6])
     for ours, theirs in zip(logs, wanted, strict=True):

@@ -169,6 +169,7 @@ def test_rows_that_lie_anywhere_in_memory_are_taken():
         assert int(tf.reduce_sum(tf.cast(rows.x, tf.int32))) == int(x.sum())
 
 
+@pytest.mark.slow
 def test_a_trainer_that_is_let_go_leaves_no_graph_behind(rows):
     def n_graphs():
         trainer = GraphTrainer(config(), FACTS, Rows.of(rows), seed=1)
