@@ -92,6 +92,7 @@ def test_it_takes_only_so_many_of_the_search_and_all_that_was_settled_before(exe
     }
 
 
+@pytest.mark.slow
 def test_what_a_member_leaves_is_a_plain_model_of_its_true_widths_with_the_metrics_recorded(executor, options):
     executor.submit(trial(20, Phase.BASELINE, units=(9,)))
     executor.submit(trial(21, Phase.BASELINE, units=(17,), dropout=0.0))

@@ -69,6 +69,7 @@ def wait_for(executor, kind, within_s=60):
     raise AssertionError(f"no {kind.__name__} within {within_s} s")
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_told_of_and_replaced_and_the_next_trial_runs(options):
     executor = WorkerExecutor(options, n_workers=1)
     try:

@@ -133,6 +133,7 @@ def test_a_check_says_which_file_is_not_what_the_runs_give(swept, study_file, ca
     path.write_bytes(good)
 
 
+@pytest.mark.slow
 def test_a_browser_draws_every_figure_without_an_error_or_a_request(swept, tmp_path):
     with open_browser() as browser:
         browser.get((swept.reports("tiny") / "report.html").absolute().as_uri())

@@ -130,6 +130,7 @@ def test_a_member_that_breaks_its_cohort_fails_alone(on_jax, data_folder, togeth
         assert result.metrics == pytest.approx(together[key][0].metrics, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_device_that_breaks_fails_no_trial_but_its_process(on_jax, data_folder):
     with pytest.raises(RuntimeError, match="an illegal memory access"):
         on_jax(with_a_poisoned_member, data_folder, UNLIKE[:2], "trial-00000", "INTERNAL: an illegal memory access")
@@ -174,6 +175,7 @@ def test_both_engines_train_alike_over_seeds(on_jax, data_folder, tmp_path):
     assert stats.ttest_ind(on_jax(losses, data_folder, trials), others).pvalue > 0.01
 
 
+@pytest.mark.slow
 def test_a_wrong_and_certain_net_has_the_loss_of_its_logits_in_both_engines_and_in_the_score(
     on_jax, data_folder, tmp_path
 ):

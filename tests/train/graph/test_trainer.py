@@ -61,6 +61,7 @@ def test_with_the_same_optimizer_the_weights_are_those_of_fit_to_the_bit(rows, b
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_norm", [True, False])
 def test_after_55_steps_the_weights_are_those_of_fit_with_keras_adam(rows, batch_norm):
     net = config(batch_norm=batch_norm)
