@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 
@@ -41,11 +42,14 @@ class Config:
             "hidden_layers": self.hidden_layers,
             "units": self.units_label,
             **{f"units_{layer}": units for layer, units in enumerate(self.units, start=1)},
-            "dropout": self.dropout,
-            "batch_size": self.batch_size,
-            "learning_rate": self.learning_rate,
-            "batch_norm": self.batch_norm,
+            **{name: getattr(self, name) for name in WHOLE_NET},
         }
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, str]) -> "Config":
+        """Rebuild a config from the texts of `params`. Raises KeyError or ValueError if they are of no config."""
+        whole: dict[str, Any] = {name: _read(kind, params[name]) for name, kind in WHOLE_NET.items()}
+        return cls(units=tuple(int(units) for units in params["units"].split("-")), **whole)
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "units": list(self.units)}
@@ -53,6 +57,18 @@ class Config:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Config":
         return cls(**{**values, "units": tuple(values["units"])})
+
+
+# What a config says of the whole net, by name, with its type, in the order in which a space draws it.
+WHOLE_NET: dict[str, Any] = {field.name: field.type for field in fields(Config) if field.name != "units"}
+
+
+def _read(kind: Any, text: str) -> bool | int | float:
+    """Read what `str` wrote of a value."""
+    if kind is bool:
+        return text == "True"
+    value: int | float = kind(text)
+    return value
 
 
 def derive_training_seed(study_seed: int, config: Config, replicate: int) -> int:

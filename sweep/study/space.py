@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any
 
-from sweep.study.config import Config
+from sweep.study.config import WHOLE_NET, Config
 
 Scalar = bool | int | float
 
@@ -91,10 +91,7 @@ class Space:
         hidden_layers = int(value("hidden_layers", self.hidden_layers))
         return Config(
             units=tuple(int(value(f"units_{i}", self.units_at(i))) for i in range(1, hidden_layers + 1)),
-            dropout=float(value("dropout", self.dropout)),
-            batch_size=int(value("batch_size", self.batch_size)),
-            learning_rate=float(value("learning_rate", self.learning_rate)),
-            batch_norm=bool(value("batch_norm", self.batch_norm)),
+            **{name: kind(value(name, getattr(self, name))) for name, kind in WHOLE_NET.items()},
         )
 
     def axes_of(self, config: Config) -> dict[str, tuple[Axis, Scalar]]:
@@ -103,13 +100,13 @@ class Space:
         if not isinstance(self.units, tuple) or len(self.units) >= config.hidden_layers:
             for layer, units in enumerate(config.units, start=1):
                 axes[f"units_{layer}"] = (self.units_at(layer), units)
-        for name in ("dropout", "batch_size", "learning_rate", "batch_norm"):
+        for name in WHOLE_NET:
             axes[name] = (getattr(self, name), getattr(config, name))
         return axes
 
     def n_configs(self) -> float:
         """Count the different configs of the space; infinity where an axis is continuous."""
-        shared = math.prod(count(a) for a in (self.dropout, self.batch_size, self.learning_rate, self.batch_norm))
+        shared = math.prod(count(getattr(self, name)) for name in WHOLE_NET)
         if math.isinf(shared):
             return math.inf
         return shared * sum(
@@ -123,18 +120,13 @@ class Space:
 
     def grid(self) -> Iterator[Config]:
         """Yield every config once. Raises ValueError if an axis is continuous."""
-        shared = [list_values(a) for a in (self.dropout, self.batch_size, self.learning_rate, self.batch_norm)]
+        shared = [list_values(getattr(self, name)) for name in WHOLE_NET]
         for hidden_layers in list_values(self.hidden_layers):
             layers = [list_values(self.units_at(i)) for i in range(1, int(hidden_layers) + 1)]
             for units in itertools.product(*layers):
-                for dropout, batch_size, learning_rate, batch_norm in itertools.product(*shared):
-                    yield Config(
-                        units=tuple(int(u) for u in units),
-                        dropout=float(dropout),
-                        batch_size=int(batch_size),
-                        learning_rate=float(learning_rate),
-                        batch_norm=bool(batch_norm),
-                    )
+                for values in itertools.product(*shared):
+                    whole = {name: kind(v) for (name, kind), v in zip(WHOLE_NET.items(), values, strict=True)}
+                    yield Config(units=tuple(int(u) for u in units), **whole)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -3,6 +3,7 @@
 from sweep.data.prepared import DataFacts
 from sweep.plain_text import to_code
 from sweep.search.finalists import NUMBER_WORDS
+from sweep.study.config import WHOLE_NET
 from sweep.study.schema import Study
 from sweep.study.space import Axis, Choice, Float, Int, Space
 from sweep.track.names import REPORT_FOLDER, REPORT_PAGE
@@ -61,15 +62,9 @@ def _data(facts: DataFacts) -> str:
 def _space(space: Space) -> list[str]:
     """Write each axis in a few words, fixed ones too."""
     units = space.units if isinstance(space.units, tuple) else (space.units,)
-    axes = {
-        "hidden layers": (space.hidden_layers,),
-        "units": units,
-        "dropout": (space.dropout,),
-        "batch size": (space.batch_size,),
-        "learning rate": (space.learning_rate,),
-        "batch norm": (space.batch_norm,),
-    }
-    return [f"{name} {' - '.join(map(_axis, of_it))}" for name, of_it in axes.items()]
+    axes = {"hidden_layers": (space.hidden_layers,), "units": units}
+    axes |= {name: (getattr(space, name),) for name in WHOLE_NET}
+    return [f"{name.replace('_', ' ')} {' - '.join(map(_axis, of_it))}" for name, of_it in axes.items()]
 
 
 def _axis(axis: Axis) -> str:

@@ -78,7 +78,7 @@ def from_run(run: Run) -> TrackedTrial:
         trial = Trial(
             number=int(tags["trial"]),
             phase=Phase(tags["phase"]),
-            config=_config(run.data.params),
+            config=Config.from_params(run.data.params),
             seed=int(tags["seed"]),
             attempt=int(tags["attempt"]),
             name=tags.get("name", ""),
@@ -151,16 +151,6 @@ def _params(config: Config, study: Study) -> dict[str, str]:
     params = {**config.params(), "optimizer": "adam", "precision": training.precision}
     params |= {"max_epochs": training.max_epochs, **stopping}
     return {name: str(value) for name, value in params.items()}
-
-
-def _config(params: Mapping[str, str]) -> Config:
-    return Config(
-        units=tuple(int(units) for units in params["units"].split("-")),
-        dropout=float(params["dropout"]),
-        batch_size=int(params["batch_size"]),
-        learning_rate=float(params["learning_rate"]),
-        batch_norm=params["batch_norm"] == "True",
-    )
 
 
 def _summary_metrics(ended: Ended) -> Iterator[Metric]:
