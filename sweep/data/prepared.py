@@ -28,6 +28,7 @@ CACHE_VERSION = 3  # of the layout below; part of a prepared folder's name
 ROW_NUMBERS = "row_numbers.npy"  # beside test rows that were drawn
 SCALING, SAMPLE = "scaling.npy", "sample.npy"  # of numbers: how they were scaled, and some that were not
 N_SAMPLE = 1000  # rows
+MAX_CHANNELS = 4  # of an image: red, green, blue and opacity
 
 # "pixels" are divided by 255. "standardize" is what an earlier version did with numbers: they were rounded to float32 first.
 ScalingKind = Literal["pixels", "standardize"] | Kind
@@ -56,6 +57,13 @@ class DataFacts:
     def rows_dtype(self) -> Literal["uint8", "float32", "float64"]:
         """Type of the rows that a model takes."""
         return {"pixels": "uint8", "standardize": "float32"}.get(self.scaling, "float64")  # type: ignore[return-value]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int] | None:
+        """Height, width and channels of a row of pixels; None where rows are no images, or not known to be."""
+        height, width, channels = (*self.feature_shape, 1, 1)[:3]
+        is_image = 2 <= len(self.feature_shape) <= 3 and min(height, width) > 1 and channels <= MAX_CHANNELS
+        return (height, width, channels) if is_image and self.scaling == "pixels" else None
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "DataFacts":
@@ -125,6 +133,16 @@ def prepare(data: DataSet, spec: Data, seed: int, cache: Path) -> PreparedData:
             parts = _split(data, drawn)
             _write(folder, parts, _describe(data, digest, scaling, parts), drawn.test)
     return _open(folder)
+
+
+def check_images(facts: DataFacts, key: str) -> None:
+    """Check that the rows are images that can be distorted, as `key` of a study asks. Raises InvalidDataError."""
+    if facts.image_shape is None:
+        shape = ", ".join(map(str, ("n", *facts.feature_shape)))
+        raise InvalidDataError(
+            f"{key}: {facts.name} holds rows of {facts.rows_dtype}, shape ({shape}), which are no images; wanted bytes (uint8) in an "
+            f".npz, shape (n, height, width) or (n, height, width, channels) with up to {MAX_CHANNELS} channels; store them so, or leave the key out"
+        )
 
 
 def find_prepared(spec: Data, facts: DataFacts, seed: int, cache: Path) -> PreparedData | None:

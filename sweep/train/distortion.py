@@ -1,4 +1,4 @@
-"""Random distortion of images, as far as both engines share it: the strengths, and what the draws are multiplied with.
+"""The distortion of images that is common to both engines: its strengths, and the places where pixels are read.
 
 Every image gets a map of its own: it is moved, turned and scaled, and its points are displaced by a smooth random field
 (elastic deformation: Simard et al. 2003, ICDAR, section 2; Ciresan et al. 2010, arXiv 1003.0358). The engines draw and

@@ -1,4 +1,4 @@
-"""Distorted images, inside a cohort's program; what is drawn, and why, is in `train/distortion.py`."""
+"""Distort images inside a cohort's program; what is drawn, and why, is in `train/distortion.py`."""
 
 from typing import Any
 
@@ -9,8 +9,13 @@ import numpy as np
 from sweep.train.distortion import N_NODES, Strengths, build_basis
 
 
+def derive_step_key(epoch_key: Any, step: Any) -> Any:
+    """Derive the key of one step from that of an epoch, shape (2,), uint32: derive_seed(seed, "augment"), and the epoch."""
+    return jax.random.fold_in(jax.random.wrap_key_data(epoch_key), step)
+
+
 def augment(images: Any, key: Any, strengths: Strengths, shape: tuple[int, int, int]) -> Any:
-    """Distort each image by a map of its own. Outside, images are 0.
+    """Distort each image by a map of its own. Beyond its edges an image is 0.
 
     images: shape (n, height * width * channels), uint8. key: a key of JAX; the same key gives the same maps.
     strengths: may be data, one of each for a member under `vmap`. shape: height, width and channels.
@@ -27,7 +32,7 @@ def draw(n: int, key: Any) -> tuple[Any, Any]:
 
 
 def locate(draws: Any, noise: Any, strengths: Strengths, shape: tuple[int, int, int]) -> Any:
-    """Return where in the image each pixel is read, shape (2 * n, height * width): y of all images, then x, in pixels."""
+    """Return where each pixel is read, shape (2 * n, height * width): y in all images, then x, in pixels."""
     height, width, _ = shape
     size = 1 + strengths.scale * draws[2]
     angle = np.pi / 180 * strengths.rotation * draws[3]
