@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from sweep.study.objective import cost
+from sweep.study.objective import cost, ranking_metric
 from sweep.study.schema import Study
 from sweep.trial import EpochReport, Phase, State, Trial, TrialEvent, TrialResult, WorkerDied
 
@@ -56,8 +56,9 @@ class Progress:
             case TrialResult():
                 self.running.pop(trial.key, None)
                 self.n_ended[event.state] += 1
-                if event.state == State.COMPLETE and self.study.objective in event.metrics:
-                    self._keep_best(trial, event.metrics[self.study.objective])
+                metric = ranking_metric(self.study.objective, [event.metrics])
+                if event.state == State.COMPLETE and metric in event.metrics:
+                    self._keep_best(trial, event.metrics[metric])
 
     def _keep_best(self, trial: Trial, value: float) -> None:
         objective = self.study.objective

@@ -13,7 +13,7 @@ from sweep.search.finalists import Candidate, Finalist, plan_replicates, select_
 from sweep.search.pruner import survives_rung
 from sweep.search.sampler import Suggester
 from sweep.study.config import derive_training_seed
-from sweep.study.objective import cost
+from sweep.study.objective import cost, ranking_metric
 from sweep.study.schema import Study
 from sweep.trial import EpochReport, Phase, State, Trial, TrialResult, WorkerDied
 
@@ -27,6 +27,8 @@ def choose_finalists(study: Study, search: Record, confirmation: Record, folder:
 def _list_candidates(search: Record, folder: Path) -> list[Candidate]:
     """List the complete trials of the search, by number. Reads the validation loss of those alone that are tied."""
     complete = {key: r for key, r in search.trials.items() if r.state == State.COMPLETE and r.value is not None}
+    if len({recorded.course is None for recorded in complete.values()}) > 1:
+        return _list_candidates_of_two_versions(search, complete, folder)
     n_with = Counter(recorded.value for recorded in complete.values())
 
     def to_candidate(key: str, recorded: RecordedTrial) -> Candidate:
@@ -34,6 +36,18 @@ def _list_candidates(search: Record, folder: Path) -> list[Candidate]:
         return Candidate(recorded.trial.config, recorded.value or 0.0, metrics.get("val_loss", math.inf))
 
     return [to_candidate(key, recorded) for key, recorded in complete.items()]
+
+
+def _list_candidates_of_two_versions(
+    search: Record, complete: dict[str, RecordedTrial], folder: Path
+) -> list[Candidate]:
+    """List complete trials some of which an earlier version told, which ranked by the best epoch: all by one rule."""
+    metrics = {key: results.load(folder / key).metrics for key in complete}
+    rank_by = ranking_metric(search.objective, metrics.values())
+    return [
+        Candidate(recorded.trial.config, metrics[key][rank_by], metrics[key].get("val_loss", math.inf))
+        for key, recorded in complete.items()
+    ]
 
 
 class _RecordedSource:

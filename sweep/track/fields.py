@@ -18,6 +18,7 @@ EPOCH = "epoch/"  # prefix of learning curves; metrics without it belong to the 
 # Tags that identify a trial. All others that are not MLflow's own are its provenance.
 TRIAL_TAGS = (
     "key", "study", "phase", "state", "reason", "trial", "attempt", "seed", "config", "data_sha256", "name", "replicate",
+    "promoted_from",
 )  # fmt: skip
 COUNTS = ("best_epoch", "epochs", "train_seconds", "params_count")
 
@@ -83,6 +84,7 @@ def from_run(run: Run) -> TrackedTrial:
             attempt=int(tags["attempt"]),
             name=tags.get("name", ""),
             replicate=int(tags["replicate"]) if "replicate" in tags else None,
+            promoted_from=int(tags["promoted_from"]) if "promoted_from" in tags else None,
         )
         if (tags["key"], tags["config"]) != (trial.key, trial.config.key):
             raise ValueError(f"its key is {tags['key']} and its config {tags['config']}")
@@ -140,6 +142,7 @@ def _tags(trial: Trial, result: TrialResult, study: Study, facts: DataFacts) -> 
         "data_sha256": facts.sha256,
         "name": trial.name,
         "replicate": "" if trial.replicate is None else str(trial.replicate),
+        "promoted_from": "" if trial.promoted_from is None else str(trial.promoted_from),
         **result.provenance,
     }
     return {name: value for name, value in tags.items() if value != ""}
