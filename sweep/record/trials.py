@@ -30,6 +30,7 @@ _BUSY_S = 60  # how long to wait for the transaction of another process
 class Course:
     """What a search learns from a trial that has ended, beside its state. Times are UTC seconds since 1970."""
 
+    n_epochs: int
     curve: tuple[float, ...]  # the objective after each epoch; empty without validation rows
     started_at: float
     ended_at: float
@@ -37,7 +38,7 @@ class Course:
     @classmethod
     def of(cls, result: TrialResult, objective: Objective) -> "Course":
         curve = tuple(logs[objective] for logs in result.history if objective in logs)
-        return cls(curve, result.started_at, result.ended_at)
+        return cls(len(result.history), curve, result.started_at, result.ended_at)
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ class Record:
         self.trials: dict[str, RecordedTrial] = {}
         self._ids: dict[str, int] = {}  # key -> Optuna's id, of trials that this process wrote to
         self._rung_values: dict[int, dict[str, float]] = {}
+        self._earlier_courses: dict[str, Course] = {}
         for trial in trials:
             recorded = _to_recorded(trial, self._rungs)
             self.trials[recorded.trial.key] = recorded
@@ -183,9 +185,13 @@ class Record:
         failpoint("record.told")
         self.trials[result.key] = RecordedTrial(trial, result.state, value, course)
 
-    def add_course(self, key: str, result: TrialResult) -> None:
+    def course_of(self, key: str) -> Course | None:
+        """Return the course of an ended trial; None of one that has not ended, or that an earlier version told."""
+        return self.trials[key].course or self._earlier_courses.get(key)
+
+    def add_earlier_course(self, key: str, result: TrialResult) -> None:
         """Remember the course of a trial that an earlier version told, from its result."""
-        self.trials[key] = replace(self.trials[key], course=Course.of(result, self.objective))
+        self._earlier_courses[key] = Course.of(result, self.objective)
 
     def _value_of(self, result: TrialResult) -> float | None:
         """Return the value to record: for a pruned trial the objective at its last rung, which samplers read."""

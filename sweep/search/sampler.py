@@ -3,6 +3,7 @@
 A sampler draws from a copy of the record in memory: a draw from the database costs a transaction for every parameter.
 """
 
+import math
 import warnings
 from collections import Counter
 from functools import partial
@@ -40,7 +41,7 @@ class Suggester:
         self._tried: set[str] = set()  # config keys
         self._spaces = study.subspaces() if study.space is not None else {}
         self._n_tried: Counter[Scalar | None] = Counter()  # group -> number of its configs that were tried
-        self._grid = _shuffle_grid(study) if study.search.sampler == "grid" else None
+        self._grid = _shuffle_grid(study) if study.search.proposer == "grid" else None
         for frozen, recorded in zip(record.read_frozen(), record.trials.values(), strict=True):
             self._remember(recorded.trial, self._add(frozen))
 
@@ -53,8 +54,13 @@ class Suggester:
         self._remember(trial, self._add(running))
         return trial
 
-    def suggest(self) -> Trial | None:
-        """Draw a new config from the space and claim it. Return None when every config of the space was tried."""
+    def suggest(self, n_epochs: float = math.inf) -> Trial | None:
+        """Draw a new config from the space and claim it.
+
+        Return None when every config of the space was tried, or a whole training does not fit in `n_epochs`.
+        """
+        if n_epochs < self._study.training.max_epochs:
+            return None
         left = [group for group, space in self._spaces.items() if self._n_tried[group] < space.n_configs()]
         if not left:
             return None
@@ -103,11 +109,11 @@ class Suggester:
         # Optuna does not store samplers. A sampler seeded by study and trial number draws the same config from the same
         # history, also after a restart.
         seed = derive_seed(self._study.seed, "sampler", len(self._record.trials), redraw)
-        if self._study.search.sampler == "random" or redraw >= N_REDRAWS:
+        if self._study.search.proposer == "random" or redraw >= N_REDRAWS:
             return optuna.samplers.RandomSampler(seed=seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of group
-            if self._study.search.sampler == "gp":
+            if self._study.search.proposer == "gp":
                 return optuna.samplers.GPSampler(seed=seed)
             # group: draw the widths of layers that only deeper nets have jointly too, not independently.
             # constant_liar: keep away from running trials, so that parallel workers try different regions.

@@ -1,6 +1,7 @@
 """Sources of trials for the loop: the search, and the confirmation of its finalists."""
 
 import math
+import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -9,7 +10,9 @@ from sweep.record import results
 from sweep.record.recover import handle_death, recover
 from sweep.record.takeover import Offer
 from sweep.record.trials import Record, RecordedTrial
+from sweep.search.budget import Budget, Clock
 from sweep.search.finalists import Candidate, Finalist, plan_replicates, select_finalists
+from sweep.search.freeze_thaw import FreezeThaw
 from sweep.search.pruner import survives_rung
 from sweep.search.sampler import Suggester
 from sweep.study.config import derive_training_seed
@@ -67,15 +70,16 @@ class _RecordedSource:
 class SearchSource(_RecordedSource):
     """A `loop.Source`: trials that were cut off, then the baselines, then the sampler's proposals, up to the budget."""
 
-    def __init__(self, study: Study, record: Record, folder: Path) -> None:
+    def __init__(self, study: Study, record: Record, folder: Path, clock: Clock = time.time) -> None:
         super().__init__(record, folder)
         self._study = study
-        self._suggester = Suggester(study, record)
+        self._learn_earlier_courses()
+        self._budget = Budget(study, record, clock)
+        self._suggester = _open_suggester(study, record)
         known = {recorded.trial.config for recorded in record.trials.values()}
         # Without validation rows baselines cannot be compared here; they are trained as finalists.
         wanted = study.baselines if study.data.validation_rows else ()
         self._baselines = deque(b for b in wanted if b.config not in known)
-        self._n_left = study.search.trials - sum(r.trial.phase == Phase.SEARCH for r in record.trials.values())
 
     def next(self) -> Trial | None:
         if self._cut_off:
@@ -83,10 +87,10 @@ class SearchSource(_RecordedSource):
         if self._baselines:
             baseline = self._baselines.popleft()
             return self._suggester.claim(baseline.config, Phase.BASELINE, baseline.name)
-        if self._n_left <= 0:
-            return None
-        self._n_left -= 1
-        return self._suggester.suggest()
+        trial = None if self._budget.is_spent else self._suggester.suggest(self._budget.n_epochs_left)
+        if trial is not None:
+            self._budget.start(trial)
+        return trial
 
     def take_over(self, offers: Iterable[Offer]) -> None:
         """Record trials that another study offers as trials of this one, until the budget is spent."""
@@ -97,10 +101,11 @@ class SearchSource(_RecordedSource):
                 result = offer.load()  # raises for a damaged result, before its config is claimed
                 self._baselines.remove(baseline)
                 self._adopt(offer, result, self._suggester.claim(offer.config, Phase.BASELINE, baseline.name))
-            elif self._n_left > 0 and offer.config not in known and self._study.in_space(offer.config):
+            elif not self._budget.is_spent and offer.config not in known and self._study.in_space(offer.config):
                 result = offer.load()
-                self._n_left -= 1
-                self._adopt(offer, result, self._suggester.claim(offer.config, Phase.SEARCH))
+                trial = self._suggester.claim(offer.config, Phase.SEARCH)
+                self._budget.start(trial)
+                self._adopt(offer, result, trial)
 
     def _adopt(self, offer: Offer, result: TrialResult, trial: Trial) -> None:
         """Give `trial`, just claimed, the values at rungs, the files and the result that are offered."""
@@ -119,6 +124,8 @@ class SearchSource(_RecordedSource):
         # Use the recorded value, not the reported one: a trial that is restarted in another cohort reaches the rung
         # again, and its value may then be rounded differently.
         costs = {key: cost(objective, value) for key, value in self._record.get_rung_values(report.epoch).items()}
+        if self._study.probes:
+            return False  # a probe ends here; the model says which are trained to the end
         return pruner is None or survives_rung(costs[report.key], list(costs.values()), pruner)
 
     def _report(self, key: str, rung: int, value: float) -> None:
@@ -128,7 +135,24 @@ class SearchSource(_RecordedSource):
     def tell(self, result: TrialResult) -> Trial:
         self._record.tell(result)
         self._suggester.tell(result)
-        return self._record.trials[result.key].trial
+        trial, course = self._record.trials[result.key].trial, self._record.course_of(result.key)
+        if trial.phase == Phase.SEARCH and course is not None:
+            self._budget.end(trial, course)
+        return trial
+
+    def _learn_earlier_courses(self) -> None:
+        """Read from their results how trials went that earlier versions told: those did not record it."""
+        for key, recorded in self._record.trials.items():
+            if recorded.state is not None and self._record.course_of(key) is None:
+                self._record.add_earlier_course(key, results.load(self._folder / key))
+
+
+def _open_suggester(study: Study, record: Record) -> FreezeThaw | Suggester:
+    return (
+        FreezeThaw(study, record)
+        if study.search.proposer == "freeze_thaw" and study.space
+        else Suggester(study, record)
+    )
 
 
 class ConfirmSource(_RecordedSource):

@@ -25,6 +25,8 @@ from sweep.study.objective import Objective
 from sweep.study.space import Scalar, Space, contains, list_values
 
 MAX_GRID = 100_000  # configs
+PROBE_EPOCHS = 1  # for which `freeze_thaw` tries every config
+MIN_EPOCHS_TO_PROBE = 4
 
 
 class _Table(BaseModel):
@@ -149,15 +151,28 @@ Engine = Literal["auto", "graph", "cohort"]
 
 
 class Search(_Table):
-    """Says how many configs of the space to try, who proposes them, and how they train."""
+    """Says how much to search, who proposes the configs, and how they train.
 
-    trials: Annotated[int, Field(ge=0)] = Field(
-        0, description="Trials to search with, in all; baselines are not counted. Raise it to continue a study."
+    `trials`, `epochs` and `minutes` are budgets: the search ends with whichever is spent first. Raise it to continue a study.
+    """
+
+    trials: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Trials to search with, in all; baselines are not counted."
     )
-    sampler: Literal["tpe", "random", "grid", "gp"] = Field(
-        "tpe",
-        description="`tpe` and `gp` (a Gaussian process; needs torch) learn from earlier trials, `random` does not. "
-        f"`grid` tries every config once, in an order drawn from the seed; it takes up to {MAX_GRID:,} configs.",
+    epochs: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="Epochs to search with, in all, those of baselines not counted; no trial starts that might exceed it.",
+    )
+    minutes: Annotated[float, Field(gt=0)] | None = Field(
+        None,
+        description="Minutes of training to search with, in all; trials that run when they are over are let finish.",
+    )
+    sampler: Literal["freeze_thaw", "tpe", "random", "grid", "gp"] | None = Field(
+        None,
+        description="`freeze_thaw` tries configs for an epoch, and a model of learning curves says which are worth training "
+        "to the end. `tpe` and `gp` (a Gaussian process; needs torch) learn from trials that ended, `random` does not. "
+        f"`grid` tries every config once, in an order drawn from the seed; it takes up to {MAX_GRID:,} configs. "
+        "Without it, `freeze_thaw`, or `tpe` where there is a pruner.",
     )
     coverage: Literal["equal", "free"] = Field(
         "equal",
@@ -173,6 +188,15 @@ class Search(_Table):
         description="`graph` trains one trial after another in each worker, `cohort` many in one program (needs jax). "
         "`auto` is `cohort` where JAX sees an accelerator, else `graph`.",
     )
+
+    @property
+    def is_asked_for(self) -> bool:
+        return bool(self.epochs or self.minutes) if self.trials is None else self.trials > 0
+
+    @property
+    def proposer(self) -> str:
+        """Name of the sampler that proposes the configs."""
+        return self.sampler or ("tpe" if self.pruner is not None else "freeze_thaw")
 
 
 class Baseline(_Table):
@@ -244,10 +268,21 @@ class Study(_Table):
         return self
 
     def _check_search(self) -> None:
-        if not self.search.trials and not self.baselines:
-            raise ValueError("nothing to train: give search.trials or [[baselines]]")
-        if self.search.trials and self.space is None:
-            raise ValueError(f"search.trials is {self.search.trials}, but there is no [space] to search")
+        if not self.search.is_asked_for and not self.baselines:
+            raise ValueError("nothing to train: give search.trials, search.epochs, search.minutes or [[baselines]]")
+        if self.search.is_asked_for and self.space is None:
+            raise ValueError("[search] asks for trials, but there is no [space] to search")
+        if self.search.sampler == "freeze_thaw" and self.search.pruner is not None:
+            raise ValueError(
+                "search.sampler is 'freeze_thaw', which decides itself which trials go on: leave search.pruner out, or "
+                "choose another sampler"
+            )
+        whole = self.training.max_epochs + (PROBE_EPOCHS if self.probes else 0)
+        if self.search.epochs is not None and self.search.epochs < whole:
+            raise ValueError(
+                f"search.epochs is {self.search.epochs}, wanted {whole} or more: a trial may take max_epochs = "
+                f"{self.training.max_epochs}" + (f", after a probe of {PROBE_EPOCHS}" if self.probes else "")
+            )
         if self.search.sampler == "grid" and self.space is not None and self.space.n_configs() > MAX_GRID:
             raise ValueError(
                 f"search.sampler is 'grid', which takes up to {MAX_GRID} configs, but the space holds "
@@ -271,8 +306,8 @@ class Study(_Table):
     def _check_validation_is_there_where_it_is_used(self) -> None:
         if self.data.validation_rows:
             return
-        if self.search.trials:
-            raise ValueError("data.validation_rows is 0, but search.trials needs validation rows to select by")
+        if self.search.is_asked_for:
+            raise ValueError("data.validation_rows is 0, but [search] needs validation rows to select by")
         stopping = self.training.early_stopping
         if stopping is not None and stopping.monitor.startswith("val_"):
             raise ValueError(f"data.validation_rows is 0, but early_stopping monitors {stopping.monitor}")
@@ -309,7 +344,14 @@ class Study(_Table):
         """Return the key in `subspaces` of the group that a config lies in."""
         return None if self.shares_by is None else getattr(config, self.shares_by)
 
+    @property
+    def probes(self) -> bool:
+        """Whether the search tries configs for PROBE_EPOCHS first; not where whole trainings are about as short."""
+        return self.search.proposer == "freeze_thaw" and self.training.max_epochs >= MIN_EPOCHS_TO_PROBE
+
     def rungs(self) -> tuple[int, ...]:
+        if self.probes:
+            return (PROBE_EPOCHS,)
         return self.search.pruner.rungs if self.search.pruner else ()
 
     def baseline_named(self, name: str | None) -> Baseline | None:
