@@ -9,6 +9,7 @@ time spread out. What is proposed follows from the record and the study's seed a
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ from scipy.stats import norm
 
 from sweep.record.optuna_terms import to_params
 from sweep.record.trials import Record, RecordedTrial
-from sweep.search.budget import most_epochs
+from sweep.search.budget import UNBOUNDED, Left, most_epochs
 from sweep.search.curve_model import Array, CurveModel, Forecast
 from sweep.search.defaults import default_config
 from sweep.search.encoding import Encoder
@@ -55,8 +56,10 @@ class FreezeThaw:
         self._study, self._record = study, record
         self._encoder = Encoder(study.space)
         self._spaces = study.subspaces()
+        self._n_first = N_FIRST if study.search.trials is None else min(N_FIRST, study.search.trials // 3)
         self._tried: dict[Config, _Tried] = {}
         self._n_tried: Counter[Scalar | None] = Counter()  # group -> configs
+        self._n_whole: Counter[Scalar | None] = Counter()  # group -> trials that run or ran to their end
         self._spent: Counter[Scalar | None] = Counter()  # group -> epochs; of running trials, those that they may take
         for recorded in record.trials.values():
             self._start(recorded.trial)
@@ -73,13 +76,13 @@ class FreezeThaw:
         self._start(trial)
         return trial
 
-    def suggest(self, n_epochs: float = math.inf) -> Trial | None:
-        """Claim what is worth training next. Return None where nothing new is left that fits in `n_epochs`.
+    def suggest(self, within: Left = UNBOUNDED) -> Trial | None:
+        """Claim what is worth training next. Return None where nothing new is left that fits in the budget.
 
-        A probe is only worth its epoch where a whole training fits beside it.
+        Probes leave enough of the budget to train a config of every group to its end.
         """
-        may_promote = n_epochs >= self._study.training.max_epochs
-        may_probe = n_epochs >= self._study.training.max_epochs + (PROBE_EPOCHS if self._study.probes else 0)
+        may_promote = within.epochs >= self._study.training.max_epochs
+        may_probe = may_promote and self._may_probe(within)
         open_in = {one.group for one in self._tried.values() if one.is_open} if may_promote else set()
         groups = [
             group
@@ -96,6 +99,14 @@ class FreezeThaw:
             return self.claim(chosen, Phase.SEARCH)
         return self.claim(chosen.config, Phase.SEARCH, promoted_from=chosen.number)
 
+    def _may_probe(self, within: Left) -> bool:
+        if not self._study.probes:
+            return True
+        whole, is_open = self._study.training.max_epochs, {one.group for one in self._tried.values() if one.is_open}
+        lacking = sorted(group not in is_open for group in self._spaces if not self._n_whole[group])
+        epochs = min(within.epochs, within.epochs_in_time)
+        return may_probe(within.trials, 1, 1, lacking) and may_probe(epochs, PROBE_EPOCHS, whole, lacking)
+
     def report(self, key: str, rung: int, value: float) -> None:
         """Do nothing: the curve of a trial comes with its result."""
 
@@ -108,6 +119,7 @@ class FreezeThaw:
         if not self._study.in_space(trial.config):
             return
         self._spent[group] += most_epochs(self._study, trial)
+        self._n_whole[group] += not trial.rungs
         if trial.config not in self._tried:
             point = self._encoder.encode([trial.config])[0]
             self._tried[trial.config] = _Tried(trial.config, trial.number, point, group)
@@ -122,6 +134,7 @@ class FreezeThaw:
         course = self._record.course_of(recorded.trial.key)
         assert course is not None, recorded.trial.key
         self._spent[one.group] += course.n_epochs - most_epochs(self._study, recorded.trial)
+        self._n_whole[one.group] += (recorded.state == State.COMPLETE) - (not recorded.trial.rungs)
         one.is_running, one.is_open = False, recorded.state == State.PRUNED
         one.is_failed = recorded.state == State.FAILED
         if course.curve and not one.is_failed:
@@ -142,7 +155,7 @@ class FreezeThaw:
     def _choose(self, group: Scalar | None, fresh: list[Config], may_promote: bool) -> Config | _Tried:
         """Return the config to probe, or the probe to promote."""
         seen = self._select_seen()
-        if fresh and (len(self._tried) < N_FIRST or len(fresh) == 1 or not seen):
+        if fresh and (len(self._tried) < self._n_first or len(fresh) == 1 or not seen):
             return fresh[0]
         believed = [one for one in self._tried.values() if one.is_running and one.curve is None and not one.is_failed]
         candidates = [*seen, *believed]
@@ -190,6 +203,21 @@ def choose(forecast: Forecast, is_open: NDArray[np.bool_], running: list[int], b
     ahead = (best - forecast.mean) / deviation
     gain = deviation * (ahead * norm.cdf(ahead) + norm.pdf(ahead))
     return int(np.where(is_open, gain, -1.0).argmax())
+
+
+def may_probe(left: float, probe: int, whole: int, is_unprobed: Sequence[bool]) -> bool:
+    """Return whether a probe leaves enough for a whole training of every group that lacks one, or of as many as fit.
+
+    left: of a budget; probe, whole: what they take of it; is_unprobed: of every group that lacks one, whether it has no
+    probe to promote either, those that have one first.
+    """
+    n, needed = 0, 0
+    for unprobed in is_unprobed:
+        if needed + whole + probe * unprobed > left:
+            break
+        n, needed = n + 1, needed + whole + probe * unprobed
+    n_unprobed = sum(is_unprobed[:n])
+    return left - probe >= max(n, 1) * whole + max(n_unprobed - 1, 0) * probe
 
 
 def _to_log_cost(objective: str, curve: Array) -> Array:

@@ -87,7 +87,7 @@ class SearchSource(_RecordedSource):
         if self._baselines:
             baseline = self._baselines.popleft()
             return self._suggester.claim(baseline.config, Phase.BASELINE, baseline.name)
-        trial = None if self._budget.is_spent else self._suggester.suggest(self._budget.n_epochs_left)
+        trial = None if self._budget.is_spent else self._suggester.suggest(self._budget.left)
         if trial is not None:
             self._budget.start(trial)
         return trial
