@@ -16,6 +16,8 @@ TIMEOUT_S = 60  # a command that takes longer hangs
 
 # Chance decides the configs, so that every order of events ends with the same ones.
 STUDY = studies.STUDY.replace("trials = 4\n", 'trials = 5\nsampler = "random"\n')
+# One worker, so that what a search by probes proposes is the same each time.
+PROBING = studies.STUDY.replace("trials = 4\nworkers = 2\n", "trials = 5\nworkers = 1\n").replace(studies.PRUNER, "")
 
 _commands = multiprocessing.get_context("forkserver")
 _commands.set_forkserver_preload(["tests.faults.preloaded"])
@@ -29,10 +31,10 @@ class Sweep:
     history: list[str] = field(default_factory=list)  # stderr of each command, in order
 
     @classmethod
-    def new(cls, folder: Path, migrated: RunsDir, engine: str = "graph") -> "Sweep":
+    def new(cls, folder: Path, migrated: RunsDir, engine: str = "graph", study: str = STUDY) -> "Sweep":
         folder.mkdir(parents=True)
         studies.write_tiny_data(folder)
-        (folder / "tiny.toml").write_text(STUDY.replace("trials = 5\n", f'trials = 5\nengine = "{engine}"\n'))
+        (folder / "tiny.toml").write_text(study.replace("trials = 5\n", f'trials = 5\nengine = "{engine}"\n'))
         shutil.copytree(migrated.root, folder / "mlruns")
         return cls(folder)
 
