@@ -37,6 +37,7 @@ class FreezeThaw:
         self._study, self._record = study, record
         self._encoder = Encoder(study.space)
         self._spaces = study.subspaces()
+        self._defaults = {group: default_config(space) for group, space in self._spaces.items()}
         self._n_first = N_FIRST if study.search.trials is None else min(N_FIRST, study.search.trials // 3)
         self._tried = TriedConfigs(study, self._encoder)
         for recorded in record.trials.values():
@@ -95,9 +96,8 @@ class FreezeThaw:
     def _draw(self, group: Group, rng: np.random.Generator) -> list[Config]:
         """Draw untried configs of a group that has some; the study's defaults come first."""
         space = self._spaces[group]
-        first = default_config(space)
-        if first not in self._tried:
-            return [first]
+        if self._defaults[group] not in self._tried:
+            return [self._defaults[group]]
         drawn = [config for config in space.draw(N_FRESH, rng) if config not in self._tried]
         # Chance finds the last ones of many too rarely.
         return drawn or [next(config for config in space.grid() if config not in self._tried)]
