@@ -48,6 +48,7 @@ LIBRARIES = {
         "search.freeze_thaw",
         "train.score",
     },
+    "threadpoolctl": {"search.freeze_thaw"},
     "h5py": {"train.weights"},
     "fcntl": {"durable.lock"},
     "optuna_dashboard": {"cli.dashboard"},

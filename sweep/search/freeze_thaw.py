@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
+from threadpoolctl import ThreadpoolController
 
 from sweep.record.optuna_terms import to_params
 from sweep.record.trials import Record
@@ -39,6 +40,7 @@ class FreezeThaw:
         self._spaces = study.subspaces()
         self._defaults = {group: default_config(space) for group, space in self._spaces.items()}
         self._n_first = N_FIRST if study.search.trials is None else min(N_FIRST, study.search.trials // 3)
+        self._threads = ThreadpoolController()
         self._tried = TriedConfigs(study, self._encoder)
         for recorded in record.trials.values():
             self._tried.start(recorded.trial)
@@ -71,7 +73,9 @@ class FreezeThaw:
         group = min(groups, key=self._tried.n_epochs.__getitem__)
         rng = np.random.default_rng(derive_seed(self._study.seed, "freeze_thaw", len(self._record.trials)))
         fresh = self._draw(group, rng) if group in fresh_in else []
-        chosen = self._choose(group, fresh, group in open_in)
+        # The matrices are small: more threads would wait for each other, on cores that train.
+        with self._threads.limit(limits=1, user_api="blas"):
+            chosen = self._choose(group, fresh, group in open_in)
         if isinstance(chosen, Config):
             return self.claim(chosen, Phase.SEARCH)
         return self.claim(chosen.config, Phase.SEARCH, promoted_from=chosen.number)
