@@ -16,9 +16,10 @@ from sweep.execute.worker import WorkerOptions
 from sweep.execute.workers import WorkerExecutor, list_cores
 from sweep.layout import RunsDir
 from sweep.record.provenance import read_provenance
-from sweep.study.schema import Study
+from sweep.study.schema import Search, Study
 
 PROBE_S = 60  # time for JAX to say which devices it sees
+MODEL_BATCH = 16  # trials that a model of learning curves proposes at a time
 SHARE, FEWEST = 4, 4  # at most a quarter of the searched trials train at once, so three quarters learn from others
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ def start_executor(study: Study, data: PreparedData, runs: RunsDir, results: Pat
         engine = "cohort" if has_accelerator() else "graph"
     logs, provenance = runs.logs(study.name), read_provenance() | {"engine": engine}
     if engine == "cohort":
-        n_searched = compute_max_searched(study.search.trials)
+        n_searched = compute_max_searched(study.search)
         logger.info("starting cohorts of up to %d searched trials; log in %s", n_searched, logs)
         return CohortExecutor(
             CohortOptions(
@@ -59,9 +60,14 @@ def start_executor(study: Study, data: PreparedData, runs: RunsDir, results: Pat
     )
 
 
-def compute_max_searched(n_trials: int) -> int:
-    """Compute the most searched trials of a study that train at a time in cohorts."""
-    return max(FEWEST, -(-n_trials // SHARE))
+def compute_max_searched(search: Search) -> int:
+    """Compute the most searched trials of a study that train at a time in cohorts.
+
+    A model that chooses every next trial is asked for few at a time: `python -m tests.bench.search_quality` shows the cost.
+    """
+    if search.proposer == "freeze_thaw":
+        return MODEL_BATCH
+    return max(FEWEST, -(-(search.trials or 0) // SHARE))
 
 
 def has_accelerator() -> bool:

@@ -2,12 +2,15 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sweep.study.config import WHOLE_NET, Config
+
+if TYPE_CHECKING:
+    import numpy as np  # a study is read before numpy is loaded
 
 Scalar = bool | int | float
 
@@ -128,6 +131,19 @@ class Space:
                     whole = {name: kind(v) for (name, kind), v in zip(WHOLE_NET.items(), values, strict=True)}
                     yield Config(units=tuple(int(u) for u in units), **whole)
 
+    def draw(self, n: int, rng: "np.random.Generator") -> list[Config]:
+        """Draw n configs, each axis by itself, evenly in its own range. Some may be equal."""
+        depths = [int(depth) for depth in draw_values(self.hidden_layers, n, rng)]
+        widths = [draw_values(self.units_at(layer), n, rng) for layer in range(1, max(depths) + 1)]
+        whole = {k: list(map(kind, draw_values(getattr(self, k), n, rng))) for k, kind in WHOLE_NET.items()}
+        return [
+            Config(
+                units=tuple(int(of_layer[i]) for of_layer in widths[: depths[i]]),
+                **{name: values[i] for name, values in whole.items()},
+            )
+            for i in range(n)
+        ]
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -158,6 +174,27 @@ def list_values(axis: Axis) -> tuple[Scalar, ...]:
             return (axis,)
         case _:
             raise TypeError(f"not an axis: {axis!r}")
+
+
+def draw_values(axis: Axis, n: int, rng: "np.random.Generator") -> Sequence[Scalar]:
+    """Draw n values of an axis, evenly in its range, or in the logarithm of it."""
+    match axis:
+        case Int(low, high, _, True):
+            exponents = rng.uniform(math.log(low), math.log(high + 1), n).tolist()
+            return [min(max(int(math.exp(exponent)), low), high) for exponent in exponents]
+        case Int(low, high, step):
+            return [low + step * i for i in rng.integers((high - low) // step + 1, size=n).tolist()]
+        case Float(low, high, None, True):
+            exponents = rng.uniform(math.log(low), math.log(high), n).tolist()
+            return [min(max(math.exp(exponent), low), high) for exponent in exponents]
+        case Float(low, high, None):
+            return [min(value, high) for value in rng.uniform(low, high, n).tolist()]
+        case Float():
+            return [axis.value_at(i) for i in rng.integers(axis.n_steps + 1, size=n).tolist()]
+        case Choice(options):
+            return [options[i] for i in rng.integers(len(options), size=n).tolist()]
+        case _:
+            return [axis] * n
 
 
 def _decimal(value: float) -> Decimal:

@@ -94,11 +94,15 @@ def _training(study: Study) -> str:
 
 
 def _search(study: Study) -> str:
-    if not study.search.trials:
+    search = study.search
+    if not search.is_asked_for:
         return "none, baselines alone"
-    text = f"{study.search.trials} trials proposed by {study.search.sampler}"
+    budgets = {"trials": search.trials, "epochs": search.epochs, "minutes": search.minutes}
+    text = _join([f"{n:g} {unit}" for unit, n in budgets.items() if n is not None], "or")
+    text += f" proposed by {search.proposer}"
     if study.shares_by is not None:
-        text += f", as many for each value of {study.shares_by.replace('_', ' ')}"
+        what = " epochs" if search.proposer == "freeze_thaw" else ""
+        text += f", as many{what} for each value of {study.shares_by.replace('_', ' ')}"
     pruner = study.search.pruner
     if pruner is None:
         return text
@@ -112,5 +116,5 @@ def _confirmation(study: Study) -> str:
     n = study.confirmation.replicates
     number = NUMBER_WORDS[n] if n < len(NUMBER_WORDS) else str(n)
     best = f"the best for each value of {study.confirmation.group_by.replace('_', ' ')}"
-    who = _join(([best] if study.search.trials else []) + (["every baseline"] if study.baselines else []), "and")
+    who = _join(([best] if study.search.is_asked_for else []) + (["every baseline"] if study.baselines else []), "and")
     return f"{who}, trained again with {number} fresh seed{'' if n == 1 else 's'}, then scored once on test"
