@@ -95,7 +95,7 @@ def test_the_pruned_leave_at_their_rung_and_the_others_go_on_in_fewer_places_as_
     for key, (result, _) in ended.items():
         if key in pruned:
             assert (result.state, len(result.history)) == (State.PRUNED, 2)
-            assert set(result.metrics) == {"val_loss", "val_accuracy"}
+            assert set(result.metrics) == {"val_loss", "val_accuracy", "settled_val_loss", "settled_val_accuracy"}
             assert result.history == together[key][0].history[:2]
         else:
             assert result.state == together[key][0].state
