@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from sweep.study.config import WHOLE_NET, Config
-from sweep.study.space import Axis, Choice, Float, Int, Scalar, Space
+from sweep.study.config import LATER, WHOLE_NET, Config
+from sweep.study.space import Axis, Choice, Float, Int, Space
 
 # After RealMLP's defaults, tuned on many tables (Holzmueller et al. 2024, arXiv 2407.04491, table A.2), and after what plain
 # MLPs of two wide layers reach on MNIST: dropout, a learning rate above Adam's own, moderate batches.
 GOOD: dict[str, Any] = {
+    **LATER,
     "hidden_layers": 2,
     "units": 512,
     "dropout": 0.3,
@@ -26,7 +27,7 @@ def default_config(space: Space) -> Config:
     )
 
 
-def _nearest(axis: Axis, value: Scalar) -> Scalar:
+def _nearest(axis: Axis, value: Any) -> Any:
     match axis:
         case Int(low, high, step):
             steps = round((min(max(value, low), high) - low) / step)

@@ -19,8 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-from sweep.study.axes import SpaceTable, read_space
-from sweep.study.config import Config
+from sweep.study.axes import DESCRIPTIONS, SpaceTable, read_space
+from sweep.study.config import Activation, Config, Optimizer, Schedule
 from sweep.study.objective import Objective
 from sweep.study.space import Scalar, Space, contains, list_values
 
@@ -199,6 +199,9 @@ class Search(_Table):
         return self.sampler or ("tpe" if self.pruner is not None else "freeze_thaw")
 
 
+_Rate = Annotated[float, Field(ge=0, lt=1)]
+
+
 class Baseline(_Table):
     """A config given by hand: trained with the search, and confirmed whether it wins or not."""
 
@@ -213,12 +216,18 @@ class Baseline(_Table):
     units: Annotated[
         tuple[Annotated[int, Field(ge=1, le=65536)], ...], Strict(False), Field(min_length=1, max_length=20)
     ] = Field(description="Units of each hidden layer, first layer first.")
-    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.0, description="Dropout rate after each hidden layer; 0 adds no layer."
-    )
-    batch_size: Annotated[int, Field(ge=1, le=65536)] = Field(128, description="Rows in a step of training.")
-    learning_rate: Annotated[float, Field(ge=1e-8, le=10)] = Field(0.001, description="Learning rate of Adam.")
-    batch_norm: bool = Field(True, description="Batch normalization after each hidden layer.")
+    dropout: _Rate = Field(0.0, description=DESCRIPTIONS["dropout"])
+    batch_size: Annotated[int, Field(ge=1, le=65536)] = Field(128, description=DESCRIPTIONS["batch_size"])
+    learning_rate: Annotated[float, Field(ge=1e-8, le=10)] = Field(0.001, description=DESCRIPTIONS["learning_rate"])
+    batch_norm: bool = Field(True, description=DESCRIPTIONS["batch_norm"])
+    optimizer: Optimizer = Field("adam", description=DESCRIPTIONS["optimizer"])
+    schedule: Schedule = Field("constant", description=DESCRIPTIONS["schedule"])
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = Field(0.0, description=DESCRIPTIONS["weight_decay"])
+    label_smoothing: _Rate = Field(0.0, description=DESCRIPTIONS["label_smoothing"])
+    input_dropout: _Rate = Field(0.0, description=DESCRIPTIONS["input_dropout"])
+    activation: Activation = Field("relu", description=DESCRIPTIONS["activation"])
+    max_norm: Annotated[float, Field(ge=0, le=1000)] = Field(0.0, description=DESCRIPTIONS["max_norm"])
+    ema: _Rate = Field(0.0, description=DESCRIPTIONS["ema"])
     reference: dict[
         Literal["train_accuracy", "train_loss", "val_accuracy", "val_loss", "test_accuracy", "test_loss"], float
     ] = Field({}, description="Published figures of this config, to print beside ours.")
