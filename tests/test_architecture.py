@@ -15,14 +15,16 @@ ORDER = "plain_text errors layout durable study trial data record search train e
 RANK = {place: rank for rank, place in enumerate(ORDER.split())}
 
 LIBRARIES = {
-    "tensorflow": {"train.graph.trainer", "train.graph.adam", "train.graph.dropout"},
+    "tensorflow": {"train.graph.trainer", "train.graph.optimizers", "train.graph.dropout"},
     "keras": {
         "train.model",
+        "train.recipe",
         "train.artifacts",
         "train.score",
         "train.graph.trainer",
-        "train.graph.adam",
+        "train.graph.optimizers",
         "train.graph.dropout",
+        "train.graph.silu",
         "train.cohort.program",
         "train.cohort.member",
         "champion.conversion",
