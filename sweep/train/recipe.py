@@ -27,7 +27,7 @@ def count_steps(n_rows: int, batch_size: int, n_epochs: int) -> int:
 
 def build_optimizer(
     config: Config,
-    net: keras.Sequential,
+    net: keras.Model,
     n_steps: int,
     optimizers: Mapping[str, Callable[..., keras.optimizers.Optimizer]] = OPTIMIZERS,
 ) -> keras.optimizers.Optimizer:
@@ -46,14 +46,18 @@ def build_optimizer(
     return optimizer
 
 
-def build_learning_rate(config: Config, n_steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    """Return the learning rate, or its schedule over `n_steps`: from 0 up to the rate, then back to 0 after the last."""
-    if config.schedule == "constant":
-        return config.learning_rate
+def build_learning_rate(config: Config, n_steps: int) -> float | keras.optimizers.schedules.CosineDecay:
+    """Return the learning rate, or its schedule over `n_steps`."""
+    return config.learning_rate if config.schedule == "constant" else build_cosine(config.learning_rate, n_steps)
+
+
+def build_cosine(highest: float, n_steps: int) -> keras.optimizers.schedules.CosineDecay:
+    """Build the schedule over `n_steps`: linearly from 0 up to `highest`, then along a cosine to 0 after the last step.
+
+    Source: Loshchilov & Hutter 2017 (arXiv 1608.03983), equation 5, without restarts.
+    """
     n_warmup = n_steps // WARMUP
-    return keras.optimizers.schedules.CosineDecay(
-        0.0, n_steps - n_warmup, warmup_target=config.learning_rate, warmup_steps=n_warmup
-    )
+    return keras.optimizers.schedules.CosineDecay(0.0, n_steps - n_warmup, warmup_target=highest, warmup_steps=n_warmup)
 
 
 def build_loss(config: Config) -> keras.losses.Loss:

@@ -144,7 +144,7 @@ def cut_by_memory(folder, trials):
 
     [bucket] = group_into_buckets(trials)
     fitter = fitter_on(folder, TRAINING)
-    together = Program(Blueprint(bucket, fitter.rows, "float32"), len(trials))
+    together = Program(Blueprint(bucket, fitter.rows, "float32", TRAINING.max_epochs), len(trials))
     short = fitter_on(folder, TRAINING, max_bytes=together.n_bytes * 2 // 3)
     sizes = []
     short.fit(trials, lambda reports: sizes.append(len(reports)) or {}, lambda *result: None)
