@@ -12,10 +12,11 @@ from sweep.plain_text import to_code, to_line
 from sweep.report.compare import MAX_REPLICATES, Comparison, Summary
 from sweep.report.conclusion import Column, Conclusion, Verdict, find_ranking, list_rows
 from sweep.report.notes import champion_notes, find_largest_class, list_notes
+from sweep.report.spending import MISSING, build_spending_table, list_spent
 from sweep.trial import State
 
+SPENDING = "What the search has spent"
 NO_VALIDATION = "no validation rows"
-MISSING = "-"
 VERDICTS_NOTE = (
     "Test accuracy on the same rows, over replicates and rows together; p-values are corrected for their number (Holm). "
     "The difference is the first's mean less the second's."
@@ -52,6 +53,8 @@ def markdown_sections(conclusion: Conclusion) -> dict[str, str]:
     if conclusion.verdicts:
         lines = "\n".join(f"- {line}" for line in verdict_lines(conclusion))
         sections["What can be told apart"] = f"{VERDICTS_NOTE}\n\n{lines}"
+    if spending := build_spending_table(conclusion.tracked):
+        sections[SPENDING] = _markdown_table(spending)
     return sections
 
 
@@ -150,6 +153,7 @@ def to_dict(conclusion: Conclusion) -> dict[str, Any]:
         "data": {name: value for name, value in asdict(tracked.facts).items() if value != ()},
         "parent_run": tracked.parent_run_id,
         "trials": _counts(conclusion),
+        "spent": [asdict(spent) for spent in list_spent(tracked)],
         "champion": conclusion.champion.finalist.name if conclusion.champion else None,
         "finalists": [_column_dict(column) for column in conclusion.columns],
         "verdicts": [

@@ -11,6 +11,7 @@ measures what a search by it reaches.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,10 +57,7 @@ class CurveModel:
         """Take in curves. points: (n, coordinates); curves: n arrays, the log of the cost from epoch 1 on."""
         self._points, self._last_epoch = points, last_epoch
         self._level = float(np.mean([curve[0] for curve in curves])) - 0.5
-        summaries = [_summarize(curve - self._level, last_epoch) for curve in curves]
-        self._design = np.concatenate([design for design, _ in summaries])
-        observed = np.concatenate([values for _, values in summaries])
-        self._of = np.repeat(np.arange(len(curves)), [len(values) for _, values in summaries])
+        self._design, observed, self._of = _summarize([curve - self._level for curve in curves], last_epoch)
         same = self._of[:, None] == self._of
         gram = (self._design @ SMOOTH @ self._design.T) * _matern(points, points)[np.ix_(self._of, self._of)]
         gram += same * (self._design @ OWN @ self._design.T) + self._design @ VAGUE @ self._design.T
@@ -81,20 +79,38 @@ class CurveModel:
         return Forecast(mean, variance, noise, points, own, explained, self._scale)
 
 
-def _summarize(curve: Array, last_epoch: int) -> tuple[Array, Array]:
-    """Return a curve as one or two observations of (last, slope), (k, 2) and (k,), each with noise of variance 1.
+def _summarize(curves: Sequence[Array], last_epoch: int) -> tuple[Array, Array, NDArray[np.int64]]:
+    """Return what the curves say of (last, slope), (k, 2) and (k,), each with noise of variance 1, and of which curve it is.
 
     A curve says of two unknowns no more than two numbers: the QR decomposition of its regression.
     """
-    epochs = np.arange(1, len(curve) + 1)
-    regressors = np.column_stack([np.ones(len(curve)), epochs**-ALPHA - last_epoch**-ALPHA])
-    q, r = np.linalg.qr(regressors) if len(curve) > 1 else (np.ones((1, 1)), regressors)
-    return r / NOISE, q.T @ curve / NOISE
+    designs, values, of = [], [], []
+    for i, curve in enumerate(curves):
+        q, r = _decompose(len(curve), last_epoch)
+        designs.append(r)
+        values.append(curve @ q)
+        of += [i] * len(r)
+    return np.concatenate(designs) / NOISE, np.concatenate(values) / NOISE, np.array(of)
+
+
+@lru_cache
+def _decompose(n_epochs: int, last_epoch: int) -> tuple[Array, Array]:
+    """Return the QR decomposition of the regression of a curve."""
+    epochs = np.arange(1, n_epochs + 1)
+    regressors = np.column_stack([np.ones(n_epochs), epochs**-ALPHA - last_epoch**-ALPHA])
+    if n_epochs == 1:  # one observation of both unknowns
+        return np.ones((1, 1)), regressors
+    q, r = np.linalg.qr(regressors)
+    return q, r
 
 
 def _matern(a: Array, b: Array) -> Array:
     """Return the Matern 5/2 correlation of every point of a with every one of b, (len(a), len(b))."""
-    squared = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T
-    r = np.sqrt(5 / LENGTH**2 * np.maximum(squared, 0))
-    correlation: Array = (1 + r + r * r / 3) * np.exp(-r)
-    return correlation
+    squared: Array = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T
+    np.maximum(squared, 0, out=squared)
+    squared *= 5 / LENGTH**2
+    r = np.sqrt(squared)
+    squared /= 3
+    squared += r
+    squared += 1
+    return squared * np.exp(-r)  # 1 + r + r^2 / 3, in place

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from sweep.study.config import LATER, WHOLE_NET, Config
-from sweep.study.space import Axis, Choice, Float, Int, Space
+from sweep.study.config import LATER, Config
+from sweep.study.space import Choice, Float, Int, Space
 
 # After RealMLP's defaults, tuned on many tables (Holzmueller et al. 2024, arXiv 2407.04491, table A.2), and after what plain
 # MLPs of two wide layers reach on MNIST: dropout, a learning rate above Adam's own, moderate batches.
@@ -20,14 +20,10 @@ GOOD: dict[str, Any] = {
 
 def default_config(space: Space) -> Config:
     """Return the config of `space` that is nearest to GOOD, axis by axis."""
-    depth = int(_nearest(space.hidden_layers, GOOD["hidden_layers"]))
-    return Config(
-        units=tuple(int(_nearest(space.units_at(layer), GOOD["units"])) for layer in range(1, depth + 1)),
-        **{name: kind(_nearest(getattr(space, name), GOOD[name])) for name, kind in WHOLE_NET.items()},
-    )
+    return space.config(lambda name, axis: _nearest(axis, GOOD["units" if name.startswith("units_") else name]))
 
 
-def _nearest(axis: Axis, value: Any) -> Any:
+def _nearest(axis: Int | Float | Choice, value: Any) -> Any:
     match axis:
         case Int(low, high, step):
             steps = round((min(max(value, low), high) - low) / step)
@@ -40,5 +36,3 @@ def _nearest(axis: Axis, value: Any) -> Any:
             return value if value in options else options[0]
         case Choice(options):
             return min(options, key=lambda option: abs(option - value))
-        case _:
-            return axis

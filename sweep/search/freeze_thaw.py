@@ -8,43 +8,26 @@ time spread out. What is proposed follows from the record and the study's seed a
 """
 
 import math
-from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
+from threadpoolctl import ThreadpoolController
 
 from sweep.record.optuna_terms import to_params
-from sweep.record.trials import Record, RecordedTrial
-from sweep.search.budget import most_epochs
+from sweep.record.trials import Record
+from sweep.search.budget import UNBOUNDED, Left
 from sweep.search.curve_model import Array, CurveModel, Forecast
 from sweep.search.defaults import default_config
 from sweep.search.encoding import Encoder
+from sweep.search.tried import Group, Tried, TriedConfigs, curves_of
 from sweep.study.config import Config, derive_seed, derive_training_seed
 from sweep.study.schema import PROBE_EPOCHS, Study
-from sweep.study.space import Scalar
-from sweep.trial import Phase, State, Trial, TrialResult
+from sweep.trial import Phase, Trial, TrialResult
 
 N_FIRST = 12  # configs tried before the model is asked
 N_FRESH = 400  # untried configs that it is shown
-MAX_SEEN = 300  # curves that it is shown, which bounds what a proposal costs
-LEAST_ERROR = 1e-4  # a lower share of wrong rows, or loss, counts as this
-LARGEST_LOSS = 10.0  # a larger one counts as this: how badly a net fails is no matter
-
-
-@dataclass
-class _Tried:
-    """A config that was tried, as a probe, to its end, or both."""
-
-    config: Config
-    number: int  # of its first trial
-    point: Array  # (coordinates,)
-    group: Scalar | None
-    curve: Array | None = None  # log of its cost after each epoch; None before it has one
-    is_running: bool = True
-    is_open: bool = False  # a probe that may be promoted
-    is_failed: bool = False
 
 
 class FreezeThaw:
@@ -55,13 +38,15 @@ class FreezeThaw:
         self._study, self._record = study, record
         self._encoder = Encoder(study.space)
         self._spaces = study.subspaces()
-        self._tried: dict[Config, _Tried] = {}
-        self._n_tried: Counter[Scalar | None] = Counter()  # group -> configs
-        self._spent: Counter[Scalar | None] = Counter()  # group -> epochs; of running trials, those that they may take
+        self._defaults = {group: default_config(space) for group, space in self._spaces.items()}
+        self._n_first = N_FIRST if study.search.trials is None else min(N_FIRST, study.search.trials // 3)
+        self._threads = ThreadpoolController()
+        self._tried = TriedConfigs(study, self._encoder)
         for recorded in record.trials.values():
-            self._start(recorded.trial)
-            if recorded.state is not None:
-                self._end(recorded)
+            self._tried.start(recorded.trial)
+            course = record.course_of(recorded.trial.key)
+            if course is not None:
+                self._tried.end(recorded, course)
 
     def claim(self, config: Config, phase: Phase, name: str = "", promoted_from: int | None = None) -> Trial:
         """Claim a given config. The search learns from it if it lies in the space."""
@@ -70,28 +55,27 @@ class FreezeThaw:
         trial = self._record.claim(
             phase, config, seed, name=name, promoted_from=promoted_from, params=params, distributions=distributions
         )
-        self._start(trial)
+        self._tried.start(trial)
         return trial
 
-    def suggest(self, n_epochs: float = math.inf) -> Trial | None:
-        """Claim what is worth training next. Return None where nothing new is left that fits in `n_epochs`.
+    def suggest(self, within: Left = UNBOUNDED) -> Trial | None:
+        """Claim what is worth training next. Return None where nothing new is left that fits in the budget.
 
-        A probe is only worth its epoch where a whole training fits beside it.
+        Probes leave enough of the budget to train a config of every group to its end.
         """
-        may_promote = n_epochs >= self._study.training.max_epochs
-        may_probe = n_epochs >= self._study.training.max_epochs + (PROBE_EPOCHS if self._study.probes else 0)
-        open_in = {one.group for one in self._tried.values() if one.is_open} if may_promote else set()
-        groups = [
-            group
-            for group, space in self._spaces.items()
-            if group in open_in or (may_probe and self._n_tried[group] < space.n_configs())
-        ]
+        may_promote = within.epochs >= self._study.training.max_epochs
+        may_probe = may_promote and self._may_probe(within)
+        fresh_in = {g for g, space in self._spaces.items() if may_probe and self._tried.n_tried[g] < space.n_configs()}
+        open_in = {g for g in self._spaces if may_promote and self._tried.has_open(g)}
+        groups = [group for group in self._spaces if group in fresh_in | open_in]
         if not groups:
             return None
-        group = min(groups, key=self._spent.__getitem__)
+        group = min(groups, key=self._tried.n_epochs.__getitem__)
         rng = np.random.default_rng(derive_seed(self._study.seed, "freeze_thaw", len(self._record.trials)))
-        fresh = self._draw(group, rng) if may_probe else []
-        chosen = self._choose(group, fresh, group in open_in)
+        fresh = self._draw(group, rng) if group in fresh_in else []
+        # The matrices are small: more threads would wait for each other, on cores that train.
+        with self._threads.limit(limits=1, user_api="blas"):
+            chosen = self._choose(group, fresh, group in open_in)
         if isinstance(chosen, Config):
             return self.claim(chosen, Phase.SEARCH)
         return self.claim(chosen.config, Phase.SEARCH, promoted_from=chosen.number)
@@ -101,77 +85,44 @@ class FreezeThaw:
 
     def tell(self, result: TrialResult) -> None:
         """Learn from a result that the record has already."""
-        self._end(self._record.trials[result.key])
+        course = self._record.course_of(result.key)
+        assert course is not None, result.key
+        self._tried.end(self._record.trials[result.key], course)
 
-    def _start(self, trial: Trial) -> None:
-        group = self._study.group_of(trial.config)
-        if not self._study.in_space(trial.config):
-            return
-        self._spent[group] += most_epochs(self._study, trial)
-        if trial.config not in self._tried:
-            point = self._encoder.encode([trial.config])[0]
-            self._tried[trial.config] = _Tried(trial.config, trial.number, point, group)
-            self._n_tried[group] += 1
-        one = self._tried[trial.config]
-        one.is_running, one.is_open = True, False
+    def _may_probe(self, within: Left) -> bool:
+        if not self._study.probes:
+            return True
+        whole = self._study.training.max_epochs
+        lacking = sorted(not self._tried.is_probed(g) for g in self._spaces if not self._tried.n_whole[g])
+        epochs = min(within.epochs, within.epochs_in_time)
+        return may_probe(within.trials, 1, 1, lacking) and may_probe(epochs, PROBE_EPOCHS, whole, lacking)
 
-    def _end(self, recorded: RecordedTrial) -> None:
-        one = self._tried.get(recorded.trial.config)
-        if one is None:
-            return
-        course = self._record.course_of(recorded.trial.key)
-        assert course is not None, recorded.trial.key
-        self._spent[one.group] += course.n_epochs - most_epochs(self._study, recorded.trial)
-        one.is_running, one.is_open = False, recorded.state == State.PRUNED
-        one.is_failed = recorded.state == State.FAILED
-        if course.curve and not one.is_failed:
-            one.curve = _to_log_cost(self._study.objective, np.array(course.curve))
-
-    def _draw(self, group: Scalar | None, rng: np.random.Generator) -> list[Config]:
-        """Draw untried configs of a group; the study's defaults come first."""
+    def _draw(self, group: Group, rng: np.random.Generator) -> list[Config]:
+        """Draw untried configs of a group that has some; the study's defaults come first."""
         space = self._spaces[group]
-        if self._n_tried[group] >= space.n_configs():
-            return []
-        first = default_config(space)
-        if first not in self._tried:
-            return [first]
+        if self._defaults[group] not in self._tried:
+            return [self._defaults[group]]
         drawn = [config for config in space.draw(N_FRESH, rng) if config not in self._tried]
         # Chance finds the last ones of many too rarely.
         return drawn or [next(config for config in space.grid() if config not in self._tried)]
 
-    def _choose(self, group: Scalar | None, fresh: list[Config], may_promote: bool) -> Config | _Tried:
+    def _choose(self, group: Group, fresh: list[Config], may_promote: bool) -> Config | Tried:
         """Return the config to probe, or the probe to promote."""
-        seen = self._select_seen()
-        if fresh and (len(self._tried) < N_FIRST or len(fresh) == 1 or not seen):
+        seen = self._tried.select_seen()
+        if fresh and (len(self._tried) < self._n_first or len(fresh) == 1 or not seen):
             return fresh[0]
-        believed = [one for one in self._tried.values() if one.is_running and one.curve is None and not one.is_failed]
+        believed = [one for one in self._tried.running.values() if one.curve is None]
         candidates = [*seen, *believed]
         points = np.array([*(one.point for one in candidates), *self._encoder.encode(fresh)])
         own = np.where(np.arange(len(points)) < len(seen), np.arange(len(points)), -1)
-        forecast = CurveModel(points[: len(seen)], self._curves_of(seen), self._study.training.max_epochs).forecast(
-            points, own
-        )
+        model = CurveModel(points[: len(seen)], curves_of(seen), self._study.training.max_epochs)
+        forecast = model.forecast(points, own)
         is_open = [may_promote and one.is_open and one.group == group for one in candidates] + [True] * len(fresh)
         is_rival = [one.group == group for one in seen]
         best = forecast.mean[: len(seen)][is_rival].min() if any(is_rival) else math.inf
         running = [i for i, one in enumerate(candidates) if one.is_running]
         chosen = choose(forecast, np.array(is_open), running, best)
         return candidates[chosen] if chosen < len(candidates) else fresh[chosen - len(candidates)]
-
-    def _select_seen(self) -> list[_Tried]:
-        """Select what the model is shown: everything, or the best half of a bounded number and a spread of the others."""
-        seen = [one for one in self._tried.values() if one.curve is not None or one.is_failed]
-        if len(seen) <= MAX_SEEN:
-            return seen if any(one.curve is not None for one in seen) else []
-        costs = np.array([math.inf if one.curve is None else one.curve[-1] for one in seen])
-        order = np.argsort(costs, kind="stable")
-        spread = np.linspace(MAX_SEEN // 2, len(seen) - 1, MAX_SEEN - MAX_SEEN // 2).astype(int)
-        return [seen[i] for i in [*order[: MAX_SEEN // 2], *order[spread]]]
-
-    def _curves_of(self, seen: list[_Tried]) -> list[Array]:
-        """Return their curves; one that failed counts as a first epoch as bad as the worst."""
-        worst = max(float(one.curve[0]) for one in seen if one.curve is not None)
-        return [np.array([worst]) if one.curve is None or one.is_failed else one.curve for one in seen]
 
 
 def choose(forecast: Forecast, is_open: NDArray[np.bool_], running: list[int], best: float) -> int:
@@ -192,7 +143,16 @@ def choose(forecast: Forecast, is_open: NDArray[np.bool_], running: list[int], b
     return int(np.where(is_open, gain, -1.0).argmax())
 
 
-def _to_log_cost(objective: str, curve: Array) -> Array:
-    cost = 1 - curve if objective.endswith("accuracy") else curve
-    logarithm: Array = np.log(cost.clip(LEAST_ERROR, LARGEST_LOSS))
-    return logarithm
+def may_probe(left: float, probe: int, whole: int, is_unprobed: Sequence[bool]) -> bool:
+    """Return whether a probe leaves enough for a whole training of every group that lacks one, or of as many as fit.
+
+    left: of a budget; probe, whole: what they take of it; is_unprobed: of every group that lacks one, whether it has no
+    probe to promote either, those that have one first.
+    """
+    n, needed = 0, 0
+    for unprobed in is_unprobed:
+        if needed + whole + probe * unprobed > left:
+            break
+        n, needed = n + 1, needed + whole + probe * unprobed
+    n_unprobed = sum(is_unprobed[:n])
+    return left - probe >= max(n, 1) * whole + max(n_unprobed - 1, 0) * probe

@@ -3,7 +3,6 @@
 A sampler draws from a copy of the record in memory: a draw from the database costs a transaction for every parameter.
 """
 
-import math
 import warnings
 from collections import Counter
 from functools import partial
@@ -17,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sweep.record.optuna_terms import OPTUNA_STATES, to_direction, to_distribution, to_params
 from sweep.record.trials import Record
 from sweep.search import faster_tpe
+from sweep.search.budget import UNBOUNDED, Left
 from sweep.study.config import Config, derive_seed, derive_training_seed
 from sweep.study.schema import Study
 from sweep.study.space import Choice, Float, Int, Scalar
@@ -54,12 +54,12 @@ class Suggester:
         self._remember(trial, self._add(running))
         return trial
 
-    def suggest(self, n_epochs: float = math.inf) -> Trial | None:
+    def suggest(self, within: Left = UNBOUNDED) -> Trial | None:
         """Draw a new config from the space and claim it.
 
-        Return None when every config of the space was tried, or a whole training does not fit in `n_epochs`.
+        Return None when every config of the space was tried, or a whole training does not fit in the budget.
         """
-        if n_epochs < self._study.training.max_epochs:
+        if within.epochs < self._study.training.max_epochs:
             return None
         left = [group for group, space in self._spaces.items() if self._n_tried[group] < space.n_configs()]
         if not left:
@@ -68,7 +68,7 @@ class Suggester:
         for redraw in range(MAX_REDRAWS):
             asked, config = self._ask(group, redraw)
             if config.key not in self._tried:
-                return self._claim_drawn(config, asked.number)
+                return self._claim_drawn(config, asked)
             self._memory.tell(asked, state=TrialState.FAIL)  # tried already; samplers ignore failed trials
         untried = (config for config in self._spaces[group].grid() if config.key not in self._tried)
         return self.claim(next(untried), Phase.SEARCH)
@@ -84,12 +84,15 @@ class Suggester:
         value = self._record.trials[result.key].value if result.state == State.COMPLETE else None
         self._memory.tell(self._numbers[result.key], value, state=OPTUNA_STATES[result.state])
 
-    def _claim_drawn(self, config: Config, number: int) -> Trial:
-        """Claim a config that the sampler drew as trial `number` in memory."""
+    def _claim_drawn(self, config: Config, asked: optuna.Trial) -> Trial:
+        """Claim a config that the sampler drew. It learns from what is trained, where that is not just what it drew."""
         params, distributions = to_params(self._study, config)
+        if params != asked.params:
+            self._memory.tell(asked, state=TrialState.FAIL)
+            return self.claim(config, Phase.SEARCH)
         seed = derive_training_seed(self._study.seed, config, 0)
         trial = self._record.claim(Phase.SEARCH, config, seed, params=params, distributions=distributions)
-        self._remember(trial, number)
+        self._remember(trial, asked.number)
         return trial
 
     def _ask(self, group: Scalar | None, redraw: int) -> tuple[optuna.Trial, Config]:

@@ -87,7 +87,7 @@ class SearchSource(_RecordedSource):
         if self._baselines:
             baseline = self._baselines.popleft()
             return self._suggester.claim(baseline.config, Phase.BASELINE, baseline.name)
-        trial = None if self._budget.is_spent else self._suggester.suggest(self._budget.n_epochs_left)
+        trial = None if self._budget.is_spent else self._suggester.suggest(self._budget.left)
         if trial is not None:
             self._budget.start(trial)
         return trial
@@ -120,12 +120,12 @@ class SearchSource(_RecordedSource):
         return {report.key: self._survives(report) for report in reports}
 
     def _survives(self, report: EpochReport) -> bool:
+        if self._study.probes:
+            return False  # a probe ends here; the model says which are trained to the end
         pruner, objective = self._study.search.pruner, self._study.objective
         # Use the recorded value, not the reported one: a trial that is restarted in another cohort reaches the rung
         # again, and its value may then be rounded differently.
         costs = {key: cost(objective, value) for key, value in self._record.get_rung_values(report.epoch).items()}
-        if self._study.probes:
-            return False  # a probe ends here; the model says which are trained to the end
         return pruner is None or survives_rung(costs[report.key], list(costs.values()), pruner)
 
     def _report(self, key: str, rung: int, value: float) -> None:

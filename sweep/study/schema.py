@@ -1,63 +1,33 @@
 """The tables and keys of a study file, checked when read; `studies/README.md` shows their descriptions."""
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
-    GetCoreSchemaHandler,
     PlainSerializer,
     PlainValidator,
     Strict,
     model_validator,
 )
 
-from sweep.study.axes import DESCRIPTIONS, SpaceTable, read_space
-from sweep.study.config import Activation, Config, Optimizer, Schedule
+from sweep.study.axes import SpaceTable, read_space
+from sweep.study.baseline import Baseline
+from sweep.study.config import Config
 from sweep.study.objective import Objective
 from sweep.study.space import Scalar, Space, contains, list_values
+from sweep.study.table import STUDY_NAME, Table, TextRule
 
 MAX_GRID = 100_000  # configs
 PROBE_EPOCHS = 1  # for which `freeze_thaw` tries every config
 MIN_EPOCHS_TO_PROBE = 4
 
 
-class _Table(BaseModel):
-    # Strict: TOML has types, so "3" for 3 or true for 1 is a slip to show, not to guess around.
-    # Descriptions are no attribute docstrings: pydantic would parse this file to find those, tens of ms in every process.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-@dataclass(frozen=True)
-class TextRule:
-    """The rule of a key that takes text: the pattern that the whole text must match, and the same in words."""
-
-    wanted: str
-    pattern: str = r"(?s).*"
-
-    def check(self, value: Any) -> Any:
-        if isinstance(value, str) and not re.fullmatch(self.pattern, value):
-            raise ValueError(f"wanted {self.wanted}")
-        return value
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
-        """Have pydantic check an annotated field with `check`."""
-        return BeforeValidator(self.check).__get_pydantic_core_schema__(source, handler)
-
-
-STUDY_NAME = TextRule(
-    "up to 64 of a-z, 0-9, '.', '_' and '-', starting with a letter or digit", r"[a-z0-9][a-z0-9._-]{0,63}"
-)
-
-
-class Data(_Table):
+class Data(Table):
     """Names the rows to train on and splits them, every class in its share."""
 
     source: Annotated[str, TextRule("'mnist' or a path")] = Field(
@@ -99,7 +69,7 @@ class Data(_Table):
     )
 
 
-class EarlyStopping(_Table):
+class EarlyStopping(Table):
     """Ends a training that no longer improves. The model keeps the weights of its best epoch."""
 
     monitor: Literal["loss", "accuracy", "val_loss", "val_accuracy"] = Field(
@@ -114,7 +84,7 @@ class EarlyStopping(_Table):
 Precision = Literal["float32", "tensorfloat32", "bfloat16"]
 
 
-class Training(_Table):
+class Training(Table):
     """Sets how long every trial and replicate may train, and in what precision."""
 
     max_epochs: Annotated[int, Field(ge=1, le=10_000)] = Field(description="Epochs after which a training ends.")
@@ -127,7 +97,7 @@ class Training(_Table):
     )
 
 
-class Pruner(_Table):
+class Pruner(Table):
     """Stops weak trials of the search at rungs, which are epochs at which trials are compared."""
 
     kind: Literal["halving", "median"] = Field(
@@ -150,7 +120,7 @@ class Pruner(_Table):
 Engine = Literal["auto", "graph", "cohort"]
 
 
-class Search(_Table):
+class Search(Table):
     """Says how much to search, who proposes the configs, and how they train.
 
     `trials`, `epochs` and `minutes` are budgets: the search ends with whichever is spent first. Raise it to continue a study.
@@ -199,45 +169,7 @@ class Search(_Table):
         return self.sampler or ("tpe" if self.pruner is not None else "freeze_thaw")
 
 
-_Rate = Annotated[float, Field(ge=0, lt=1)]
-
-
-class Baseline(_Table):
-    """A config given by hand: trained with the search, and confirmed whether it wins or not."""
-
-    # A name reaches Markdown, matplotlib and terminal tables: no character that any of them reads as markup.
-    name: Annotated[
-        str,
-        TextRule(
-            "up to 80 letters, digits, spaces and any of . , ( ) + -, starting with a letter or digit",
-            r"\w[\w .,()+-]{0,79}",
-        ),
-    ] = Field(description="What tables and runs call it; every baseline has a name of its own.")
-    units: Annotated[
-        tuple[Annotated[int, Field(ge=1, le=65536)], ...], Strict(False), Field(min_length=1, max_length=20)
-    ] = Field(description="Units of each hidden layer, first layer first.")
-    dropout: _Rate = Field(0.0, description=DESCRIPTIONS["dropout"])
-    batch_size: Annotated[int, Field(ge=1, le=65536)] = Field(128, description=DESCRIPTIONS["batch_size"])
-    learning_rate: Annotated[float, Field(ge=1e-8, le=10)] = Field(0.001, description=DESCRIPTIONS["learning_rate"])
-    batch_norm: bool = Field(True, description=DESCRIPTIONS["batch_norm"])
-    optimizer: Optimizer = Field("adam", description=DESCRIPTIONS["optimizer"])
-    schedule: Schedule = Field("constant", description=DESCRIPTIONS["schedule"])
-    weight_decay: Annotated[float, Field(ge=0, le=1)] = Field(0.0, description=DESCRIPTIONS["weight_decay"])
-    label_smoothing: _Rate = Field(0.0, description=DESCRIPTIONS["label_smoothing"])
-    input_dropout: _Rate = Field(0.0, description=DESCRIPTIONS["input_dropout"])
-    activation: Activation = Field("relu", description=DESCRIPTIONS["activation"])
-    max_norm: Annotated[float, Field(ge=0, le=1000)] = Field(0.0, description=DESCRIPTIONS["max_norm"])
-    ema: _Rate = Field(0.0, description=DESCRIPTIONS["ema"])
-    reference: dict[
-        Literal["train_accuracy", "train_loss", "val_accuracy", "val_loss", "test_accuracy", "test_loss"], float
-    ] = Field({}, description="Published figures of this config, to print beside ours.")
-
-    @property
-    def config(self) -> Config:
-        return Config(**self.model_dump(exclude={"name", "reference"}))
-
-
-class Confirmation(_Table):
+class Confirmation(Table):
     """Retrains the best config of each group, and every baseline, with fresh seeds; scores each once on the test split."""
 
     group_by: Literal["hidden_layers", "batch_size", "batch_norm"] = Field(
@@ -246,7 +178,7 @@ class Confirmation(_Table):
     replicates: Annotated[int, Field(ge=1, le=1000)] = Field(5, description="Fresh seeds for each config.")
 
 
-class Study(_Table):
+class Study(Table):
     """One search of one space for one objective, as its file describes it."""
 
     name: Annotated[str, STUDY_NAME] = Field(
@@ -257,7 +189,7 @@ class Study(_Table):
     )
     objective: Objective = Field("val_accuracy", description="Metric of the validation rows to select by.")
     data: Data = Field(description="Which rows to train on.")
-    space: Annotated[Space, PlainValidator(read_space), PlainSerializer(Space.to_dict)] | None = Field(
+    space: Annotated[Space, PlainValidator(read_space), PlainSerializer(lambda space: space.to_dict())] | None = Field(
         None, description="What may vary. Without it, only baselines can be trained."
     )
     training: Training = Field(description="How long to train.")
@@ -355,8 +287,9 @@ class Study(_Table):
 
     @property
     def probes(self) -> bool:
-        """Whether the search tries configs for PROBE_EPOCHS first; not where whole trainings are about as short."""
-        return self.search.proposer == "freeze_thaw" and self.training.max_epochs >= MIN_EPOCHS_TO_PROBE
+        """Whether the search tries configs for PROBE_EPOCHS first; not where whole trainings are about as short, or for one."""
+        is_worth_it = self.training.max_epochs >= MIN_EPOCHS_TO_PROBE and self.search.trials != 1
+        return self.search.proposer == "freeze_thaw" and is_worth_it
 
     def rungs(self) -> tuple[int, ...]:
         if self.probes:

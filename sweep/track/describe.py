@@ -101,9 +101,11 @@ def _search(study: Study) -> str:
     if not search.is_asked_for:
         return "none, baselines alone"
     budgets = {"trials": search.trials, "epochs": search.epochs, "minutes": search.minutes}
-    text = _join([f"{n:g} {unit}" for unit, n in budgets.items() if n is not None], "or") + f" by {search.proposer}"
+    text = _join([f"{n:g} {unit}" for unit, n in budgets.items() if n is not None], "or")
+    text += f" proposed by {search.proposer}"
     if study.shares_by is not None:
-        text += f", as many for each value of {study.shares_by.replace('_', ' ')}"
+        what = " epochs" if search.proposer == "freeze_thaw" else ""
+        text += f", as many{what} for each value of {study.shares_by.replace('_', ' ')}"
     pruner = study.search.pruner
     if pruner is None:
         return text

@@ -47,6 +47,8 @@ class TrackedTrial:
     best_epoch: int  # the epoch whose weights the model has, counted from 1; 0 where there is none
     n_epochs: int
     train_seconds: float  # wall clock
+    started_at: float  # UTC seconds since 1970
+    ended_at: float
     params_count: int
     provenance: dict[str, str]  # code, libraries, processor, engine
 
@@ -99,6 +101,8 @@ def from_run(run: Run) -> TrackedTrial:
             best_epoch=int(metrics["best_epoch"]),
             n_epochs=int(metrics["epochs"]),
             train_seconds=metrics["train_seconds"],
+            started_at=run.info.start_time / 1000,
+            ended_at=run.info.end_time / 1000,
             params_count=int(metrics["params_count"]),
             provenance={
                 name: value for name, value in tags.items() if name not in TRIAL_TAGS and not name.startswith("mlflow.")

@@ -26,7 +26,7 @@ from tests.studies import FACTS, FILES, STUDY, fake_sweep, tiny_table
 def swept(new_runs):
     """A finished study on the fake executor."""
     runs = new_runs()
-    fake_sweep(runs, tiny_table(search={"trials": 12}), files=FILES)  # enough to beat the baseline
+    fake_sweep(runs, tiny_table(search={"trials": 12, "sampler": "random"}), files=FILES)  # enough to beat the baseline
     return runs
 
 
@@ -228,7 +228,9 @@ def test_a_group_s_tie_is_broken_by_validation_loss_and_what_is_confirmed_is_wha
     def loss_by_size(config, seed, epoch):
         return {"loss": 0.1, "accuracy": 0.9, "val_loss": 1 / sum(config.units), "val_accuracy": 0.9}
 
-    fake_sweep(runs, tiny_table(search={"trials": 10}, baselines=[]), curve=loss_by_size, files=FILES)
+    fake_sweep(
+        runs, tiny_table(search={"trials": 10, "sampler": "random"}, baselines=[]), curve=loss_by_size, files=FILES
+    )
     found = conclude(read_study(runs, "tiny"))
     for column in found.selected:
         group = [t.trial.config for t in found.tracked.searched if t.trial.config.hidden_layers == column.finalist.config.hidden_layers]  # fmt: skip
