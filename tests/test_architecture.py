@@ -15,7 +15,7 @@ ORDER = "plain_text errors layout durable study trial data record search train e
 RANK = {place: rank for rank, place in enumerate(ORDER.split())}
 
 LIBRARIES = {
-    "tensorflow": {"train.graph.trainer", "train.graph.optimizers", "train.graph.dropout"},
+    "tensorflow": {"train.graph.trainer", "train.graph.optimizers", "train.graph.dropout", "train.graph.precision"},
     "keras": {
         "train.model",
         "train.recipe",
@@ -24,6 +24,7 @@ LIBRARIES = {
         "train.graph.trainer",
         "train.graph.optimizers",
         "train.graph.dropout",
+        "train.graph.precision",
         "train.graph.silu",
         "train.cohort.program",
         "train.cohort.member",

@@ -33,7 +33,9 @@ class Fitter:
         `goes_on` receives each epoch's report; False prunes the trial. A trial that diverges has a failed result.
         """
         course = Course(trial, self._training, started_at=self._clock())
-        trainer = GraphTrainer(trial.config, self._facts, self._train, trial.seed, self._training.max_epochs)
+        trainer = GraphTrainer(
+            trial.config, self._facts, self._train, trial.seed, self._training.max_epochs, self._training.precision
+        )
         best_weights = None
         while not course.is_over:
             report = course.add(self._train_epoch(trainer), self._clock())

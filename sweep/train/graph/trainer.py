@@ -14,8 +14,10 @@ import tensorflow as tf
 
 from sweep.data.prepared import DataFacts, Split
 from sweep.study.config import Config
+from sweep.study.schema import Precision
 from sweep.train.graph.dropout import replace_dropout
 from sweep.train.graph.optimizers import FUSED
+from sweep.train.graph.precision import compute_in_bfloat16
 from sweep.train.graph.silu import use_lean_silu
 from sweep.train.model import build_net
 from sweep.train.recipe import build_optimizer, count_steps, limit_norms
@@ -62,18 +64,30 @@ def _trace(function: Any, *signature: tf.TensorSpec) -> Any:
 class GraphTrainer:
     """One net in training. The seed determines weights, shuffles and dropout.
 
-    `net` is what is evaluated: the net in training, or the average of its weights where the config asks for one.
+    `net` is what is evaluated, in float32: the net in training, or one with the average of its weights where the config
+    asks for one.
     """
 
-    def __init__(self, config: Config, facts: DataFacts, train: Rows, seed: int, max_epochs: int) -> None:
+    def __init__(
+        self,
+        config: Config,
+        facts: DataFacts,
+        train: Rows,
+        seed: int,
+        max_epochs: int,
+        precision: Precision = "float32",
+    ) -> None:
         """Build a net before its first epoch of up to `max_epochs`, over which the learning rate's schedule runs."""
         keras.utils.set_random_seed(seed)
         self._trained = build_net(config, facts)
+        if precision == "bfloat16":
+            compute_in_bfloat16(self._trained)
         self._in_training = replace_dropout(self._trained)
         limit_norms(self._trained, config)
         n_steps = count_steps(train.n, config.batch_size, max_epochs)
         self.optimizer = build_optimizer(config, self._trained, n_steps, FUSED)
-        self.net = build_net(config, facts, "zeros") if config.ema else self._trained
+        is_apart = config.ema > 0 or precision == "bfloat16"
+        self.net = build_net(config, facts, "zeros") if is_apart else self._trained
         self._smoothing = config.label_smoothing
         self._n_classes = facts.n_classes
         self._seed = seed
@@ -94,8 +108,8 @@ class GraphTrainer:
         self._epochs_done += 1
         order_seed = tf.constant([self._seed & 0x7FFFFFFF, self._epochs_done], tf.int32)
         loss, accuracy = self._train_epoch(order_seed)
-        if self.optimizer.use_ema:
-            self._take_average()
+        if self.net is not self._trained:
+            self._take_weights()
         return {"loss": float(loss), "accuracy": float(accuracy)}
 
     def evaluate(self, rows: Rows) -> tuple[float, float]:
@@ -103,14 +117,15 @@ class GraphTrainer:
         loss, accuracy = self._evaluate(rows.x, rows.y)
         return float(loss), float(accuracy)
 
-    def _take_average(self) -> None:
-        """Give `net` the average of the trained weights, with batch norm's statistics, which are averages already."""
-        for averaged, average in zip(
-            self.net.trainable_variables, self.optimizer._model_variables_moving_average, strict=True
-        ):
-            averaged.assign(average)
-        for taken, other in zip(self.net.non_trainable_weights, self._trained.non_trainable_weights, strict=True):
-            taken.assign(other)
+    def _take_weights(self) -> None:
+        """Give `net` the trained weights, or their average, with batch norm's statistics, which are averages already."""
+        weights = self._trained.trainable_variables
+        if self.optimizer.use_ema:
+            weights = self.optimizer._model_variables_moving_average
+        for variable, value in zip(self.net.trainable_variables, weights, strict=True):
+            variable.assign(value)
+        for variable, value in zip(self.net.non_trainable_weights, self._trained.non_trainable_weights, strict=True):
+            variable.assign(value)
 
     def _run_epoch(self, train: Rows, batch_size: int, order_seed: Any) -> tuple[Any, Any]:
         # A new order every epoch. After `keras.utils.set_random_seed`, `fit` on TensorFlow repeats one order (Keras

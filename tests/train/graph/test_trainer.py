@@ -16,6 +16,7 @@ from sweep.study.config import Config
 from sweep.study.schema import Data
 from sweep.train.graph.dropout import HalfwordDropout, replace_dropout
 from sweep.train.graph.optimizers import FUSED, FusedAdam
+from sweep.train.graph.precision import compute_in_bfloat16, measure_speedup
 from sweep.train.graph.trainer import GraphTrainer, Rows
 from sweep.train.model import build_net, load_model
 from sweep.train.recipe import OPTIMIZERS, build_loss, build_optimizer, count_steps, limit_norms
@@ -55,10 +56,10 @@ def rows():
     return Split(mnist.x_train[:N].reshape(N, -1), mnist.y_train[:N].astype(np.int32))
 
 
-def fit(net, rows, seed, n_epochs, optimizers=OPTIMIZERS, max_epochs=5):
+def fit(net, rows, seed, n_epochs, optimizers=OPTIMIZERS, max_epochs=5, prepare=lambda net: net):
     """`model.fit` on the batches and the dropout masks that the engine draws; the net as evaluated, and its history."""
     keras.utils.set_random_seed(seed)
-    plain = build_net(net, FACTS)
+    plain = prepare(build_net(net, FACTS))
     limit_norms(plain, net)
     model = replace_dropout(plain)
     optimizer = build_optimizer(net, plain, count_steps(N, net.batch_size, max_epochs), optimizers)
@@ -160,6 +161,38 @@ def test_the_first_epoch_of_a_training_that_is_stopped_is_that_of_a_whole_one(ro
     _, whole = train(net, rows, seed=3, n_epochs=5)
     assert first == whole[0]
     assert first != train(net, rows, seed=3, n_epochs=1, max_epochs=1)[1][0]
+
+
+def test_in_bfloat16_the_weights_are_those_of_fit_with_its_mixed_policy_to_the_bit_and_float32_afterwards(
+    rows, tmp_path
+):
+    net = config(
+        dropout=0.3, **EVERYTHING | {"optimizer": "adam", "learning_rate": 0.003, "ema": 0.0, "activation": "relu"}
+    )
+    trainer = GraphTrainer(net, FACTS, Rows.of(rows), seed=11, max_epochs=5, precision="bfloat16")
+    logs = [trainer.train_epoch() for _ in range(2)]
+    reference, history = fit(net, rows, seed=11, n_epochs=2, optimizers=FUSED, prepare=compute_in_bfloat16)
+    assert reference.layers[2].compute_dtype == "bfloat16"
+    for ours, theirs in zip(trainer.net.get_weights(), reference.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert [one["loss"] for one in logs] == pytest.approx([one["loss"] for one in history], abs=1e-4)
+    trainer.net.save(tmp_path / "model.keras")
+    assert {layer.compute_dtype for layer in load_model(tmp_path / "model.keras").layers} == {"float32"}
+    in_float32, _ = train(net, rows, seed=11, n_epochs=2)
+    assert any((a != b).any() for a, b in zip(trainer.net.get_weights(), in_float32.get_weights(), strict=True))
+
+
+def test_an_average_is_taken_in_bfloat16_too(rows):
+    trainer = GraphTrainer(config(ema=0.9), FACTS, Rows.of(rows), seed=11, max_epochs=5, precision="bfloat16")
+    trainer.train_epoch()
+    for kernel, average in zip(
+        trainer.net.trainable_variables, trainer.optimizer._model_variables_moving_average, strict=True
+    ):
+        np.testing.assert_array_equal(kernel, average)
+
+
+def test_how_fast_bfloat16_is_is_measured_here():
+    assert 0.01 < measure_speedup() < 100
 
 
 def test_dropout_draws_anew_at_every_step(rows):
