@@ -42,5 +42,6 @@ def test_the_graph_engine_refuses_the_precision_that_cohorts_alone_have(start_at
         start_at("tensorfloat32", None)
 
 
+@pytest.mark.slow
 def test_the_speed_is_measured_in_a_process_of_its_own(tmp_path):
     assert start.run_in_process(start._measure_bfloat16, "measuring bfloat16", tmp_path / "precision.log") > 0
