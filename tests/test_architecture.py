@@ -15,19 +15,23 @@ ORDER = "plain_text errors layout durable study trial data record search train e
 RANK = {place: rank for rank, place in enumerate(ORDER.split())}
 
 LIBRARIES = {
-    "tensorflow": {"train.graph.trainer", "train.graph.adam", "train.graph.dropout"},
+    "tensorflow": {"train.graph.trainer", "train.graph.optimizers", "train.graph.dropout", "train.graph.precision"},
     "keras": {
         "train.model",
+        "train.recipe",
         "train.artifacts",
         "train.score",
         "train.graph.trainer",
-        "train.graph.adam",
+        "train.graph.optimizers",
         "train.graph.dropout",
+        "train.graph.precision",
+        "train.graph.silu",
         "train.cohort.program",
         "train.cohort.member",
+        "train.cohort.step",
         "champion.conversion",
     },
-    "jax": {"train.cohort.program", "train.cohort.member"},
+    "jax": {"train.cohort.program", "train.cohort.member", "train.cohort.step"},
     "onnx": {"champion.conversion"},
     "onnxruntime": {"champion.verify"},
     "optuna": {"record.trials", "record.optuna_terms", "search.sampler", "search.faster_tpe", "report.search_figures"},

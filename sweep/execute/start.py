@@ -12,6 +12,7 @@ from sweep.errors import InvalidSettingError
 from sweep.execute.cohort_process import CohortOptions
 from sweep.execute.cohorts import CohortExecutor
 from sweep.execute.executor import Executor
+from sweep.execute.one_task import run_in_process
 from sweep.execute.worker import WorkerOptions
 from sweep.execute.workers import WorkerExecutor, list_cores
 from sweep.layout import RunsDir
@@ -48,16 +49,34 @@ def start_executor(study: Study, data: PreparedData, runs: RunsDir, results: Pat
             ),
             n_searched,
         )
-    if study.training.precision != "float32":
-        raise InvalidSettingError(
-            f"training.precision = {study.training.precision!r} is for the cohort engine; this study trains on the "
-            "graph engine, in float32; leave it out, or use --engine cohort"
-        )
+    _check_precision(study, logs)
     n_workers = study.search.workers or len(list_cores())
     logger.info("starting %d worker%s; logs in %s", n_workers, "" if n_workers == 1 else "s", logs)
     return WorkerExecutor(
         WorkerOptions(data=data, training=study.training, results=results, logs=logs, provenance=provenance), n_workers
     )
+
+
+def _check_precision(study: Study, logs: Path) -> None:
+    """Raise InvalidSettingError if the graph engine does not know the study's precision; say so where it does not pay."""
+    if study.training.precision == "tensorfloat32":
+        raise InvalidSettingError(
+            "training.precision = 'tensorfloat32' is for the cohort engine; this study trains on the graph engine, in "
+            "float32 or bfloat16; leave it out, or use --engine cohort"
+        )
+    if study.training.precision == "bfloat16":
+        speedup = run_in_process(_measure_bfloat16, "measuring bfloat16", logs / "precision.log")
+        if speedup < 1:
+            logger.warning(
+                "this processor multiplies in bfloat16 at %.2g of its speed in float32: training.precision = 'bfloat16' slows it down",
+                speedup,
+            )
+
+
+def _measure_bfloat16() -> float:
+    from sweep.train.graph.precision import measure_speedup  # imports TensorFlow, so only once the environment is set
+
+    return measure_speedup()
 
 
 def compute_max_searched(search: Search) -> int:

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from sweep.study.config import Config
-from sweep.study.space import Choice, Float, Int, Scalar, Space
+from sweep.study.config import LATER, Config
+from sweep.study.space import Choice, Float, Int, Space
 
 # After RealMLP's defaults, tuned on many tables (Holzmueller et al. 2024, arXiv 2407.04491, table A.2), and after what plain
 # MLPs of two wide layers reach on MNIST: dropout, a learning rate above Adam's own, moderate batches.
 GOOD: dict[str, Any] = {
+    **LATER,
     "hidden_layers": 2,
     "units": 512,
     "dropout": 0.3,
@@ -22,7 +23,7 @@ def default_config(space: Space) -> Config:
     return space.config(lambda name, axis: _nearest(axis, GOOD["units" if name.startswith("units_") else name]))
 
 
-def _nearest(axis: Int | Float | Choice, value: Scalar) -> Scalar:
+def _nearest(axis: Int | Float | Choice, value: Any) -> Any:
     match axis:
         case Int(low, high, step):
             steps = round((min(max(value, low), high) - low) / step)

@@ -53,6 +53,7 @@ def _encode_axis(axis: Axis) -> Encode:
             places = np.linspace(0, 1, len(ordered))
             return lambda values: np.interp(np.array(values, float), ordered, places)[:, None]
         case Choice(options):
-            return lambda values: np.array([[v == option for option in options] for v in values]) / math.sqrt(2)
+            side = 1 / math.sqrt(2)
+            return lambda values: side * np.array([[v == o for o in options] for v in values]).reshape(-1, len(options))
         case _:
             raise TypeError(f"{axis!r} does not vary")

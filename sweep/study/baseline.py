@@ -4,8 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
-from sweep.study.config import Config
+from sweep.study.axes import DESCRIPTIONS
+from sweep.study.config import Activation, Config, Optimizer, Schedule
 from sweep.study.table import Table, TextRule
+
+_Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Baseline(Table):
@@ -22,12 +25,18 @@ class Baseline(Table):
     units: Annotated[
         tuple[Annotated[int, Field(ge=1, le=65536)], ...], Strict(False), Field(min_length=1, max_length=20)
     ] = Field(description="Units of each hidden layer, first layer first.")
-    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.0, description="Dropout rate after each hidden layer; 0 adds no layer."
-    )
-    batch_size: Annotated[int, Field(ge=1, le=65536)] = Field(128, description="Rows in a step of training.")
-    learning_rate: Annotated[float, Field(ge=1e-8, le=10)] = Field(0.001, description="Learning rate of Adam.")
-    batch_norm: bool = Field(True, description="Batch normalization after each hidden layer.")
+    dropout: _Rate = Field(0.0, description=DESCRIPTIONS["dropout"])
+    batch_size: Annotated[int, Field(ge=1, le=65536)] = Field(128, description=DESCRIPTIONS["batch_size"])
+    learning_rate: Annotated[float, Field(ge=1e-8, le=10)] = Field(0.001, description=DESCRIPTIONS["learning_rate"])
+    batch_norm: bool = Field(True, description=DESCRIPTIONS["batch_norm"])
+    optimizer: Optimizer = Field("adam", description=DESCRIPTIONS["optimizer"])
+    schedule: Schedule = Field("constant", description=DESCRIPTIONS["schedule"])
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = Field(0.0, description=DESCRIPTIONS["weight_decay"])
+    label_smoothing: _Rate = Field(0.0, description=DESCRIPTIONS["label_smoothing"])
+    input_dropout: _Rate = Field(0.0, description=DESCRIPTIONS["input_dropout"])
+    activation: Activation = Field("relu", description=DESCRIPTIONS["activation"])
+    max_norm: Annotated[float, Field(ge=0, le=1000)] = Field(0.0, description=DESCRIPTIONS["max_norm"])
+    ema: _Rate = Field(0.0, description=DESCRIPTIONS["ema"])
     reference: dict[
         Literal["train_accuracy", "train_loss", "val_accuracy", "val_loss", "test_accuracy", "test_loss"], float
     ] = Field({}, description="Published figures of this config, to print beside ours.")

@@ -93,7 +93,8 @@ class Training(Table):
     )
     precision: Precision = Field(
         "float32",
-        description="Precision of matrix products. The other two are faster on a GPU; only cohorts take them.",
+        description="Precision of matrix products. The other two are faster on a GPU, `bfloat16` on some CPUs too; only cohorts "
+        "take `tensorfloat32`.",
     )
 
 

@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from sweep.study.config import WHOLE_NET, Config
+from sweep.study.config import WHOLE_NET, Config, leave_out_defaults
 
 if TYPE_CHECKING:
     import numpy as np  # a study is read before numpy is loaded
 
-Scalar = bool | int | float
+Scalar = bool | int | float | str
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,14 @@ class Space:
     batch_size: Axis = 128
     learning_rate: Axis = 0.001
     batch_norm: Axis = True
+    optimizer: Axis = "adam"
+    schedule: Axis = "constant"
+    weight_decay: Axis = 0.0
+    label_smoothing: Axis = 0.0
+    input_dropout: Axis = 0.0
+    activation: Axis = "relu"
+    max_norm: Axis = 0.0
+    ema: Axis = 0.0
 
     def units_at(self, layer: int) -> Axis:
         """Return the axis of the units of a hidden layer, counted from 1."""
@@ -88,7 +96,7 @@ class Space:
         """Build a config; call `draw(name, axis)` for each axis that varies, the depth before the widths it needs."""
 
         def value(name: str, axis: Axis) -> Any:
-            drawn = draw(name, axis) if isinstance(axis, Int | Float | Choice) else axis
+            drawn: Any = draw(name, axis) if isinstance(axis, Int | Float | Choice) else axis
             return axis.nearest(drawn) if isinstance(axis, Float) and axis.step is not None else drawn
 
         hidden_layers = int(value("hidden_layers", self.hidden_layers))
@@ -145,7 +153,8 @@ class Space:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """Return the axes by name, for JSON; none that earlier versions did not know and that is the default."""
+        return leave_out_defaults(asdict(self))
 
 
 def count(axis: Axis) -> float:
@@ -170,7 +179,7 @@ def list_values(axis: Axis) -> tuple[Scalar, ...]:
             return tuple(axis.value_at(i) for i in range(axis.n_steps + 1))
         case Choice(options):
             return options
-        case bool() | int() | float():
+        case bool() | int() | float() | str():
             return (axis,)
         case _:
             raise TypeError(f"not an axis: {axis!r}")
@@ -205,13 +214,13 @@ def _decimal(value: float) -> Decimal:
 def contains(axis: Axis, value: Scalar) -> bool:
     """Return whether the axis can take `value`."""
     match axis:
-        case Int(low, high, step):
-            return low <= value <= high and (value - low) % step == 0
-        case Float(low, high, None):
-            return low <= value <= high
-        case Float():
-            return math.isclose(value, axis.nearest(value))
         case Choice(options):
             return value in options
+        case Int(low, high, step) if not isinstance(value, str):
+            return low <= value <= high and (value - low) % step == 0
+        case Float(low, high, None) if not isinstance(value, str):
+            return low <= value <= high
+        case Float() if not isinstance(value, str):
+            return math.isclose(value, axis.nearest(value))
         case _:
             return value == axis

@@ -3,7 +3,7 @@
 from sweep.data.prepared import DataFacts
 from sweep.plain_text import to_code
 from sweep.search.finalists import NUMBER_WORDS
-from sweep.study.config import WHOLE_NET
+from sweep.study.config import WHOLE_NET, leave_out_defaults
 from sweep.study.schema import Study
 from sweep.study.space import Axis, Choice, Float, Int, Space
 from sweep.track.names import REPORT_FOLDER, REPORT_PAGE
@@ -60,10 +60,11 @@ def _data(facts: DataFacts) -> str:
 
 
 def _space(space: Space) -> list[str]:
-    """Write each axis in a few words, fixed ones too."""
+    """Write each axis in a few words, fixed ones too, unless they are what is usual. The optimizer is always named."""
     units = space.units if isinstance(space.units, tuple) else (space.units,)
     axes = {"hidden_layers": (space.hidden_layers,), "units": units}
-    axes |= {name: (getattr(space, name),) for name in WHOLE_NET}
+    named = leave_out_defaults({name: getattr(space, name) for name in WHOLE_NET}).keys() | {"optimizer"}
+    axes |= {name: (getattr(space, name),) for name in WHOLE_NET if name in named}
     return [f"{name.replace('_', ' ')} {' - '.join(map(_axis, of_it))}" for name, of_it in axes.items()]
 
 
@@ -77,6 +78,8 @@ def _axis(axis: Axis) -> str:
             return _join([_axis(option) for option in options], "or")
         case bool():
             return "yes" if axis else "no"
+        case str():
+            return axis
         case _:
             return f"{axis:g}"
 
@@ -87,7 +90,7 @@ def _join(words: list[str], last: str) -> str:
 
 def _training(study: Study) -> str:
     stopping = study.training.early_stopping
-    text = f"Adam, up to {study.training.max_epochs} epochs"
+    text = f"up to {study.training.max_epochs} epochs"
     if stopping is None:
         return text
     return f"{text}, stopped where {stopping.monitor} has not improved for {stopping.patience}"

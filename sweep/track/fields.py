@@ -155,7 +155,7 @@ def _tags(trial: Trial, result: TrialResult, study: Study, facts: DataFacts) -> 
 def _params(config: Config, study: Study) -> dict[str, str]:
     training = study.training
     stopping = {} if training.early_stopping is None else training.early_stopping.model_dump()
-    params = {**config.params(), "optimizer": "adam", "precision": training.precision}
+    params = {**config.params(), "precision": training.precision}
     params |= {"max_epochs": training.max_epochs, **stopping}
     return {name: str(value) for name, value in params.items()}
 

@@ -74,7 +74,7 @@ def train(study_file: Path, net: int, seed: int) -> Curve:
     parts = {name: Rows.of(open_training_split(data, name)) for name in ("train", "validation")}
     test = Rows.of(open_test_split(data))
     config = replace(study.baselines[0].config, units=NETS[net])
-    trainer = GraphTrainer(config, data.facts, parts["train"], seed)
+    trainer = GraphTrainer(config, data.facts, parts["train"], seed, study.training.max_epochs)
     curve = []
     for _ in range(study.training.max_epochs):
         logs = trainer.train_epoch()

@@ -67,3 +67,16 @@ def test_the_default_config_of_a_wide_space_is_what_is_known_to_do_well():
     config = default_config(space)
     assert config.units == (GOOD["units"],) * GOOD["hidden_layers"]
     assert (config.dropout, config.batch_size) == (GOOD["dropout"], GOOD["batch_size"])
+
+
+def test_no_configs_are_no_points_of_as_many_coordinates():
+    space = Space(
+        hidden_layers=Choice((1, 2)), units=8, batch_norm=Choice((True, False)), optimizer=Choice(("adam", "sgd"))
+    )
+    assert Encoder(space).encode([]).shape == (0, 5)
+
+
+def test_names_are_values_without_an_order():
+    space = Space(hidden_layers=1, units=8, activation=Choice(("relu", "gelu", "silu")))
+    places = [np.array(encode(space, activation=name)) for name in ("relu", "gelu", "silu")]
+    assert [np.linalg.norm(places[i] - places[i - 1]) for i in range(3)] == pytest.approx([1, 1, 1])
