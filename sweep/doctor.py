@@ -161,20 +161,25 @@ def _unfinished(record: Record) -> Iterator[Finding]:
 
 def _search_budget(study: Study, search: Record) -> Iterator[Finding]:
     n_searched = sum(recorded.trial.phase == Phase.SEARCH for recorded in search.trials.values())
-    n_wanted = study.search.trials
+    n_asked = study.search.trials
+    if n_asked is None or study.search.epochs is not None or study.search.minutes is not None:
+        return  # the search may have ended by another budget
+    n_wanted = n_asked
     if study.space is not None:
         n_in_space = sum(study.in_space(recorded.trial.config) for recorded in search.trials.values())
         n_wanted = int(min(n_wanted, n_searched + study.space.n_configs() - n_in_space))
     if n_searched < n_wanted:
         yield Finding(f"{n_searched} of {n_wanted} searched trials are recorded", CONTINUE)
-    elif n_searched > study.search.trials:
+    elif n_searched > n_asked:
         raised = f"set search.trials = {n_searched}, for nothing that was trained is taken back"
-        yield Finding(f"{n_searched} searched trials are recorded, {study.search.trials} are asked for", raised)
+        yield Finding(f"{n_searched} searched trials are recorded, {n_asked} are asked for", raised)
 
 
 def _repeated(record: Record) -> Iterator[Finding]:
-    trained = Counter((recorded.trial.config, recorded.trial.replicate) for recorded in record.trials.values())
-    for (config, _), n in trained.items():
+    trained = Counter(
+        (trial.config, trial.replicate, trial.promoted_from) for trial in (r.trial for r in record.trials.values())
+    )
+    for (config, *_), n in trained.items():
         if n > 1:
             yield Finding(f"config {config.label} is recorded {n} times", "restore optuna.db from a copy")
 

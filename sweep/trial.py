@@ -39,6 +39,7 @@ class Trial:
     attempt: int = 1  # 2 and up after a crash or an interruption
     name: str = ""  # of the baseline, or of the finalist that a replicate repeats
     replicate: int | None = None  # 1 and up; None in the search
+    promoted_from: int | None = None  # number of the probe whose config and seed it trains to the end
     rungs: tuple[int, ...] = ()  # epochs at which it waits to hear whether it goes on
 
     @property
@@ -52,7 +53,8 @@ class Trial:
         """Run name for people, such as `12 · 400-100 · drop 0.31 · bs 128`."""
         if self.replicate is not None:
             return f"{self.name} · {self.config.units_label} · replicate {self.replicate}"
-        return f"{self.number} · {self.name + ' · ' if self.name else ''}{self.config.label}"
+        origin = self.name or (f"from {self.promoted_from}" if self.promoted_from is not None else "")
+        return f"{self.number} · {origin + ' · ' if origin else ''}{self.config.label}"
 
 
 @dataclass(frozen=True)

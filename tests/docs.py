@@ -17,7 +17,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from sweep.study.axes import KeyRule
-from sweep.study.schema import Study, TextRule, inner_tables
+from sweep.study.schema import Study, inner_tables
+from sweep.study.table import TextRule
 from tests.test_architecture import ORDER
 
 ROOT = Path(__file__).parents[1]

@@ -22,6 +22,7 @@ from sweep.trial import Logs, Trial, TrialEvent
 from tests.faults.engine import FILES as FILES
 
 ROOT = Path(__file__).parents[1]
+PRUNER = 'pruner = {kind = "halving", rungs = [1, 2], reduction_factor = 3}\n'
 STUDY = """
 name = "tiny"
 seed = 7

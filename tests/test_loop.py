@@ -108,7 +108,7 @@ class DyingExecutor(FakeExecutor):
 
 def search(runs):
     """Return the source of the tiny study's search: a baseline, then four trials."""
-    study = parse_study(tiny_table(search={"trials": 4}), "tiny.toml")
+    study = parse_study(tiny_table(search={"trials": 4, "sampler": "random"}), "tiny.toml")
     record = Record.open(runs.optuna_db, study, Phase.SEARCH, FACTS)
     return SearchSource(study, record, runs.results("tiny"))
 

@@ -10,6 +10,7 @@ from sweep.data.files import is_table, is_text
 from sweep.plain_text import to_code, to_line
 from sweep.report.conclusion import Column, Conclusion
 from sweep.report.text import champion_line
+from sweep.study.config import Config
 
 # Markdown, not HTML. Names from a study file hold no markup (`study/schema.py`); names from the data pass `to_code`.
 _templates = Environment(
@@ -18,6 +19,14 @@ _templates = Environment(
 _templates.filters["code"] = to_code
 _templates.filters["literal"] = repr  # Python's, to stand in code
 MAX_LISTED = 20  # classes
+_OPTIMIZERS = {"adam": "Adam", "sgd": "SGD with Nesterov momentum of 0.9", "rmsprop": "RMSprop"}
+_RECIPE = {
+    "weight_decay": "weight decay",
+    "label_smoothing": "label smoothing",
+    "input_dropout": "dropout of rows",
+    "max_norm": "norms of weights up to",
+    "ema": "average of weights with momentum",
+}
 _DATA_NOTES = {
     "mnist": "DATA.npz is `sweep/datasets/mnist.npz` of the code, or any mnist.npz with arrays `x_test` and `y_test`.",
     "test": "DATA.npz is the study's own data file, {name}, or any with its arrays `x_test` and `y_test`.",
@@ -36,6 +45,7 @@ def to_card(conclusion: Conclusion, champion: Column, summary: dict[str, Any]) -
         study=study,
         facts=facts,
         config=champion.finalist.config,
+        training=describe_training(champion.finalist.config),
         params_count=champion.params_count,
         champion_line=champion_line(conclusion),
         summaries=champion.summaries,
@@ -50,6 +60,14 @@ def to_card(conclusion: Conclusion, champion: Column, summary: dict[str, Any]) -
         is_text=is_text(study.data.source),
         files=bundle,
     )
+
+
+def describe_training(config: Config) -> str:
+    """Write by what a config trains: optimizer, learning rate, batch size, and the rest as far as it is in use."""
+    schedule = " (cosine, with warm-up)" if config.schedule == "cosine" else ""
+    said = [_OPTIMIZERS[config.optimizer], f"learning rate {config.learning_rate:.3g}{schedule}"]
+    said += [f"batch size {config.batch_size}"]
+    return ", ".join(said + [f"{words} {getattr(config, k):.6g}" for k, words in _RECIPE.items() if getattr(config, k)])
 
 
 def _data_note(source: str, test: dict[str, Any]) -> str:

@@ -31,6 +31,9 @@ def convert(model: Path, into: Path, data: PreparedData | None) -> Parity:
     if isinstance(scale, keras.layers.Normalization):
         # Keras 3.15 keeps the moments as tensors, not variables, and exports those as inputs. Arrays become constants.
         scale.mean, scale.variance = np.asarray(scale.mean), np.asarray(scale.variance)
+    for layer in trained.layers:
+        if getattr(layer, "activation", None) is keras.activations.gelu:
+            layer.activation = _gelu_by_erf
     trained.export(str(into), format="onnx", verbose=False)
     _check_file(into)
     try:
@@ -44,6 +47,11 @@ def convert(model: Path, into: Path, data: PreparedData | None) -> Parity:
             f"{verify.TOLERANCE} at most on {N_ROWS} rows; nothing is exported"
         )
     return Parity(len(rows), len(of_data), difference)
+
+
+def _gelu_by_erf(x: Any) -> Any:
+    """Return GELU by the error function. TensorFlow's own takes its complement, for which ONNX has no operation."""
+    return 0.5 * x * (1 + keras.ops.erf(x / np.sqrt(np.float32(2))))
 
 
 def _draw_rows(model: keras.Model, n: int, rng: np.random.Generator) -> NDArray[Any]:

@@ -90,7 +90,7 @@ def _add_predict(commands: Commands) -> None:
     predict = commands.add_parser("predict", help="classify rows with an exported champion; the result is CSV")
     predict.add_argument("bundle", type=Path, metavar="BUNDLE", help="exported folder, such as mlruns/exports/mnist")
     predict.add_argument(
-        "images", type=Path, metavar="IMAGES.npz", help="rows as in the study's data: array x, x_test, or the only one"
+        "rows", type=Path, metavar="ROWS.npz", help="rows as in the study's data: array x, x_test, or the only one"
     )
     predict.add_argument("--out", type=Path, metavar="FILE", help="file for the CSV (default: standard output)")
 

@@ -12,7 +12,7 @@ from sweep.errors import InvalidSettingError
 from sweep.layout import RunsDir
 from sweep.removal import Belongings, delete_study, find_belongings
 from sweep.study.file import load_study
-from sweep.study.schema import STUDY_NAME
+from sweep.study.table import STUDY_NAME
 
 
 def run(arguments: argparse.Namespace) -> None:

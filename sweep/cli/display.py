@@ -2,7 +2,9 @@
 
 import itertools
 import logging
+import math
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from sweep.study.objective import cost
+from sweep.study.objective import cost, ranking_metric
 from sweep.study.schema import Study
 from sweep.trial import EpochReport, Phase, State, Trial, TrialEvent, TrialResult, WorkerDied
 
@@ -25,14 +27,38 @@ logger = logging.getLogger(__name__)
 MAX_ROWS = 16  # running trials shown at most
 
 
+@dataclass(frozen=True)
+class Planned:
+    """About how much a whole study trains, if every group of the space has its own winner; None where it is not known."""
+
+    n_trials: int | None
+    n_epochs: int | None  # at most
+
+    @classmethod
+    def of(cls, study: Study) -> "Planned":
+        search, n_baselines = study.search, len(study.baselines)
+        n_given = n_baselines if study.data.validation_rows else 0
+        if study.confirmation is not None:
+            n_groups = 0.0
+            if search.is_asked_for and study.space is not None:
+                n_groups = min(search.trials or math.inf, study.space.n_values(study.confirmation.group_by))
+            n_given += int(n_groups + n_baselines) * study.confirmation.replicates
+        return cls(
+            n_given + (search.trials or 0) if search.trials is not None or not search.is_asked_for else None,
+            None if search.epochs is None else n_given * study.training.max_epochs + search.epochs,
+        )
+
+
 @dataclass
 class Progress:
     """The counts, running trials and best value so far."""
 
     study: Study
-    n_planned: int
+    planned: Planned
     started_at: float
     n_before: int = 0  # trials that ended in earlier runs of the command
+    n_epochs: Counter[Phase] = field(default_factory=Counter)  # of trials that ended
+    n_epochs_before: int = 0  # of those that ended in earlier runs
     running: dict[str, tuple[Trial, EpochReport | None]] = field(default_factory=dict)
     n_ended: dict[State, int] = field(default_factory=lambda: dict.fromkeys(State, 0))
     best: tuple[Trial, float] | None = None
@@ -43,6 +69,9 @@ class Progress:
             if one.state is not None:
                 self.n_before += 1
                 self.n_ended[one.state] += 1
+                n_epochs = 0 if one.course is None else one.course.n_epochs
+                self.n_epochs[one.trial.phase] += n_epochs
+                self.n_epochs_before += n_epochs
                 if one.state == State.COMPLETE and one.value is not None:
                     self._keep_best(one.trial, one.value)
 
@@ -56,8 +85,10 @@ class Progress:
             case TrialResult():
                 self.running.pop(trial.key, None)
                 self.n_ended[event.state] += 1
-                if event.state == State.COMPLETE and self.study.objective in event.metrics:
-                    self._keep_best(trial, event.metrics[self.study.objective])
+                self.n_epochs[trial.phase] += len(event.history)
+                metric = ranking_metric(self.study.objective, [event.metrics])
+                if event.state == State.COMPLETE and metric in event.metrics:
+                    self._keep_best(trial, event.metrics[metric])
 
     def _keep_best(self, trial: Trial, value: float) -> None:
         objective = self.study.objective
@@ -67,10 +98,19 @@ class Progress:
             self.best = trial, value
 
     def remaining_s(self, now: float) -> float | None:
-        """Estimate the seconds left from the pace of this run of the command; None before a trial has ended in it."""
-        n_ended = sum(self.n_ended.values())
-        n_now = n_ended - self.n_before
-        return (now - self.started_at) / n_now * max(self.n_planned - n_ended, 0) if n_now else None
+        """Estimate the seconds left from the pace of this run of the command; None before a trial has ended in it.
+
+        By epochs where the search is bounded by them, else by trials; None where it is bounded by time alone.
+        """
+        if self.planned.n_epochs is not None:
+            n_ended = sum(self.n_epochs.values())
+            n_now, n_left = n_ended - self.n_epochs_before, self.planned.n_epochs - n_ended
+        elif self.planned.n_trials is not None:
+            n_ended = sum(self.n_ended.values())
+            n_now, n_left = n_ended - self.n_before, self.planned.n_trials - n_ended
+        else:
+            return None
+        return (now - self.started_at) / n_now * max(n_left, 0) if n_now else None
 
 
 class Display:
@@ -78,7 +118,7 @@ class Display:
 
     def __init__(self, study: Study, console: Console) -> None:
         self._console = console
-        self._progress = Progress(study, _count_planned(study), time.monotonic())
+        self._progress = Progress(study, Planned.of(study), time.monotonic())
 
     def remember(self, recorded: Iterable["RecordedTrial"]) -> None:
         """Count the trials that were recorded before this run of the command."""
@@ -117,7 +157,10 @@ class Display:
     def _status(self, now: float) -> str:
         progress = self._progress
         done = ", ".join(f"{n} {state}" for state, n in progress.n_ended.items() if n) or "none ended yet"
-        parts = [f"{sum(progress.n_ended.values())} of about {progress.n_planned}: {done}"]
+        planned = progress.planned.n_trials
+        parts = [f"{sum(progress.n_ended.values())}{f' of about {planned}' if planned is not None else ''}: {done}"]
+        if (limit := progress.study.search.epochs) is not None:
+            parts.append(f"search {progress.n_epochs[Phase.SEARCH]} of {limit} epochs")
         if progress.best is not None:
             parts.append(f"best {progress.study.objective} {progress.best[1]:.4f} ({progress.best[0].label})")
         parts.append(f"elapsed {_format_clock(now - progress.started_at)}")
@@ -125,17 +168,6 @@ class Display:
         if remaining is not None:
             parts.append(f"about {_format_clock(remaining)} left")
         return "  ·  ".join(parts)
-
-
-def _count_planned(study: Study) -> int:
-    """Count the trials and replicates of a whole study, assuming that every group of the space has its own winner."""
-    n_trials = study.search.trials + (len(study.baselines) if study.data.validation_rows else 0)
-    if study.confirmation is None:
-        return n_trials
-    n_groups = 0
-    if study.search.trials and study.space is not None:
-        n_groups = int(min(study.search.trials, study.space.n_values(study.confirmation.group_by)))
-    return n_trials + (n_groups + len(study.baselines)) * study.confirmation.replicates
 
 
 def _summarize(trial: Trial, result: TrialResult) -> str:

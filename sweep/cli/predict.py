@@ -8,7 +8,7 @@ from sweep.durable.files import write_durably
 
 
 def run(arguments: argparse.Namespace) -> None:
-    text = predict(arguments.bundle, arguments.images)
+    text = predict(arguments.bundle, arguments.rows)
     if arguments.out is None:
         say(text, end="")
     else:

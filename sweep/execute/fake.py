@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sweep.record import results
 from sweep.study.config import Config, derive_seed
+from sweep.study.objective import settle
 from sweep.trial import EpochReport, Event, GoesOn, Judge, Logs, State, Trial, TrialResult
 
 Curve = Callable[[Config, int, int], Logs]  # (config, seed, epoch) -> that epoch's logs
@@ -69,7 +70,7 @@ class FakeEngine:
             history=history,
             epoch_ended_at=ended_at,
             best_epoch=0 if is_bad else len(history),
-            metrics={} if is_bad else {f"train_{k}" if not k.startswith("val_") else k: v for k, v in last.items()},
+            metrics={} if is_bad else _metrics(history),
             params_count=sum(trial.config.units),
             train_seconds=float(len(history)),
             started_at=started_at,
@@ -85,6 +86,11 @@ class FakeEngine:
                 (draft / name).write_bytes(content)
 
         return results.save(folder, result, write)
+
+
+def _metrics(history: Sequence[Logs]) -> Logs:
+    named = {name if name.startswith("val_") else f"train_{name}": value for name, value in history[-1].items()}
+    return named | settle(history)
 
 
 class FakeCohortEngine:

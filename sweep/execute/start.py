@@ -12,13 +12,15 @@ from sweep.errors import InvalidSettingError
 from sweep.execute.cohort_process import CohortOptions
 from sweep.execute.cohorts import CohortExecutor
 from sweep.execute.executor import Executor
+from sweep.execute.one_task import run_in_process
 from sweep.execute.worker import WorkerOptions
 from sweep.execute.workers import WorkerExecutor, list_cores
 from sweep.layout import RunsDir
 from sweep.record.provenance import read_provenance
-from sweep.study.schema import Study
+from sweep.study.schema import Search, Study
 
 PROBE_S = 60  # time for JAX to say which devices it sees
+MODEL_BATCH = 16  # trials that a model of learning curves proposes at a time
 SHARE, FEWEST = 4, 4  # at most a quarter of the searched trials train at once, so three quarters learn from others
 
 logger = logging.getLogger(__name__)
@@ -34,7 +36,7 @@ def start_executor(study: Study, data: PreparedData, runs: RunsDir, results: Pat
         engine = "cohort" if has_accelerator() else "graph"
     logs, provenance = runs.logs(study.name), read_provenance() | {"engine": engine}
     if engine == "cohort":
-        n_searched = compute_max_searched(study.search.trials)
+        n_searched = compute_max_searched(study.search)
         logger.info("starting cohorts of up to %d searched trials; log in %s", n_searched, logs)
         return CohortExecutor(
             CohortOptions(
@@ -47,11 +49,7 @@ def start_executor(study: Study, data: PreparedData, runs: RunsDir, results: Pat
             ),
             n_searched,
         )
-    if study.training.precision != "float32":
-        raise InvalidSettingError(
-            f"training.precision = {study.training.precision!r} is for the cohort engine; this study trains on the "
-            "graph engine, in float32; leave it out, or use --engine cohort"
-        )
+    _check_precision(study, logs)
     n_workers = study.search.workers or len(list_cores())
     logger.info("starting %d worker%s; logs in %s", n_workers, "" if n_workers == 1 else "s", logs)
     return WorkerExecutor(
@@ -59,9 +57,36 @@ def start_executor(study: Study, data: PreparedData, runs: RunsDir, results: Pat
     )
 
 
-def compute_max_searched(n_trials: int) -> int:
-    """Compute the most searched trials of a study that train at a time in cohorts."""
-    return max(FEWEST, -(-n_trials // SHARE))
+def _check_precision(study: Study, logs: Path) -> None:
+    """Raise InvalidSettingError if the graph engine does not know the study's precision; say so where it does not pay."""
+    if study.training.precision == "tensorfloat32":
+        raise InvalidSettingError(
+            "training.precision = 'tensorfloat32' is for the cohort engine; this study trains on the graph engine, in "
+            "float32 or bfloat16; leave it out, or use --engine cohort"
+        )
+    if study.training.precision == "bfloat16":
+        speedup = run_in_process(_measure_bfloat16, "measuring bfloat16", logs / "precision.log")
+        if speedup < 1:
+            logger.warning(
+                "this processor multiplies in bfloat16 at %.2g of its speed in float32: training.precision = 'bfloat16' slows it down",
+                speedup,
+            )
+
+
+def _measure_bfloat16() -> float:
+    from sweep.train.graph.precision import measure_speedup  # imports TensorFlow, so only once the environment is set
+
+    return measure_speedup()
+
+
+def compute_max_searched(search: Search) -> int:
+    """Compute the most searched trials of a study that train at a time in cohorts.
+
+    A model that chooses every next trial is asked for few at a time: `python -m tests.bench.search_quality` shows the cost.
+    """
+    if search.proposer == "freeze_thaw":
+        return MODEL_BATCH
+    return max(FEWEST, -(-(search.trials or 0) // SHARE))
 
 
 def has_accelerator() -> bool:

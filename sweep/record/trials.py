@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from sweep.durable.lock import hold_in_turn
 from sweep.errors import ChangedStudyError, RecordError, translate
 from sweep.record.optuna_terms import OPTUNA_STATES, STATES, to_direction
 from sweep.study.config import Config
-from sweep.study.objective import Objective
+from sweep.study.objective import Objective, ranking_metric
 from sweep.study.schema import Study, differences
 from sweep.trial import Phase, State, Trial, TrialResult
 
@@ -27,12 +27,28 @@ _BUSY_S = 60  # how long to wait for the transaction of another process
 
 
 @dataclass(frozen=True)
+class Course:
+    """What a search learns from a trial that has ended, beside its state. Times are UTC seconds since 1970."""
+
+    n_epochs: int
+    curve: tuple[float, ...]  # the objective after each epoch; empty without validation rows
+    started_at: float
+    ended_at: float
+
+    @classmethod
+    def of(cls, result: TrialResult, objective: Objective) -> "Course":
+        curve = tuple(logs[objective] for logs in result.history if objective in logs)
+        return cls(len(result.history), curve, result.started_at, result.ended_at)
+
+
+@dataclass(frozen=True)
 class RecordedTrial:
     """A trial with the state and the value that the record has."""
 
     trial: Trial
     state: State | None  # None while the trial is claimed and not told
-    value: float | None  # of the objective; of a pruned trial, at its last rung
+    value: float | None  # what it is ranked by; of a pruned trial, the objective at its last rung
+    course: Course | None = None  # of an ended trial; None where an earlier version told it
 
 
 class Record:
@@ -57,12 +73,13 @@ class Record:
         self._storage = storage
         self._stored = stored
         self._study_id = storage.get_study_id_from_name(stored.study_name)
-        self._objective: Objective = study.objective
+        self.objective: Objective = study.objective
         self._rungs = study.rungs()
         self.identity = identity
         self.trials: dict[str, RecordedTrial] = {}
         self._ids: dict[str, int] = {}  # key -> Optuna's id, of trials that this process wrote to
         self._rung_values: dict[int, dict[str, float]] = {}
+        self._earlier_courses: dict[str, Course] = {}
         for trial in trials:
             recorded = _to_recorded(trial, self._rungs)
             self.trials[recorded.trial.key] = recorded
@@ -105,16 +122,19 @@ class Record:
         *,
         name: str = "",
         replicate: int | None = None,
+        promoted_from: int | None = None,
         params: dict[str, Any] | None = None,
         distributions: dict[str, BaseDistribution] | None = None,
     ) -> Trial:
         """Write a trial that is about to be trained, in one transaction. Return it."""
         trial = Trial(
             number=len(self.trials), phase=phase, config=config, seed=seed, name=name, replicate=replicate,
-            rungs=self._rungs if phase == Phase.SEARCH else (),  # baselines are confirmed anyway, so train them in full
+            promoted_from=promoted_from, rungs=_rungs_of(phase, promoted_from, self._rungs),
         )  # fmt: skip
         # One attribute for everything that stays, and none for a first attempt: Optuna writes each with two statements.
         lasting = {"config": config.to_dict(), "phase": phase, "seed": seed, "name": name, "replicate": replicate}
+        if promoted_from is not None:
+            lasting["promoted_from"] = promoted_from
         claimed = optuna.trial.create_trial(
             state=TrialState.RUNNING,
             params=params or {},
@@ -152,8 +172,10 @@ class Record:
     def tell(self, result: TrialResult) -> None:
         """Write how a trial ended, which makes it done. Its result must be durable already."""
         trial, value = self.trials[result.key].trial, self._value_of(result)
+        course = Course.of(result, self.objective)
         failpoint("record.tell")
         with _translate(self._db, "write"):
+            self._storage.set_trial_user_attr(self._id(trial), "course", asdict(course))
             if result.state == State.FAILED:
                 self._storage.set_trial_user_attr(self._id(trial), "reason", result.reason)
             # The same write as in `Study.tell`, which also reads the trial twice.
@@ -161,7 +183,15 @@ class Record:
                 self._id(trial), OPTUNA_STATES[result.state], None if value is None else [value]
             )
         failpoint("record.told")
-        self.trials[result.key] = RecordedTrial(trial, result.state, value)
+        self.trials[result.key] = RecordedTrial(trial, result.state, value, course)
+
+    def course_of(self, key: str) -> Course | None:
+        """Return the course of an ended trial; None of one that has not ended, or that an earlier version told."""
+        return self.trials[key].course or self._earlier_courses.get(key)
+
+    def add_earlier_course(self, key: str, result: TrialResult) -> None:
+        """Remember the course of a trial that an earlier version told, from its result."""
+        self._earlier_courses[key] = Course.of(result, self.objective)
 
     def _value_of(self, result: TrialResult) -> float | None:
         """Return the value to record: for a pruned trial the objective at its last rung, which samplers read."""
@@ -173,10 +203,11 @@ class Record:
         return self._rung_values[max(rungs)][result.key] if result.state == State.PRUNED and rungs else None
 
     def objective_of(self, result: TrialResult) -> float | None:
-        """Return the objective of a complete result, or None if its metrics lack it."""
+        """Return what a complete result is ranked by, or None if its metrics lack it."""
         # Without validation rows there is no selection. Optuna still requires a value, so take the train metric.
-        train_metric = self._objective.replace("val_", "train_")
-        return result.metrics.get(self._objective, result.metrics.get(train_metric))
+        train_metric = self.objective.replace("val_", "train_")
+        metric = ranking_metric(self.objective, [result.metrics])
+        return result.metrics.get(metric, result.metrics.get(train_metric))
 
     def list_unfinished(self) -> list[Trial]:
         """Return the trials that were claimed and never told, oldest first."""
@@ -268,6 +299,11 @@ def _translate(db: Path, verb: str) -> AbstractContextManager[None]:
     return translate(optuna.exceptions.StorageInternalError, SQLAlchemyError, into=into)
 
 
+def _rungs_of(phase: Phase, promoted_from: int | None, rungs: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the rungs of a trial. A baseline is confirmed anyway, and a promoted trial was compared: both train in full."""
+    return rungs if phase == Phase.SEARCH and promoted_from is None else ()
+
+
 def _to_recorded(frozen: FrozenTrial, rungs: tuple[int, ...]) -> RecordedTrial:
     lasting = dict(frozen.user_attrs["trial"])
     phase = Phase(lasting.pop("phase"))
@@ -275,8 +311,10 @@ def _to_recorded(frozen: FrozenTrial, rungs: tuple[int, ...]) -> RecordedTrial:
         number=frozen.number,
         config=Config.from_dict(lasting.pop("config")),
         phase=phase,
-        rungs=rungs if phase == Phase.SEARCH else (),
+        rungs=_rungs_of(phase, lasting.get("promoted_from"), rungs),
         attempt=frozen.user_attrs.get("attempt", 1),
         **lasting,
     )
-    return RecordedTrial(trial, STATES[frozen.state], frozen.value)
+    state, course = STATES[frozen.state], frozen.user_attrs.get("course")
+    told = None if course is None or state is None else Course(**{**course, "curve": tuple(course["curve"])})
+    return RecordedTrial(trial, state, frozen.value, told)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sweep.report.compare import Comparison, Summary, compare, holm, summarise, word_verdict
 from sweep.report.interval import Interval, accuracy_interval, accuracy_interval_of_means, loss_interval
 from sweep.search.finalists import Candidate, Finalist, select_finalists
-from sweep.study.objective import cost
+from sweep.study.objective import SETTLED, cost, ranking_metric
 from sweep.track.fields import TrackedTrial
 from sweep.track.runs import TrackedStudy
 from sweep.trial import State
@@ -26,6 +26,8 @@ ROWS = {
     "train_loss": "Train loss",
     "val_accuracy": "Validation accuracy",
     "val_loss": "Validation loss",
+    f"{SETTLED}val_accuracy": "Validation accuracy, last epochs",
+    f"{SETTLED}val_loss": "Validation loss, last epochs",
     "test_accuracy": "Test accuracy",
     "test_loss": "Test loss",
 }
@@ -41,7 +43,9 @@ class Column:
     summaries: dict[str, Summary]  # by metric; a metric that no replicate has is absent
     reference: dict[str, float]  # published figures, by our metric
     n_trials: int | None  # searched in its group; None for a baseline that was not selected
-    selected_value: float | None  # objective of the trial it was selected by: the best of many, and so biased upwards
+    selected_value: (
+        float | None
+    )  # what the trial was ranked by that it was selected by: the best of many, and so biased
     selected_run: str | None
     n_tied: int  # other trials of its group with the very same objective
     tie_rule: str  # what told it from those; empty where there are none
@@ -83,15 +87,26 @@ class Conclusion:
 def conclude(tracked: TrackedStudy) -> Conclusion:
     """Select finalists by the same rule as the sweep did, and summarise their replicates."""
     objective = tracked.study.objective
+    metric = find_ranking(tracked)
     candidates = [
-        Candidate(t.trial.config, t.metrics[objective], _loss(t))
-        for t in tracked.searched
-        if _is_candidate(t, objective)
+        Candidate(t.trial.config, t.metrics[metric], _loss(t)) for t in tracked.searched if _is_candidate(t, objective)
     ]
     confirmed = {(t.trial.name, t.trial.config) for t in tracked.replicates}
     columns = tuple(_column(tracked, finalist) for finalist in select_finalists(tracked.study, candidates, confirmed))
     champion = _choose_champion(objective, columns)
     return Conclusion(tracked, columns, champion, _verdicts(tracked, columns, champion))
+
+
+def find_ranking(tracked: TrackedStudy) -> str:
+    """Return the metric that the search's trials are ranked by."""
+    objective = tracked.study.objective
+    return ranking_metric(objective, [t.metrics for t in tracked.searched if _is_candidate(t, objective)])
+
+
+def list_rows(tracked: TrackedStudy) -> dict[str, str]:
+    """List the metrics of the conclusion and their titles: of the settled ones, that alone by which trials are ranked."""
+    ranking = find_ranking(tracked)
+    return {name: title for name, title in ROWS.items() if not name.startswith(SETTLED) or name == ranking}
 
 
 def compare_champions(conclusions: Sequence[Conclusion]) -> list[Verdict]:
@@ -158,7 +173,7 @@ def _column(tracked: TrackedStudy, finalist: Finalist) -> Column:
         summaries={metric: summary for metric, summary in summaries.items() if summary is not None},
         n_trials=_count_trials(tracked, finalist),
         reference={REFERENCE_ROWS.get(m, m): v for m, v in (baseline.reference if baseline else {}).items()},
-        selected_value=selected.metrics[study.objective] if selected else None,
+        selected_value=selected.metrics[find_ranking(tracked)] if selected else None,
         selected_run=selected.run_id if selected else None,
         n_tied=len(tied),
         tie_rule="" if selected is None or not tied else _name_tie_rule(selected, tied),
@@ -174,17 +189,17 @@ def _interval(tracked: TrackedStudy, metric: str, values: Sequence[float], runs:
     if metric == "test_accuracy" and len(values) == len(runs):
         return accuracy_interval(np.stack([tracked.predictions[run].correct for run in runs]))
     facts = tracked.facts
-    n_rows = {"test_accuracy": facts.n_test, "val_accuracy": facts.n_validation}.get(metric, facts.n_train)
+    n_rows = facts.n_test if metric == "test_accuracy" else facts.n_validation if "val_" in metric else facts.n_train
     return accuracy_interval_of_means(values, n_rows)
 
 
 def _list_tied(tracked: TrackedStudy, selected: TrackedTrial) -> list[TrackedTrial]:
     """List the other trials of the group of `selected` with the same objective."""
-    objective, confirmation = tracked.study.objective, tracked.study.confirmation
+    objective, metric, confirmation = tracked.study.objective, find_ranking(tracked), tracked.study.confirmation
     group_by = confirmation.group_by if confirmation is not None else ""
 
     def rank(one: TrackedTrial) -> tuple[object, float]:
-        return getattr(one.trial.config, group_by), one.metrics[objective]
+        return getattr(one.trial.config, group_by), one.metrics[metric]
 
     return [
         one

@@ -19,7 +19,9 @@ from sweep.plain_text import label_classes, to_line
 from sweep.report import figures, search_figures
 from sweep.report.conclusion import Column, Conclusion
 from sweep.report.notes import list_notes
+from sweep.report.spending import build_spending_table
 from sweep.report.text import (
+    SPENDING,
     VERDICTS_NOTE,
     build_tables,
     capitalize,
@@ -75,6 +77,8 @@ def to_html(conclusion: Conclusion, histories: dict[str, list[Logs]]) -> str:
         n_replicates=len(champion.replicate_runs) if champion else 0,
         search={title: _to_html(title, figure) for title, figure in search_figures.draw_search(tracked).items()},
         min_complete=search_figures.MIN_COMPLETE,
+        spending_title=SPENDING,
+        spending=build_spending_table(tracked),
         costs=_costs(tracked),
         provenance=_provenance(tracked),
         sources=list_sources(conclusion),

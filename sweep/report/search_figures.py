@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from optuna.trial import FrozenTrial, TrialState
 
 from sweep.record.optuna_terms import OPTUNA_STATES, to_direction, to_params
+from sweep.report.conclusion import find_ranking
 from sweep.report.figures import style
 from sweep.track.runs import TrackedStudy
 from sweep.trial import State
@@ -16,7 +17,7 @@ MIN_COMPLETE = 5  # trials; with fewer the search has no pictures
 
 def draw_search(tracked: TrackedStudy) -> dict[str, go.Figure]:
     """Draw Optuna's pictures of the search, by title; none where fewer than MIN_COMPLETE trials are complete."""
-    name = tracked.study.objective
+    name = find_ranking(tracked)
     complete = [t.metrics[name] for t in tracked.searched if t.state == State.COMPLETE]
     if len(complete) < MIN_COMPLETE or len(set(complete)) < 2 or tracked.study.space is None:
         return {}
@@ -59,7 +60,7 @@ def _optuna_trials(tracked: TrackedStudy) -> Iterator[FrozenTrial]:
     """Yield the trials of the search as Optuna's."""
     for searched in tracked.searched:
         params, distributions = to_params(tracked.study, searched.trial.config)
-        value = searched.metrics[tracked.study.objective] if searched.state == State.COMPLETE else None
+        value = searched.metrics[find_ranking(tracked)] if searched.state == State.COMPLETE else None
         yield optuna.trial.create_trial(
             state=OPTUNA_STATES[searched.state], value=value, params=params, distributions=distributions
         )

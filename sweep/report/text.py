@@ -10,12 +10,13 @@ from typing import Any
 
 from sweep.plain_text import to_code, to_line
 from sweep.report.compare import MAX_REPLICATES, Comparison, Summary
-from sweep.report.conclusion import ROWS, Column, Conclusion, Verdict
+from sweep.report.conclusion import Column, Conclusion, Verdict, find_ranking, list_rows
 from sweep.report.notes import champion_notes, find_largest_class, list_notes
+from sweep.report.spending import MISSING, build_spending_table, list_spent
 from sweep.trial import State
 
+SPENDING = "What the search has spent"
 NO_VALIDATION = "no validation rows"
-MISSING = "-"
 VERDICTS_NOTE = (
     "Test accuracy on the same rows, over replicates and rows together; p-values are corrected for their number (Holm). "
     "The difference is the first's mean less the second's."
@@ -52,6 +53,8 @@ def markdown_sections(conclusion: Conclusion) -> dict[str, str]:
     if conclusion.verdicts:
         lines = "\n".join(f"- {line}" for line in verdict_lines(conclusion))
         sections["What can be told apart"] = f"{VERDICTS_NOTE}\n\n{lines}"
+    if spending := build_spending_table(conclusion.tracked):
+        sections[SPENDING] = _markdown_table(spending)
     return sections
 
 
@@ -129,7 +132,7 @@ def to_csv(conclusion: Conclusion) -> str:
         ["finalist", "selected", "units", "metric", "n", "mean", "sd", "low", "high", "reference", "run_ids"]
     )
     for column in conclusion.columns:
-        for metric in ROWS:
+        for metric in list_rows(conclusion.tracked):
             summary = column.summaries.get(metric)
             numbers = (
                 [summary.n, *map(repr, (summary.mean, summary.sd, *summary.interval))] if summary else [0] + [""] * 4
@@ -150,6 +153,7 @@ def to_dict(conclusion: Conclusion) -> dict[str, Any]:
         "data": {name: value for name, value in asdict(tracked.facts).items() if value != ()},
         "parent_run": tracked.parent_run_id,
         "trials": _counts(conclusion),
+        "spent": [asdict(spent) for spent in list_spent(tracked)],
         "champion": conclusion.champion.finalist.name if conclusion.champion else None,
         "finalists": [_column_dict(column) for column in conclusion.columns],
         "verdicts": [
@@ -218,17 +222,17 @@ def _counts(conclusion: Conclusion) -> dict[str, int]:
 
 
 def _table(conclusion: Conclusion, titled: dict[str, Column], with_references: bool) -> list[list[str]]:
-    columns = titled.values()
+    columns, ranking = titled.values(), find_ranking(conclusion.tracked)
     rows = [["Metric", *titled]]
     rows.append(["Hidden units", *(column.finalist.config.units_label for column in columns)])
     rows.append(["Dropout, batch size, learning rate", *(_rest(column) for column in columns)])
     if not with_references and any(column.n_trials for column in columns):
         rows.append(["Trials seen", *(MISSING if c.n_trials is None else str(c.n_trials) for c in columns)])
     rows.append(["Replicates", *(str(len(column.replicate_runs)) for column in columns)])
-    for metric, title in ROWS.items():
+    for metric, title in list_rows(conclusion.tracked).items():
         if metric.startswith("test_") and not conclusion.tracked.facts.n_test:
             continue  # a note says so
-        if metric == conclusion.tracked.study.objective:
+        if metric == ranking:
             rows.append([f"{title}, when selected", *(_fixed(column.selected_value) for column in columns)])
         rows.append([title, *(_cell(conclusion, column, metric) for column in columns)])
         if metric == "test_accuracy":

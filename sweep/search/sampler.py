@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sweep.record.optuna_terms import OPTUNA_STATES, to_direction, to_distribution, to_params
 from sweep.record.trials import Record
 from sweep.search import faster_tpe
+from sweep.search.budget import UNBOUNDED, Left
 from sweep.study.config import Config, derive_seed, derive_training_seed
 from sweep.study.schema import Study
 from sweep.study.space import Choice, Float, Int, Scalar
@@ -40,7 +41,7 @@ class Suggester:
         self._tried: set[str] = set()  # config keys
         self._spaces = study.subspaces() if study.space is not None else {}
         self._n_tried: Counter[Scalar | None] = Counter()  # group -> number of its configs that were tried
-        self._grid = _shuffle_grid(study) if study.search.sampler == "grid" else None
+        self._grid = _shuffle_grid(study) if study.search.proposer == "grid" else None
         for frozen, recorded in zip(record.read_frozen(), record.trials.values(), strict=True):
             self._remember(recorded.trial, self._add(frozen))
 
@@ -53,8 +54,13 @@ class Suggester:
         self._remember(trial, self._add(running))
         return trial
 
-    def suggest(self) -> Trial | None:
-        """Draw a new config from the space and claim it. Return None when every config of the space was tried."""
+    def suggest(self, within: Left = UNBOUNDED) -> Trial | None:
+        """Draw a new config from the space and claim it.
+
+        Return None when every config of the space was tried, or a whole training does not fit in the budget.
+        """
+        if within.epochs < self._study.training.max_epochs:
+            return None
         left = [group for group, space in self._spaces.items() if self._n_tried[group] < space.n_configs()]
         if not left:
             return None
@@ -62,7 +68,7 @@ class Suggester:
         for redraw in range(MAX_REDRAWS):
             asked, config = self._ask(group, redraw)
             if config.key not in self._tried:
-                return self._claim_drawn(config, asked.number)
+                return self._claim_drawn(config, asked)
             self._memory.tell(asked, state=TrialState.FAIL)  # tried already; samplers ignore failed trials
         untried = (config for config in self._spaces[group].grid() if config.key not in self._tried)
         return self.claim(next(untried), Phase.SEARCH)
@@ -78,12 +84,15 @@ class Suggester:
         value = self._record.trials[result.key].value if result.state == State.COMPLETE else None
         self._memory.tell(self._numbers[result.key], value, state=OPTUNA_STATES[result.state])
 
-    def _claim_drawn(self, config: Config, number: int) -> Trial:
-        """Claim a config that the sampler drew as trial `number` in memory."""
+    def _claim_drawn(self, config: Config, asked: optuna.Trial) -> Trial:
+        """Claim a config that the sampler drew. It learns from what is trained, where that is not just what it drew."""
         params, distributions = to_params(self._study, config)
+        if params != asked.params:
+            self._memory.tell(asked, state=TrialState.FAIL)
+            return self.claim(config, Phase.SEARCH)
         seed = derive_training_seed(self._study.seed, config, 0)
         trial = self._record.claim(Phase.SEARCH, config, seed, params=params, distributions=distributions)
-        self._remember(trial, number)
+        self._remember(trial, asked.number)
         return trial
 
     def _ask(self, group: Scalar | None, redraw: int) -> tuple[optuna.Trial, Config]:
@@ -103,11 +112,11 @@ class Suggester:
         # Optuna does not store samplers. A sampler seeded by study and trial number draws the same config from the same
         # history, also after a restart.
         seed = derive_seed(self._study.seed, "sampler", len(self._record.trials), redraw)
-        if self._study.search.sampler == "random" or redraw >= N_REDRAWS:
+        if self._study.search.proposer == "random" or redraw >= N_REDRAWS:
             return optuna.samplers.RandomSampler(seed=seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of group
-            if self._study.search.sampler == "gp":
+            if self._study.search.proposer == "gp":
                 return optuna.samplers.GPSampler(seed=seed)
             # group: draw the widths of layers that only deeper nets have jointly too, not independently.
             # constant_liar: keep away from running trials, so that parallel workers try different regions.

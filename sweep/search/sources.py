@@ -1,6 +1,7 @@
 """Sources of trials for the loop: the search, and the confirmation of its finalists."""
 
 import math
+import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -9,11 +10,13 @@ from sweep.record import results
 from sweep.record.recover import handle_death, recover
 from sweep.record.takeover import Offer
 from sweep.record.trials import Record, RecordedTrial
+from sweep.search.budget import Budget, Clock
 from sweep.search.finalists import Candidate, Finalist, plan_replicates, select_finalists
+from sweep.search.freeze_thaw import FreezeThaw
 from sweep.search.pruner import survives_rung
 from sweep.search.sampler import Suggester
 from sweep.study.config import derive_training_seed
-from sweep.study.objective import cost
+from sweep.study.objective import cost, ranking_metric
 from sweep.study.schema import Study
 from sweep.trial import EpochReport, Phase, State, Trial, TrialResult, WorkerDied
 
@@ -27,6 +30,8 @@ def choose_finalists(study: Study, search: Record, confirmation: Record, folder:
 def _list_candidates(search: Record, folder: Path) -> list[Candidate]:
     """List the complete trials of the search, by number. Reads the validation loss of those alone that are tied."""
     complete = {key: r for key, r in search.trials.items() if r.state == State.COMPLETE and r.value is not None}
+    if len({recorded.course is None for recorded in complete.values()}) > 1:
+        return _list_candidates_of_two_versions(search, complete, folder)
     n_with = Counter(recorded.value for recorded in complete.values())
 
     def to_candidate(key: str, recorded: RecordedTrial) -> Candidate:
@@ -34,6 +39,18 @@ def _list_candidates(search: Record, folder: Path) -> list[Candidate]:
         return Candidate(recorded.trial.config, recorded.value or 0.0, metrics.get("val_loss", math.inf))
 
     return [to_candidate(key, recorded) for key, recorded in complete.items()]
+
+
+def _list_candidates_of_two_versions(
+    search: Record, complete: dict[str, RecordedTrial], folder: Path
+) -> list[Candidate]:
+    """List complete trials some of which an earlier version told, which ranked by the best epoch: all by one rule."""
+    metrics = {key: results.load(folder / key).metrics for key in complete}
+    rank_by = ranking_metric(search.objective, metrics.values())
+    return [
+        Candidate(recorded.trial.config, metrics[key][rank_by], metrics[key].get("val_loss", math.inf))
+        for key, recorded in complete.items()
+    ]
 
 
 class _RecordedSource:
@@ -53,15 +70,16 @@ class _RecordedSource:
 class SearchSource(_RecordedSource):
     """A `loop.Source`: trials that were cut off, then the baselines, then the sampler's proposals, up to the budget."""
 
-    def __init__(self, study: Study, record: Record, folder: Path) -> None:
+    def __init__(self, study: Study, record: Record, folder: Path, clock: Clock = time.time) -> None:
         super().__init__(record, folder)
         self._study = study
-        self._suggester = Suggester(study, record)
+        self._learn_earlier_courses()
+        self._budget = Budget(study, record, clock)
+        self._suggester = _open_suggester(study, record)
         known = {recorded.trial.config for recorded in record.trials.values()}
         # Without validation rows baselines cannot be compared here; they are trained as finalists.
         wanted = study.baselines if study.data.validation_rows else ()
         self._baselines = deque(b for b in wanted if b.config not in known)
-        self._n_left = study.search.trials - sum(r.trial.phase == Phase.SEARCH for r in record.trials.values())
 
     def next(self) -> Trial | None:
         if self._cut_off:
@@ -69,10 +87,10 @@ class SearchSource(_RecordedSource):
         if self._baselines:
             baseline = self._baselines.popleft()
             return self._suggester.claim(baseline.config, Phase.BASELINE, baseline.name)
-        if self._n_left <= 0:
-            return None
-        self._n_left -= 1
-        return self._suggester.suggest()
+        trial = None if self._budget.is_spent else self._suggester.suggest(self._budget.left)
+        if trial is not None:
+            self._budget.start(trial)
+        return trial
 
     def take_over(self, offers: Iterable[Offer]) -> None:
         """Record trials that another study offers as trials of this one, until the budget is spent."""
@@ -83,10 +101,11 @@ class SearchSource(_RecordedSource):
                 result = offer.load()  # raises for a damaged result, before its config is claimed
                 self._baselines.remove(baseline)
                 self._adopt(offer, result, self._suggester.claim(offer.config, Phase.BASELINE, baseline.name))
-            elif self._n_left > 0 and offer.config not in known and self._study.in_space(offer.config):
+            elif not self._budget.is_spent and offer.config not in known and self._study.in_space(offer.config):
                 result = offer.load()
-                self._n_left -= 1
-                self._adopt(offer, result, self._suggester.claim(offer.config, Phase.SEARCH))
+                trial = self._suggester.claim(offer.config, Phase.SEARCH)
+                self._budget.start(trial)
+                self._adopt(offer, result, trial)
 
     def _adopt(self, offer: Offer, result: TrialResult, trial: Trial) -> None:
         """Give `trial`, just claimed, the values at rungs, the files and the result that are offered."""
@@ -101,6 +120,8 @@ class SearchSource(_RecordedSource):
         return {report.key: self._survives(report) for report in reports}
 
     def _survives(self, report: EpochReport) -> bool:
+        if self._study.probes:
+            return False  # a probe ends here; the model says which are trained to the end
         pruner, objective = self._study.search.pruner, self._study.objective
         # Use the recorded value, not the reported one: a trial that is restarted in another cohort reaches the rung
         # again, and its value may then be rounded differently.
@@ -114,7 +135,24 @@ class SearchSource(_RecordedSource):
     def tell(self, result: TrialResult) -> Trial:
         self._record.tell(result)
         self._suggester.tell(result)
-        return self._record.trials[result.key].trial
+        trial, course = self._record.trials[result.key].trial, self._record.course_of(result.key)
+        if trial.phase == Phase.SEARCH and course is not None:
+            self._budget.end(trial, course)
+        return trial
+
+    def _learn_earlier_courses(self) -> None:
+        """Read from their results how trials went that earlier versions told: those did not record it."""
+        for key, recorded in self._record.trials.items():
+            if recorded.state is not None and self._record.course_of(key) is None:
+                self._record.add_earlier_course(key, results.load(self._folder / key))
+
+
+def _open_suggester(study: Study, record: Record) -> FreezeThaw | Suggester:
+    return (
+        FreezeThaw(study, record)
+        if study.search.proposer == "freeze_thaw" and study.space
+        else Suggester(study, record)
+    )
 
 
 class ConfirmSource(_RecordedSource):

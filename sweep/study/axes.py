@@ -1,10 +1,11 @@
 """The `[space]` table of a study file: reads TOML as axes; its errors say what was wanted."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, PlainValidator
 
+from sweep.study.config import LATER, Activation, Optimizer, Schedule
 from sweep.study.space import Axis, Choice, Float, Int, Scalar, Space, list_values
 
 MAX_VALUES = 1_000_000  # of one axis with a step
@@ -15,18 +16,23 @@ MAX_STEP = 65536
 class KeyRule:
     """The rule of one key of `[space]`: reads a fixed value, `{int = [..]}`, `{float = [..]}` or `{choice = [..]}` as an axis."""
 
-    kind: type[bool] | type[int] | type[float]
+    kind: type[bool] | type[int] | type[float] | type[str]
     wanted: str  # a fixed value, in words
-    low: float
-    high: float
+    names: tuple[str, ...] = ()  # of kind str: the values
+    low: float = 0
+    high: float = 1
     is_high_open: bool = False  # then the values end below `high`
     is_per_layer: bool = False  # then a list gives each hidden layer an axis of its own
 
     @property
     def shapes(self) -> str:
         """Every way to write the key, in words."""
-        ranges = [] if self.kind is bool else [f"{{{self.kind.__name__} = [low, high]}}"]
+        ranges = [f"{{{self.kind.__name__} = [low, high]}}"] if self._has_ranges else []
         return " or ".join([self.wanted, *ranges, "{choice = [...]}"])
+
+    @property
+    def _has_ranges(self) -> bool:
+        return self.kind in (int, float)
 
     def read(self, value: Any) -> Axis | tuple[Axis, ...]:
         """Return the axis, or the axis of each layer, that a TOML value describes. Raises ValueError."""
@@ -43,22 +49,27 @@ class KeyRule:
             return self._scalar(value)
         if "choice" in value:
             return self._choice(value)
-        if self.kind is not bool and self.kind.__name__ in value:
+        if self._has_ranges and self.kind.__name__ in value:
             return self._range(value, self.kind.__name__)
         raise ValueError(f"wanted {self.shapes}")
 
     def _scalar(self, value: Any) -> Scalar:
         if not self._is_of_kind(value):
             raise ValueError(f"wanted {self.shapes}")
-        if not (self.low <= value < self.high if self.is_high_open else self.low <= value <= self.high):
+        if not self._is_allowed(value):
             raise ValueError(f"wanted {self.wanted}")
         return self.kind(value)
 
+    def _is_allowed(self, value: Any) -> bool:
+        if self.kind is str:
+            return value in self.names
+        return bool(self.low <= value < self.high if self.is_high_open else self.low <= value <= self.high)
+
     def _is_of_kind(self, value: Any) -> bool:
         """Return whether the TOML type of `value` fits. A whole number fits float; unlike in Python, true is none."""
-        if self.kind is bool or isinstance(value, bool):
-            return self.kind is bool and isinstance(value, bool)
-        return isinstance(value, int | float if self.kind is float else int)
+        if isinstance(value, bool):
+            return self.kind is bool
+        return isinstance(value, int | float if self.kind is float else self.kind)
 
     def _choice(self, table: dict[str, Any]) -> Choice:
         if table.keys() != {"choice"} or not isinstance(table["choice"], list) or not table["choice"]:
@@ -81,7 +92,8 @@ class KeyRule:
     def _bounds(self, pair: Any, name: str) -> tuple[Any, Any]:
         if not isinstance(pair, list) or len(pair) != 2:
             raise ValueError(f"wanted {name} = [low, high]")
-        low, high = map(self._scalar, pair)
+        low: Any = self._scalar(pair[0])
+        high: Any = self._scalar(pair[1])
         if low >= high:
             raise ValueError(f"wanted low below high in {name} = [low, high]")
         return low, high
@@ -109,7 +121,31 @@ def _read_log(table: dict[str, Any], low: float) -> bool:
     return log
 
 
+def _name_one_of(names: tuple[str, ...]) -> KeyRule:
+    return KeyRule(kind=str, names=names, wanted=f"{', '.join(map(repr, names[:-1]))} or {names[-1]!r}")
+
+
 _WIDTH = "a whole number from 1 to 65536"
+_RATE = KeyRule(kind=float, wanted="a rate from 0 to below 1", is_high_open=True)
+# What the keys of a config mean, here and in `[[baselines]]`.
+DESCRIPTIONS = {
+    "dropout": "Dropout rate after each hidden layer; 0 adds no layer.",
+    "batch_size": "Rows in a step of training.",
+    "learning_rate": 'Learning rate of the optimizer; with `schedule = "cosine"`, the highest.',
+    "batch_norm": "Batch normalization after each hidden layer.",
+    "optimizer": "`adam`, `sgd` (with Nesterov momentum of 0.9) or `rmsprop`, otherwise with Keras' defaults.",
+    "schedule": "`constant`, or `cosine`: the learning rate rises linearly over the first tenth of the steps of `max_epochs` "
+    "epochs, then falls along a cosine to 0 at the last of them.",
+    "weight_decay": "Share of a kernel, times the learning rate, that each step takes off (decoupled, as in AdamW); biases and "
+    "batch norm do not decay.",
+    "label_smoothing": "Share of a label that is spread evenly over all classes in the loss that is trained, which is what "
+    "`loss` is in curves; validation and test losses are plain cross-entropy.",
+    "input_dropout": "Dropout rate on the scaled rows; 0 adds no layer.",
+    "activation": "`relu`, `gelu` or `silu`, of hidden layers.",
+    "max_norm": "Upper limit of the norm of the weights into a hidden unit; 0 is no limit.",
+    "ema": "Momentum, per step, of an exponential average of the weights, which is what is evaluated after each epoch, kept "
+    "and exported, while training goes on from the weights themselves; 0 is no average.",
+}
 
 
 class SpaceTable(BaseModel):
@@ -129,18 +165,36 @@ class SpaceTable(BaseModel):
         description="Units of a hidden layer, drawn for each layer by itself. A list gives each layer a range of its own; "
         "it needs as many entries as the deepest net has hidden layers."
     )
-    dropout: Annotated[
-        Any, KeyRule(kind=float, wanted="a rate from 0 to below 1", low=0, high=1, is_high_open=True)
-    ] = Field(0.0, description="Dropout rate after each hidden layer; 0 adds no layer.")
+    dropout: Annotated[Any, _RATE] = Field(0.0, description=DESCRIPTIONS["dropout"])
     batch_size: Annotated[Any, KeyRule(kind=int, wanted=_WIDTH, low=1, high=65536)] = Field(
-        128, description="Rows in a step of training."
+        128, description=DESCRIPTIONS["batch_size"]
     )
     learning_rate: Annotated[Any, KeyRule(kind=float, wanted="a number from 1e-8 to 10", low=1e-8, high=10)] = Field(
-        0.001, description="Learning rate of Adam."
+        0.001, description=DESCRIPTIONS["learning_rate"]
     )
-    batch_norm: Annotated[Any, KeyRule(kind=bool, wanted="true or false", low=0, high=1)] = Field(
-        True, description="Batch normalization after each hidden layer."
+    batch_norm: Annotated[Any, KeyRule(kind=bool, wanted="true or false")] = Field(
+        True, description=DESCRIPTIONS["batch_norm"]
     )
+    optimizer: Annotated[Any, _name_one_of(get_args(Optimizer))] = Field(
+        LATER["optimizer"], description=DESCRIPTIONS["optimizer"]
+    )
+    schedule: Annotated[Any, _name_one_of(get_args(Schedule))] = Field(
+        LATER["schedule"], description=DESCRIPTIONS["schedule"]
+    )
+    weight_decay: Annotated[Any, KeyRule(kind=float, wanted="a number from 0 to 1")] = Field(
+        LATER["weight_decay"], description=DESCRIPTIONS["weight_decay"]
+    )
+    label_smoothing: Annotated[Any, _RATE] = Field(
+        LATER["label_smoothing"], description=DESCRIPTIONS["label_smoothing"]
+    )
+    input_dropout: Annotated[Any, _RATE] = Field(LATER["input_dropout"], description=DESCRIPTIONS["input_dropout"])
+    activation: Annotated[Any, _name_one_of(get_args(Activation))] = Field(
+        LATER["activation"], description=DESCRIPTIONS["activation"]
+    )
+    max_norm: Annotated[Any, KeyRule(kind=float, wanted="a number from 0 to 1000", high=1000)] = Field(
+        LATER["max_norm"], description=DESCRIPTIONS["max_norm"]
+    )
+    ema: Annotated[Any, _RATE] = Field(LATER["ema"], description=DESCRIPTIONS["ema"])
 
 
 def read_space(value: Any) -> Space:

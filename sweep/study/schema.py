@@ -1,18 +1,14 @@
 """The tables and keys of a study file, checked when read; `studies/README.md` shows their descriptions."""
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
-    GetCoreSchemaHandler,
     PlainSerializer,
     PlainValidator,
     Strict,
@@ -20,42 +16,18 @@ from pydantic import (
 )
 
 from sweep.study.axes import SpaceTable, read_space
+from sweep.study.baseline import Baseline
 from sweep.study.config import Config
 from sweep.study.objective import Objective
 from sweep.study.space import Scalar, Space, contains, list_values
+from sweep.study.table import STUDY_NAME, Table, TextRule
 
 MAX_GRID = 100_000  # configs
+PROBE_EPOCHS = 1  # for which `freeze_thaw` tries every config
+MIN_EPOCHS_TO_PROBE = 4
 
 
-class _Table(BaseModel):
-    # Strict: TOML has types, so "3" for 3 or true for 1 is a slip to show, not to guess around.
-    # Descriptions are no attribute docstrings: pydantic would parse this file to find those, tens of ms in every process.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-@dataclass(frozen=True)
-class TextRule:
-    """The rule of a key that takes text: the pattern that the whole text must match, and the same in words."""
-
-    wanted: str
-    pattern: str = r"(?s).*"
-
-    def check(self, value: Any) -> Any:
-        if isinstance(value, str) and not re.fullmatch(self.pattern, value):
-            raise ValueError(f"wanted {self.wanted}")
-        return value
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
-        """Have pydantic check an annotated field with `check`."""
-        return BeforeValidator(self.check).__get_pydantic_core_schema__(source, handler)
-
-
-STUDY_NAME = TextRule(
-    "up to 64 of a-z, 0-9, '.', '_' and '-', starting with a letter or digit", r"[a-z0-9][a-z0-9._-]{0,63}"
-)
-
-
-class Data(_Table):
+class Data(Table):
     """Names the rows to train on and splits them, every class in its share."""
 
     source: Annotated[str, TextRule("'mnist' or a path")] = Field(
@@ -97,7 +69,7 @@ class Data(_Table):
     )
 
 
-class EarlyStopping(_Table):
+class EarlyStopping(Table):
     """Ends a training that no longer improves. The model keeps the weights of its best epoch."""
 
     monitor: Literal["loss", "accuracy", "val_loss", "val_accuracy"] = Field(
@@ -112,7 +84,7 @@ class EarlyStopping(_Table):
 Precision = Literal["float32", "tensorfloat32", "bfloat16"]
 
 
-class Training(_Table):
+class Training(Table):
     """Sets how long every trial and replicate may train, and in what precision."""
 
     max_epochs: Annotated[int, Field(ge=1, le=10_000)] = Field(description="Epochs after which a training ends.")
@@ -121,11 +93,12 @@ class Training(_Table):
     )
     precision: Precision = Field(
         "float32",
-        description="Precision of matrix products. The other two are faster on a GPU; only cohorts take them.",
+        description="Precision of matrix products. The other two are faster on a GPU, `bfloat16` on some CPUs too; only cohorts "
+        "take `tensorfloat32`.",
     )
 
 
-class Pruner(_Table):
+class Pruner(Table):
     """Stops weak trials of the search at rungs, which are epochs at which trials are compared."""
 
     kind: Literal["halving", "median"] = Field(
@@ -148,16 +121,29 @@ class Pruner(_Table):
 Engine = Literal["auto", "graph", "cohort"]
 
 
-class Search(_Table):
-    """Says how many configs of the space to try, who proposes them, and how they train."""
+class Search(Table):
+    """Says how much to search, who proposes the configs, and how they train.
 
-    trials: Annotated[int, Field(ge=0)] = Field(
-        0, description="Trials to search with, in all; baselines are not counted. Raise it to continue a study."
+    `trials`, `epochs` and `minutes` are budgets: the search ends with whichever is spent first. Raise it to continue a study.
+    """
+
+    trials: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Trials to search with, in all; baselines are not counted."
     )
-    sampler: Literal["tpe", "random", "grid", "gp"] = Field(
-        "tpe",
-        description="`tpe` and `gp` (a Gaussian process; needs torch) learn from earlier trials, `random` does not. "
-        f"`grid` tries every config once, in an order drawn from the seed; it takes up to {MAX_GRID:,} configs.",
+    epochs: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="Epochs to search with, in all, those of baselines not counted; no trial starts that might exceed it.",
+    )
+    minutes: Annotated[float, Field(gt=0)] | None = Field(
+        None,
+        description="Minutes of training to search with, in all; trials that run when they are over are let finish.",
+    )
+    sampler: Literal["freeze_thaw", "tpe", "random", "grid", "gp"] | None = Field(
+        None,
+        description="`freeze_thaw` tries configs for an epoch, and a model of learning curves says which are worth training "
+        "to the end. `tpe` and `gp` (a Gaussian process; needs torch) learn from trials that ended, `random` does not. "
+        f"`grid` tries every config once, in an order drawn from the seed; it takes up to {MAX_GRID:,} configs. "
+        "Without it, `freeze_thaw`, or `tpe` where there is a pruner.",
     )
     coverage: Literal["equal", "free"] = Field(
         "equal",
@@ -174,37 +160,17 @@ class Search(_Table):
         "`auto` is `cohort` where JAX sees an accelerator, else `graph`.",
     )
 
-
-class Baseline(_Table):
-    """A config given by hand: trained with the search, and confirmed whether it wins or not."""
-
-    # A name reaches Markdown, matplotlib and terminal tables: no character that any of them reads as markup.
-    name: Annotated[
-        str,
-        TextRule(
-            "up to 80 letters, digits, spaces and any of . , ( ) + -, starting with a letter or digit",
-            r"\w[\w .,()+-]{0,79}",
-        ),
-    ] = Field(description="What tables and runs call it; every baseline has a name of its own.")
-    units: Annotated[
-        tuple[Annotated[int, Field(ge=1, le=65536)], ...], Strict(False), Field(min_length=1, max_length=20)
-    ] = Field(description="Units of each hidden layer, first layer first.")
-    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.0, description="Dropout rate after each hidden layer; 0 adds no layer."
-    )
-    batch_size: Annotated[int, Field(ge=1, le=65536)] = Field(128, description="Rows in a step of training.")
-    learning_rate: Annotated[float, Field(ge=1e-8, le=10)] = Field(0.001, description="Learning rate of Adam.")
-    batch_norm: bool = Field(True, description="Batch normalization after each hidden layer.")
-    reference: dict[
-        Literal["train_accuracy", "train_loss", "val_accuracy", "val_loss", "test_accuracy", "test_loss"], float
-    ] = Field({}, description="Published figures of this config, to print beside ours.")
+    @property
+    def is_asked_for(self) -> bool:
+        return bool(self.epochs or self.minutes) if self.trials is None else self.trials > 0
 
     @property
-    def config(self) -> Config:
-        return Config(**self.model_dump(exclude={"name", "reference"}))
+    def proposer(self) -> str:
+        """Name of the sampler that proposes the configs."""
+        return self.sampler or ("tpe" if self.pruner is not None else "freeze_thaw")
 
 
-class Confirmation(_Table):
+class Confirmation(Table):
     """Retrains the best config of each group, and every baseline, with fresh seeds; scores each once on the test split."""
 
     group_by: Literal["hidden_layers", "batch_size", "batch_norm"] = Field(
@@ -213,7 +179,7 @@ class Confirmation(_Table):
     replicates: Annotated[int, Field(ge=1, le=1000)] = Field(5, description="Fresh seeds for each config.")
 
 
-class Study(_Table):
+class Study(Table):
     """One search of one space for one objective, as its file describes it."""
 
     name: Annotated[str, STUDY_NAME] = Field(
@@ -224,7 +190,7 @@ class Study(_Table):
     )
     objective: Objective = Field("val_accuracy", description="Metric of the validation rows to select by.")
     data: Data = Field(description="Which rows to train on.")
-    space: Annotated[Space, PlainValidator(read_space), PlainSerializer(Space.to_dict)] | None = Field(
+    space: Annotated[Space, PlainValidator(read_space), PlainSerializer(lambda space: space.to_dict())] | None = Field(
         None, description="What may vary. Without it, only baselines can be trained."
     )
     training: Training = Field(description="How long to train.")
@@ -244,10 +210,21 @@ class Study(_Table):
         return self
 
     def _check_search(self) -> None:
-        if not self.search.trials and not self.baselines:
-            raise ValueError("nothing to train: give search.trials or [[baselines]]")
-        if self.search.trials and self.space is None:
-            raise ValueError(f"search.trials is {self.search.trials}, but there is no [space] to search")
+        if not self.search.is_asked_for and not self.baselines:
+            raise ValueError("nothing to train: give search.trials, search.epochs, search.minutes or [[baselines]]")
+        if self.search.is_asked_for and self.space is None:
+            raise ValueError("[search] asks for trials, but there is no [space] to search")
+        if self.search.sampler == "freeze_thaw" and self.search.pruner is not None:
+            raise ValueError(
+                "search.sampler is 'freeze_thaw', which decides itself which trials go on: leave search.pruner out, or "
+                "choose another sampler"
+            )
+        whole = self.training.max_epochs + (PROBE_EPOCHS if self.probes else 0)
+        if self.search.epochs is not None and self.search.epochs < whole:
+            raise ValueError(
+                f"search.epochs is {self.search.epochs}, wanted {whole} or more: a trial may take max_epochs = "
+                f"{self.training.max_epochs}" + (f", after a probe of {PROBE_EPOCHS}" if self.probes else "")
+            )
         if self.search.sampler == "grid" and self.space is not None and self.space.n_configs() > MAX_GRID:
             raise ValueError(
                 f"search.sampler is 'grid', which takes up to {MAX_GRID} configs, but the space holds "
@@ -271,8 +248,8 @@ class Study(_Table):
     def _check_validation_is_there_where_it_is_used(self) -> None:
         if self.data.validation_rows:
             return
-        if self.search.trials:
-            raise ValueError("data.validation_rows is 0, but search.trials needs validation rows to select by")
+        if self.search.is_asked_for:
+            raise ValueError("data.validation_rows is 0, but [search] needs validation rows to select by")
         stopping = self.training.early_stopping
         if stopping is not None and stopping.monitor.startswith("val_"):
             raise ValueError(f"data.validation_rows is 0, but early_stopping monitors {stopping.monitor}")
@@ -309,7 +286,15 @@ class Study(_Table):
         """Return the key in `subspaces` of the group that a config lies in."""
         return None if self.shares_by is None else getattr(config, self.shares_by)
 
+    @property
+    def probes(self) -> bool:
+        """Whether the search tries configs for PROBE_EPOCHS first; not where whole trainings are about as short, or for one."""
+        is_worth_it = self.training.max_epochs >= MIN_EPOCHS_TO_PROBE and self.search.trials != 1
+        return self.search.proposer == "freeze_thaw" and is_worth_it
+
     def rungs(self) -> tuple[int, ...]:
+        if self.probes:
+            return (PROBE_EPOCHS,)
         return self.search.pruner.rungs if self.search.pruner else ()
 
     def baseline_named(self, name: str | None) -> Baseline | None:

@@ -2,14 +2,17 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sweep.study.config import WHOLE_NET, Config
+from sweep.study.config import WHOLE_NET, Config, leave_out_defaults
 
-Scalar = bool | int | float
+if TYPE_CHECKING:
+    import numpy as np  # a study is read before numpy is loaded
+
+Scalar = bool | int | float | str
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,14 @@ class Space:
     batch_size: Axis = 128
     learning_rate: Axis = 0.001
     batch_norm: Axis = True
+    optimizer: Axis = "adam"
+    schedule: Axis = "constant"
+    weight_decay: Axis = 0.0
+    label_smoothing: Axis = 0.0
+    input_dropout: Axis = 0.0
+    activation: Axis = "relu"
+    max_norm: Axis = 0.0
+    ema: Axis = 0.0
 
     def units_at(self, layer: int) -> Axis:
         """Return the axis of the units of a hidden layer, counted from 1."""
@@ -85,7 +96,7 @@ class Space:
         """Build a config; call `draw(name, axis)` for each axis that varies, the depth before the widths it needs."""
 
         def value(name: str, axis: Axis) -> Any:
-            drawn = draw(name, axis) if isinstance(axis, Int | Float | Choice) else axis
+            drawn: Any = draw(name, axis) if isinstance(axis, Int | Float | Choice) else axis
             return axis.nearest(drawn) if isinstance(axis, Float) and axis.step is not None else drawn
 
         hidden_layers = int(value("hidden_layers", self.hidden_layers))
@@ -128,8 +139,22 @@ class Space:
                     whole = {name: kind(v) for (name, kind), v in zip(WHOLE_NET.items(), values, strict=True)}
                     yield Config(units=tuple(int(u) for u in units), **whole)
 
+    def draw(self, n: int, rng: "np.random.Generator") -> list[Config]:
+        """Draw n configs, each axis by itself, evenly in its own range. Some may be equal."""
+        depths = [int(depth) for depth in draw_values(self.hidden_layers, n, rng)]
+        widths = [draw_values(self.units_at(layer), n, rng) for layer in range(1, max(depths) + 1)]
+        whole = {k: list(map(kind, draw_values(getattr(self, k), n, rng))) for k, kind in WHOLE_NET.items()}
+        return [
+            Config(
+                units=tuple(int(of_layer[i]) for of_layer in widths[: depths[i]]),
+                **{name: values[i] for name, values in whole.items()},
+            )
+            for i in range(n)
+        ]
+
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """Return the axes by name, for JSON; none that earlier versions did not know and that is the default."""
+        return leave_out_defaults(asdict(self))
 
 
 def count(axis: Axis) -> float:
@@ -154,10 +179,31 @@ def list_values(axis: Axis) -> tuple[Scalar, ...]:
             return tuple(axis.value_at(i) for i in range(axis.n_steps + 1))
         case Choice(options):
             return options
-        case bool() | int() | float():
+        case bool() | int() | float() | str():
             return (axis,)
         case _:
             raise TypeError(f"not an axis: {axis!r}")
+
+
+def draw_values(axis: Axis, n: int, rng: "np.random.Generator") -> Sequence[Scalar]:
+    """Draw n values of an axis, evenly in its range, or in the logarithm of it."""
+    match axis:
+        case Int(low, high, _, True):
+            exponents = rng.uniform(math.log(low), math.log(high + 1), n).tolist()
+            return [min(max(int(math.exp(exponent)), low), high) for exponent in exponents]
+        case Int(low, high, step):
+            return [low + step * i for i in rng.integers((high - low) // step + 1, size=n).tolist()]
+        case Float(low, high, None, True):
+            exponents = rng.uniform(math.log(low), math.log(high), n).tolist()
+            return [min(max(math.exp(exponent), low), high) for exponent in exponents]
+        case Float(low, high, None):
+            return [min(value, high) for value in rng.uniform(low, high, n).tolist()]
+        case Float():
+            return [axis.value_at(i) for i in rng.integers(axis.n_steps + 1, size=n).tolist()]
+        case Choice(options):
+            return [options[i] for i in rng.integers(len(options), size=n).tolist()]
+        case _:
+            return [axis] * n
 
 
 def _decimal(value: float) -> Decimal:
@@ -168,13 +214,13 @@ def _decimal(value: float) -> Decimal:
 def contains(axis: Axis, value: Scalar) -> bool:
     """Return whether the axis can take `value`."""
     match axis:
-        case Int(low, high, step):
-            return low <= value <= high and (value - low) % step == 0
-        case Float(low, high, None):
-            return low <= value <= high
-        case Float():
-            return math.isclose(value, axis.nearest(value))
         case Choice(options):
             return value in options
+        case Int(low, high, step) if not isinstance(value, str):
+            return low <= value <= high and (value - low) % step == 0
+        case Float(low, high, None) if not isinstance(value, str):
+            return low <= value <= high
+        case Float() if not isinstance(value, str):
+            return math.isclose(value, axis.nearest(value))
         case _:
             return value == axis

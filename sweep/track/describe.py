@@ -3,7 +3,7 @@
 from sweep.data.prepared import DataFacts
 from sweep.plain_text import to_code
 from sweep.search.finalists import NUMBER_WORDS
-from sweep.study.config import WHOLE_NET
+from sweep.study.config import WHOLE_NET, leave_out_defaults
 from sweep.study.schema import Study
 from sweep.study.space import Axis, Choice, Float, Int, Space
 from sweep.track.names import REPORT_FOLDER, REPORT_PAGE
@@ -60,10 +60,11 @@ def _data(facts: DataFacts) -> str:
 
 
 def _space(space: Space) -> list[str]:
-    """Write each axis in a few words, fixed ones too."""
+    """Write each axis in a few words, fixed ones too, unless they are what is usual. The optimizer is always named."""
     units = space.units if isinstance(space.units, tuple) else (space.units,)
     axes = {"hidden_layers": (space.hidden_layers,), "units": units}
-    axes |= {name: (getattr(space, name),) for name in WHOLE_NET}
+    named = leave_out_defaults({name: getattr(space, name) for name in WHOLE_NET}).keys() | {"optimizer"}
+    axes |= {name: (getattr(space, name),) for name in WHOLE_NET if name in named}
     return [f"{name.replace('_', ' ')} {' - '.join(map(_axis, of_it))}" for name, of_it in axes.items()]
 
 
@@ -77,6 +78,8 @@ def _axis(axis: Axis) -> str:
             return _join([_axis(option) for option in options], "or")
         case bool():
             return "yes" if axis else "no"
+        case str():
+            return axis
         case _:
             return f"{axis:g}"
 
@@ -87,18 +90,22 @@ def _join(words: list[str], last: str) -> str:
 
 def _training(study: Study) -> str:
     stopping = study.training.early_stopping
-    text = f"Adam, up to {study.training.max_epochs} epochs"
+    text = f"up to {study.training.max_epochs} epochs"
     if stopping is None:
         return text
     return f"{text}, stopped where {stopping.monitor} has not improved for {stopping.patience}"
 
 
 def _search(study: Study) -> str:
-    if not study.search.trials:
+    search = study.search
+    if not search.is_asked_for:
         return "none, baselines alone"
-    text = f"{study.search.trials} trials proposed by {study.search.sampler}"
+    budgets = {"trials": search.trials, "epochs": search.epochs, "minutes": search.minutes}
+    text = _join([f"{n:g} {unit}" for unit, n in budgets.items() if n is not None], "or")
+    text += f" proposed by {search.proposer}"
     if study.shares_by is not None:
-        text += f", as many for each value of {study.shares_by.replace('_', ' ')}"
+        what = " epochs" if search.proposer == "freeze_thaw" else ""
+        text += f", as many{what} for each value of {study.shares_by.replace('_', ' ')}"
     pruner = study.search.pruner
     if pruner is None:
         return text
@@ -112,5 +119,5 @@ def _confirmation(study: Study) -> str:
     n = study.confirmation.replicates
     number = NUMBER_WORDS[n] if n < len(NUMBER_WORDS) else str(n)
     best = f"the best for each value of {study.confirmation.group_by.replace('_', ' ')}"
-    who = _join(([best] if study.search.trials else []) + (["every baseline"] if study.baselines else []), "and")
+    who = _join(([best] if study.search.is_asked_for else []) + (["every baseline"] if study.baselines else []), "and")
     return f"{who}, trained again with {number} fresh seed{'' if n == 1 else 's'}, then scored once on test"

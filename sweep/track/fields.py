@@ -18,6 +18,7 @@ EPOCH = "epoch/"  # prefix of learning curves; metrics without it belong to the 
 # Tags that identify a trial. All others that are not MLflow's own are its provenance.
 TRIAL_TAGS = (
     "key", "study", "phase", "state", "reason", "trial", "attempt", "seed", "config", "data_sha256", "name", "replicate",
+    "promoted_from",
 )  # fmt: skip
 COUNTS = ("best_epoch", "epochs", "train_seconds", "params_count")
 
@@ -46,6 +47,8 @@ class TrackedTrial:
     best_epoch: int  # the epoch whose weights the model has, counted from 1; 0 where there is none
     n_epochs: int
     train_seconds: float  # wall clock
+    started_at: float  # UTC seconds since 1970
+    ended_at: float
     params_count: int
     provenance: dict[str, str]  # code, libraries, processor, engine
 
@@ -83,6 +86,7 @@ def from_run(run: Run) -> TrackedTrial:
             attempt=int(tags["attempt"]),
             name=tags.get("name", ""),
             replicate=int(tags["replicate"]) if "replicate" in tags else None,
+            promoted_from=int(tags["promoted_from"]) if "promoted_from" in tags else None,
         )
         if (tags["key"], tags["config"]) != (trial.key, trial.config.key):
             raise ValueError(f"its key is {tags['key']} and its config {tags['config']}")
@@ -97,6 +101,8 @@ def from_run(run: Run) -> TrackedTrial:
             best_epoch=int(metrics["best_epoch"]),
             n_epochs=int(metrics["epochs"]),
             train_seconds=metrics["train_seconds"],
+            started_at=run.info.start_time / 1000,
+            ended_at=run.info.end_time / 1000,
             params_count=int(metrics["params_count"]),
             provenance={
                 name: value for name, value in tags.items() if name not in TRIAL_TAGS and not name.startswith("mlflow.")
@@ -140,6 +146,7 @@ def _tags(trial: Trial, result: TrialResult, study: Study, facts: DataFacts) -> 
         "data_sha256": facts.sha256,
         "name": trial.name,
         "replicate": "" if trial.replicate is None else str(trial.replicate),
+        "promoted_from": "" if trial.promoted_from is None else str(trial.promoted_from),
         **result.provenance,
     }
     return {name: value for name, value in tags.items() if value != ""}
@@ -148,7 +155,7 @@ def _tags(trial: Trial, result: TrialResult, study: Study, facts: DataFacts) -> 
 def _params(config: Config, study: Study) -> dict[str, str]:
     training = study.training
     stopping = {} if training.early_stopping is None else training.early_stopping.model_dump()
-    params = {**config.params(), "optimizer": "adam", "precision": training.precision}
+    params = {**config.params(), "precision": training.precision}
     params |= {"max_epochs": training.max_epochs, **stopping}
     return {name: str(value) for name, value in params.items()}
 

@@ -6,7 +6,7 @@ MLflow keeps them as tags of the experiment, in the form in which its UI saves w
 import json
 from dataclasses import dataclass
 
-from sweep.study.objective import Objective, cost
+from sweep.study.objective import SETTLED, Objective, cost
 
 MODE = "workflowType=machine_learning"  # otherwise MLflow's UI opens its page for chat traces
 VIEW = "mlflow.sharedViewState."  # prefix of the tag that holds a view
@@ -23,17 +23,17 @@ class View:
     name: str
     only: str  # a filter
     columns: tuple[str, ...]
-    order: Objective  # the best first
+    order: str  # the metric by which the best stand first
 
 
 def views(objective: Objective) -> dict[str, View]:
     """By the key that stands in the view's address."""
     other = "val_loss" if objective == "val_accuracy" else "val_accuracy"
-    validation = _metric(objective), _metric(other)
-    searched = ("tags.`state`", *validation, _metric("epochs"), _metric("train_seconds"), *PARAMS)
+    validation, ranking = (_metric(objective), _metric(other)), f"{SETTLED}{objective}"
+    searched = ("tags.`state`", _metric(ranking), *validation, _metric("epochs"), _metric("train_seconds"), *PARAMS)
     confirmed = (*validation, _metric("test_accuracy"), _metric("test_loss"), *PARAMS)
     return {
-        "trials": View("trials, best first", "tags.phase != 'confirm' and tags.phase != 'study'", searched, objective),
+        "trials": View("trials, best first", "tags.phase != 'confirm' and tags.phase != 'study'", searched, ranking),
         "replicates": View("replicates, best first", "tags.phase = 'confirm'", confirmed, objective),
     }
 

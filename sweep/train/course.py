@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from sweep.study.objective import settle
 from sweep.study.schema import Training
 from sweep.train.stopping import Patience
 from sweep.trial import EpochReport, Logs, State, Trial, TrialResult
@@ -68,10 +69,12 @@ class Course:
         """Return the trial's result; a failed one if its metrics are not finite.
 
         on_train: metrics of the best weights on all training rows; empty unless the trial is complete.
-        The validation metrics are those measured at the best epoch.
+        The validation metrics are those measured at the best epoch, and settled ones.
         """
         best = {} if self.state == State.FAILED else self.history[self.best_epoch - 1]
         metrics = {name: value for name, value in best.items() if name.startswith("val_")} | on_train
+        if self.state != State.FAILED:
+            metrics |= settle(self.history)
         if not is_finite(metrics):
             self.fail(metrics)
             metrics = {}

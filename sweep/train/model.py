@@ -34,15 +34,17 @@ Weights = dict[str, NDArray[np.float32]]  # by layer and name, see `list_weight_
 def build_net(config: Config, facts: DataFacts, initializer: str = "glorot_uniform") -> keras.Sequential:
     """Build an untrained MLP: hidden blocks, softmax. Input prepared rows (n, n_features), output (n, n_classes).
 
-    A hidden block is Dense(units, relu) -> BatchNormalization -> Dropout, as in the notebook. Weights are Glorot
+    A hidden block is Dense(units, activation) -> BatchNormalization -> Dropout, as in the notebook. Weights are Glorot
     uniform unless another `initializer` is named, drawn from Keras' global seed. Layer names depend on the config alone.
     Pixels are prepared as they are, and divided by 255 here; numbers are prepared scaled.
     """
     layers: list[keras.Layer] = [keras.Input((facts.n_features,), name="rows")]
     if facts.scaling == "pixels":
         layers.append(keras.layers.Rescaling(1 / 255, name="scale"))
+    if config.input_dropout:
+        layers.append(keras.layers.Dropout(config.input_dropout, name="input_dropout"))
     for i, units in enumerate(config.units, start=1):
-        layers.append(keras.layers.Dense(units, activation="relu", kernel_initializer=initializer, name=f"dense_{i}"))
+        layers.append(keras.layers.Dense(units, config.activation, kernel_initializer=initializer, name=f"dense_{i}"))
         if config.batch_norm:
             layers.append(keras.layers.BatchNormalization(name=f"batch_norm_{i}"))
         if config.dropout:

@@ -79,7 +79,7 @@ def measure(study: Study, net: int, sizes: list[int], repeats: int, precision: A
     rows = DeviceRows.of(data.facts, split, None)
     trials = [Trial(number=i, phase="confirm", config=config, seed=i, replicate=i + 1) for i in range(max(sizes))]
     [bucket] = group_into_buckets(trials)
-    blueprint = Blueprint(bucket, rows, precision)
+    blueprint = Blueprint(bucket, rows, precision, study.training.max_epochs)
     steps = -(-data.facts.n_train // config.batch_size)
     floor_ms = 1e3 * steps * PASSES * 4 * n_weights(blueprint) / copy_rate()
     epochs: dict[int, Callable[[], object]] = {0: fit_epoch(config, data.facts, split)}

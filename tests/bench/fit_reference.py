@@ -59,7 +59,7 @@ def train_both(net: int, seed: int, epochs: int) -> dict[str, dict[str, float]]:
     config = study.baselines[net].config
     data = prepared(study)
     split = open_training_split(data, "train")
-    trainer = GraphTrainer(config, data.facts, Rows.of(split), seed)
+    trainer = GraphTrainer(config, data.facts, Rows.of(split), seed, epochs)
     logs = [trainer.train_epoch() for _ in range(epochs)]
     return {"engine": logs[-1], "fit": fit(config, data.facts, split, seed, epochs)}
 

@@ -2,14 +2,17 @@
 
 import gzip
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from sweep.champion import verify
+from sweep.champion.card import describe_training
 from sweep.champion.export import export
 from sweep.report.conclusion import conclude
+from sweep.study.config import Config
 from sweep.track.runs import read_study
 from tests.bundles import convert_by_hand, sweep_by_hand
 from tests.studies import copied, tiny_table, write_tiny_data
@@ -39,6 +42,16 @@ def parquet(change=lambda frame: frame):
 
 def with_text(frame):
     return frame.assign(**{"who's `who`": "x", "größe": 1})
+
+
+def test_a_card_says_by_what_its_model_was_trained():
+    plain = Config(units=(8,), dropout=0.2, batch_size=32, learning_rate=0.002)
+    assert describe_training(plain) == "Adam, learning rate 0.002, batch size 32"
+    recipe = replace(plain, optimizer="sgd", schedule="cosine", weight_decay=0.05, ema=0.99)
+    assert describe_training(recipe) == (
+        "SGD with Nesterov momentum of 0.9, learning rate 0.002 (cosine, with warm-up), batch size 32, weight decay 0.05, "
+        "average of weights with momentum 0.99"
+    )
 
 
 TABLES = {

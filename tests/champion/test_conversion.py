@@ -26,9 +26,9 @@ AWKWARD[:500, :4] = 7  # constant in the rows that are trained on
 def saved(tmp_path):
     """A model of each kind of scaling, as a file."""
 
-    def save(scaling):
+    def save(scaling, **recipe):
         keras.utils.set_random_seed(3)
-        net = build_net(CONFIG, replace(FACTS, scaling=scaling))
+        net = build_net(replace(CONFIG, **recipe), replace(FACTS, scaling=scaling))
         if scaling == "standardize":  # of an earlier version
             scale = keras.layers.Normalization(mean=np.arange(64.0), variance=np.full(64, 4.0), name="scale")
             net = keras.Sequential([keras.Input((64,), name="rows"), scale, *net.layers], name="mlp")
@@ -59,6 +59,12 @@ def test_the_onnx_form_says_what_keras_says_on_rows_that_it_was_not_compared_on(
     assert np.abs(said - expected).max() <= 1e-5
     assert len(np.unique(said, axis=0)) > 0.99 * len(said)  # rows of any unit stay apart
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("model.onnx")] == ["model.onnx"]
+
+
+@pytest.mark.parametrize("activation", ["gelu", "silu"])
+def test_a_model_of_any_recipe_has_an_onnx_form(saved, tmp_path, activation):
+    model = saved("robust", activation=activation, input_dropout=0.2)
+    assert convert(model, tmp_path / "model.onnx", None).max_difference <= 1e-5
 
 
 def test_training_rows_are_compared_first_where_they_are_at_hand(saved, tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sweep.cli.display import Progress
+from sweep.cli.display import Planned, Progress
 from sweep.record.trials import RecordedTrial
 from sweep.study.config import Config
 from sweep.study.file import parse_study
@@ -24,7 +24,7 @@ def result(trial, state=State.COMPLETE, **metrics):
 
 @pytest.fixture
 def progress():
-    return Progress(parse_study(tiny_table(), "tiny.toml"), n_planned=10, started_at=100.0)
+    return Progress(parse_study(tiny_table(), "tiny.toml"), planned=Planned(10, None), started_at=100.0)
 
 
 def test_a_trial_is_running_from_its_submission_to_its_result(progress):

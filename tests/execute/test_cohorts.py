@@ -16,7 +16,7 @@ from sweep.execute.cohorts import CohortExecutor
 from sweep.execute.start import compute_max_searched, has_accelerator
 from sweep.record import results
 from sweep.study.config import Config
-from sweep.study.schema import Data, EarlyStopping, Training
+from sweep.study.schema import Data, EarlyStopping, Search, Training
 from sweep.train.model import load_model
 from sweep.trial import CohortReport, Phase, State, Trial, TrialResult, WorkerDied
 from tests.studies import write_tiny_data
@@ -173,6 +173,17 @@ def test_a_plugin_of_jax_that_cannot_be_used_is_said_to_be_so(tmp_path, monkeypa
     assert "no driver for this device" in caplog.text
 
 
-@pytest.mark.parametrize(("n_trials", "at_once"), [(1, 4), (8, 4), (40, 10), (256, 64)])
-def test_a_quarter_of_a_search_is_blind_at_a_time(n_trials, at_once):
-    assert compute_max_searched(n_trials) == at_once
+@pytest.mark.parametrize(
+    ("search", "at_once"),
+    [
+        ({"trials": 1, "sampler": "tpe"}, 4),
+        ({"trials": 8, "sampler": "tpe"}, 4),
+        ({"trials": 40, "sampler": "random"}, 10),
+        ({"trials": 256, "sampler": "tpe"}, 64),
+        ({"minutes": 5.0, "sampler": "tpe"}, 4),
+        ({"trials": 256}, 16),
+        ({"epochs": 1000}, 16),
+    ],
+)
+def test_a_quarter_of_a_search_is_blind_at_a_time_and_sixteen_trials_of_one_that_models_curves(search, at_once):
+    assert compute_max_searched(Search(**search)) == at_once

@@ -11,6 +11,7 @@ from sweep.data.prepared import PreparedData
 from sweep.execute.cohort_process import CohortOptions
 from sweep.execute.cohorts import CohortExecutor
 from sweep.execute.fake import FakeExecutor
+from sweep.execute.tabular import TabularExecutor, VirtualClock
 from sweep.execute.worker import WorkerOptions
 from sweep.execute.workers import WorkerExecutor
 from sweep.record import results
@@ -33,6 +34,9 @@ def start_executor(kind, folder):
     match kind:
         case "fake":
             return FakeExecutor(folder / "results", MAX_EPOCHS, BOUND, make_logs, FILES)
+        case "tabular":
+            training = options["training"]
+            return TabularExecutor(folder / "results", training, make_logs, BOUND, VirtualClock(), FILES)
         case "workers":
             return WorkerExecutor(WorkerOptions(**options, start_engine=start_engine), BOUND)
         case "cohorts":
@@ -40,7 +44,7 @@ def start_executor(kind, folder):
             return CohortExecutor(CohortOptions(**options, programs=programs, start_engine=start_cohort_engine), BOUND)
 
 
-@pytest.fixture(scope="module", params=["fake", "workers", "cohorts"])
+@pytest.fixture(scope="module", params=["fake", "tabular", "workers", "cohorts"])
 def kind(request):
     return request.param
 
@@ -198,7 +202,7 @@ def test_closing_stops_what_runs_at_once_and_leaves_no_process_behind(kind, tmp_
         while not any(report.waits for report in reports_in(next_event(executor))):
             pass
         started = find_descendants(os.getpid()) - before
-        assert started or kind == "fake"
+        assert started or kind in ("fake", "tabular")
     finally:
         executor.close()
     deadline = time.monotonic() + 10

@@ -27,8 +27,11 @@ def check(sweep: Sweep, reference: dict[str, dict[str, Any]] | None = None) -> d
     # the budget is met exactly, nothing is left open
     assert sum(key.startswith("trial") for key in recorded) == N_TRIALS
     assert {row["state"] for row in recorded.values()} <= STATES.keys()
-    configs = Counter((row["phase"], json.dumps(row["config"]), row["replicate"]) for row in recorded.values())
-    assert set(configs.values()) == {1}, "a config was trained twice"
+    assert set(Counter(map(_identity, recorded.values())).values()) == {1}, "a config was trained twice"
+    for row in recorded.values():
+        if row.get("promoted_from") is not None:
+            probe = recorded[f"trial-{row['promoted_from']:05d}"]
+            assert (probe["state"], probe["config"], probe["seed"]) == ("PRUNED", row["config"], row["seed"])
 
     # trials and runs are one to one, with equal states and values
     assert Counter(run["key"] for run in runs if run["phase"] != "study") == dict.fromkeys(recorded, 1)
@@ -41,7 +44,8 @@ def check(sweep: Sweep, reference: dict[str, dict[str, Any]] | None = None) -> d
         state = STATES[row["state"]]
         assert (run["state"], run["status"], result["state"]) == (state, STATUSES[state], state), run["key"]
         if state == "complete":
-            assert row["value"] == result["metrics"]["val_accuracy"] == run["metrics"]["val_accuracy"]
+            ranked_by = "settled_val_accuracy"
+            assert row["value"] == result["metrics"][ranked_by] == run["metrics"][ranked_by]
         n_points = sum(math.isfinite(value) for logs in result["history"] for value in logs.values())
         assert run["n_points"] == n_points, f"{run['key']}: its curves are not whole"
         score = folder / run["key"] / "score.json"
@@ -50,7 +54,7 @@ def check(sweep: Sweep, reference: dict[str, dict[str, Any]] | None = None) -> d
         if score.exists():
             files |= json.loads(score.read_text())["content"]["files"]
         _check_artifacts(sweep.runs.artifacts("tiny"), run, files)
-        found[json.dumps([row["phase"], row["config"], row["replicate"]])] = {k: result[k] for k in LASTING}
+        found[_identity(row)] = {k: result[k] for k in LASTING}
 
     # no draft, no folder of nobody
     assert {path.name for path in folder.iterdir() if path.is_dir()} == recorded.keys()
@@ -80,6 +84,11 @@ def check(sweep: Sweep, reference: dict[str, dict[str, Any]] | None = None) -> d
             if before["state"] == after["state"] and is_as_long:  # who is pruned, and where, depends on who came first
                 assert before == after
     return found
+
+
+def _identity(row: dict[str, Any]) -> str:
+    """What a trial is, whatever its number; a probe and the training to the end that it was promoted to are two."""
+    return json.dumps([row["phase"], row["config"], row["replicate"], row.get("promoted_from") is not None])
 
 
 def rows_written(sweep: Sweep) -> dict[str, int]:

@@ -13,9 +13,12 @@ from tests import studies
 from tests.faults.sweep_process import run_command
 
 TIMEOUT_S = 60  # a command that takes longer hangs
+TRAINING_TIMEOUT_S = 300  # one that trains: its workers, what scores and what exports each import TensorFlow
 
 # Chance decides the configs, so that every order of events ends with the same ones.
 STUDY = studies.STUDY.replace("trials = 4\n", 'trials = 5\nsampler = "random"\n')
+# One worker, so that what a search by probes proposes is the same each time.
+PROBING = studies.STUDY.replace("trials = 4\nworkers = 2\n", "trials = 5\nworkers = 1\n").replace(studies.PRUNER, "")
 
 _commands = multiprocessing.get_context("forkserver")
 _commands.set_forkserver_preload(["tests.faults.preloaded"])
@@ -27,12 +30,13 @@ class Sweep:
 
     folder: Path
     history: list[str] = field(default_factory=list)  # stderr of each command, in order
+    timeout_s: float = TIMEOUT_S  # of the command that was started last
 
     @classmethod
-    def new(cls, folder: Path, migrated: RunsDir, engine: str = "graph") -> "Sweep":
+    def new(cls, folder: Path, migrated: RunsDir, engine: str = "graph", study: str = STUDY) -> "Sweep":
         folder.mkdir(parents=True)
         studies.write_tiny_data(folder)
-        (folder / "tiny.toml").write_text(STUDY.replace("trials = 5\n", f'trials = 5\nengine = "{engine}"\n'))
+        (folder / "tiny.toml").write_text(study.replace("trials = 5\n", f'trials = 5\nengine = "{engine}"\n'))
         shutil.copytree(migrated.root, folder / "mlruns")
         return cls(folder)
 
@@ -59,6 +63,7 @@ class Sweep:
     ) -> ForkServerProcess:
         """The command as a process, the leader of its own group; with workers that train nothing, unless `is_training`."""
         self._said.touch()
+        self.timeout_s = TRAINING_TIMEOUT_S if is_training else TIMEOUT_S
         arguments = [command, str(self.folder / "tiny.toml"), "--runs-dir", str(self.runs.root), *options]
         environment = {"SWEEP_FAILPOINT_MARK": str(self.mark), **environment}
         process = _commands.Process(
@@ -69,7 +74,7 @@ class Sweep:
 
     def finish(self, process: ForkServerProcess) -> int:
         """Wait for a started command, and keep what it said; its exit code."""
-        process.join(TIMEOUT_S)
+        process.join(self.timeout_s)
         if process.exitcode is None:
             os.kill(process.pid or 0, 9)
         self.history.append(self.said)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.checker import check, rows_written
-from tests.faults.driver import Sweep
+from tests.faults.driver import PROBING, Sweep
 from tests.studies import ROOT
 
 ALL_POINTS = sorted(
@@ -95,6 +95,32 @@ def test_a_kill_of_either_side_at_any_point_costs_nothing(reaching, reference, p
     assert exit_code == (-signal.SIGKILL if coordinator_dies else 0), sweep.said
     finish(sweep)
     check(sweep, reference)
+
+
+@pytest.fixture(scope="session")
+def probed(tmp_path_factory, migrated):
+    """The results of a search by probes that nothing happens to."""
+    sweep = Sweep.new(tmp_path_factory.mktemp("probed") / "sweep", migrated, study=PROBING)
+    assert sweep.run() == 0, sweep.said
+    return check(sweep)
+
+
+@pytest.mark.parametrize(
+    ("point", "hit"),
+    [
+        pytest.param(point, hit, marks=() if (point, hit) == ("record.told", 4) else pytest.mark.faults)
+        for point in ("record.claimed", "record.rung", "record.tell", "record.told", "result.written", "result.renamed")
+        for hit in ((1, 3) if point == "record.rung" else (2, 3, 4, 5, 6))
+    ],
+)
+def test_a_kill_between_a_probe_and_its_promotion_leaves_the_search_as_it_would_have_been(
+    tmp_path, migrated, probed, point, hit
+):
+    sweep = Sweep.new(tmp_path / "sweep", migrated, study=PROBING)
+    crash(sweep, point, "kill_parent" if point.startswith("result.") else "kill", hit)
+    finish(sweep)
+    found = check(sweep, probed)
+    assert found.keys() == probed.keys()
 
 
 @pytest.mark.faults

@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 
 from tests.faults.checker import check
-from tests.faults.driver import Sweep
+from tests.faults.driver import PROBING, STUDY, Sweep
 from tests.faults.engine import EPOCH_S
 
 pytestmark = pytest.mark.faults
 
-N_KILLS, N_COHORT_KILLS, N_REAL_KILLS, N_FRESH_KILLS, N_SIGNALS = 100, 20, 5, 10, 30
+N_KILLS, N_COHORT_KILLS, N_PROBING_KILLS, N_REAL_KILLS, N_FRESH_KILLS, N_SIGNALS = 100, 20, 20, 5, 10, 30
 KILLS_A_TEST = 10
 OF_COHORTS = N_KILLS // KILLS_A_TEST  # the first number of those
+OF_PROBES = OF_COHORTS + N_COHORT_KILLS // KILLS_A_TEST
 PACE = {EPOCH_S: "0.05"}  # a sweep then takes some seconds, most of them outside start-up
 
 
@@ -60,13 +61,14 @@ def finish(sweep: Sweep, **settings: bool) -> None:
     check(sweep)
 
 
-@pytest.mark.parametrize("number", range((N_KILLS + N_COHORT_KILLS) // KILLS_A_TEST))
+@pytest.mark.parametrize("number", range((N_KILLS + N_COHORT_KILLS + N_PROBING_KILLS) // KILLS_A_TEST))
 def test_random_kills_cost_nothing(tmp_path, migrated, whole_s, number):
     rng = random.Random(number)
-    engine = "cohort" if number >= OF_COHORTS else "graph"
+    engine = "cohort" if OF_COHORTS <= number < OF_PROBES else "graph"
+    study = PROBING if number >= OF_PROBES else STUDY
     n_kills = 0
     for n_sweep in range(KILLS_A_TEST * 10):
-        sweep = Sweep.new(tmp_path / f"sweep-{n_sweep}", migrated, engine)
+        sweep = Sweep.new(tmp_path / f"sweep-{n_sweep}", migrated, engine, study)
         has_ended = False
         while n_kills < KILLS_A_TEST and not has_ended:
             process = sweep.start(**PACE)

@@ -25,7 +25,9 @@ PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
 def swept(new_runs):
     """A finished study on the fake executor, published."""
     runs = new_runs()
-    fake_sweep(runs, tiny_table(search={"trials": 16}, confirmation={"replicates": 3}), files=FILES)
+    fake_sweep(
+        runs, tiny_table(search={"trials": 16, "sampler": "random"}, confirmation={"replicates": 3}), files=FILES
+    )
     publish(conclude(read_study(runs, "tiny")))
     return runs
 

@@ -206,6 +206,8 @@ SPACE = st.fixed_dictionaries(
         "batch_size": WIDTHS,
         "learning_rate": axes(st.sampled_from([1e-8, 3e-4, 1e-2, 1, 10]), "float", st.sampled_from([1e-3, 0.5])),
         "batch_norm": st.booleans() | st.just({"choice": [True, False]}),
+        "optimizer": st.sampled_from(["adam", "sgd", {"choice": ["adam", "rmsprop"]}]),
+        "weight_decay": axes(st.sampled_from([0, 0.01, 1]), "float", st.sampled_from([1e-3, 0.5])),
     },
 )
 

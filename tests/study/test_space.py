@@ -22,6 +22,8 @@ LISTED = [
     (0.5, (0.5,)),
     (128, (128,)),
     (True, (True,)),
+    (Choice(("cosine", "constant")), ("cosine", "constant")),
+    ("sgd", ("sgd",)),
 ]
 
 SPACES = {
@@ -35,6 +37,14 @@ SPACES = {
         batch_size=Choice((64, 128)),
         learning_rate=Choice((0.001, 0.01)),
         batch_norm=Choice((True, False)),
+    ),
+    "a recipe": Space(
+        hidden_layers=1,
+        units=8,
+        optimizer=Choice(("adam", "sgd")),
+        schedule="cosine",
+        weight_decay=Choice((0.0, 0.01)),
+        ema=Float(0.0, 0.9, step=0.3),
     ),
     "small rates": Space(hidden_layers=1, units=8, learning_rate=Float(1e-8, 1.001e-8, step=5e-14)),
 }
@@ -54,6 +64,9 @@ def test_an_axis_lists_counts_and_contains_the_same_values(axis, values):
 
 @pytest.mark.parametrize(("axis", "values"), LISTED)
 def test_an_axis_contains_nothing_between_or_beyond_its_values(axis, values):
+    if isinstance(values[0], str):
+        assert not contains(axis, "other")
+        return
     numbers = sorted(values)
     step = numbers[0] / 1000 or 0.001
     assert not any(contains(axis, value + step / 2) for value in numbers)
@@ -77,7 +90,7 @@ def test_a_continuous_axis_has_no_list_and_counts_as_infinite():
 
 def test_what_is_no_axis_is_refused():
     with pytest.raises(TypeError, match="not an axis"):
-        list_values("wide")
+        list_values(None)
 
 
 def test_widths_are_drawn_after_depth_and_only_as_many_as_there_are_layers():

@@ -20,7 +20,8 @@ def row(title, **changes):
         ({**ANY, "dropout": {"float": [0.0, 0.5], "step": 0.1}}, "dropout 0 to 0.5 by 0.1;"),
         ({**ANY, "learning_rate": {"float": [5e-4, 5e-3], "log": True}}, "learning rate 0.0005 to 0.005 (log);"),
         ({**ANY, "batch_size": {"choice": [32]}}, "batch size 32;"),
-        ({**ANY, "batch_norm": {"choice": [True, False]}}, "batch norm yes or no |"),
+        ({**ANY, "batch_norm": {"choice": [True, False]}}, "batch norm yes or no; optimizer adam |"),
+        ({**ANY, "schedule": {"choice": ["constant", "cosine"]}, "ema": 0.99}, "optimizer adam; schedule constant or cosine; ema 0.99 |"),
     ],
 )  # fmt: skip
 def test_an_axis_in_words(space, said):
@@ -34,7 +35,7 @@ def test_what_a_study_does_not_do_is_said():
         "| Confirmation | every baseline, trained again with two "
     )
     assert row("Baselines", baselines=[]) is None
-    assert row("Training", training={"max_epochs": 9}) == "| Training | Adam, up to 9 epochs |"
+    assert row("Training", training={"max_epochs": 9}) == "| Training | up to 9 epochs |"
 
 
 def test_a_pruner_in_words():

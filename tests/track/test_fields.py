@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import asdict, replace
+from typing import get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from sweep.data.prepared import DataFacts
 from sweep.errors import DamagedResultError
 from sweep.record import results
-from sweep.study.config import Config
+from sweep.study.config import Activation, Config, Optimizer, Schedule
 from sweep.study.file import parse_study
 from sweep.track.client import list_runs, open_client
 from sweep.track.fields import final_metrics, from_run, to_run
@@ -37,6 +38,14 @@ configs = st.builds(
     batch_size=st.integers(1, 65536),
     learning_rate=st.floats(1e-8, 10),
     batch_norm=st.booleans(),
+    optimizer=st.sampled_from(get_args(Optimizer)),
+    schedule=st.sampled_from(get_args(Schedule)),
+    weight_decay=st.floats(0, 1),
+    label_smoothing=st.floats(0, 1, exclude_max=True),
+    input_dropout=st.floats(0, 1, exclude_max=True),
+    activation=st.sampled_from(get_args(Activation)),
+    max_norm=st.floats(0, 1000),
+    ema=st.floats(0, 1, exclude_max=True),
 )
 provenances = st.dictionaries(
     st.sampled_from(["git_commit", "git_dirty", "version_keras", "processor", "engine", "device", "taken_over_from"]),

@@ -20,8 +20,9 @@ AWKWARD[550:, 4] = 1
 CONFIG = Config(units=(6, 4), dropout=0.2, batch_size=32, learning_rate=0.01)
 
 
-def test_a_model_of_pixels_comes_back_as_it_was(tmp_path):
-    model = build_net(CONFIG, FACTS)
+@pytest.mark.parametrize("recipe", [{}, {"activation": "gelu", "input_dropout": 0.1}, {"activation": "silu"}])
+def test_a_model_of_pixels_comes_back_as_it_was(tmp_path, recipe):
+    model = build_net(replace(CONFIG, **recipe), FACTS)
     model.save(tmp_path / "model.keras")
     rows = np.random.default_rng(0).integers(0, 256, (5, 64)).astype(np.uint8)
     np.testing.assert_array_equal(load_model(tmp_path / "model.keras")(rows), model(rows))

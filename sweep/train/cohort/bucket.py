@@ -7,11 +7,23 @@ from dataclasses import dataclass
 from sweep.study.config import Config
 from sweep.trial import Trial
 
+# Values that are data to a program, each with the one that stands for none.
+NONE = {
+    "dropout": 0.0,
+    "schedule": "constant",
+    "weight_decay": 0.0,
+    "label_smoothing": 0.0,
+    "input_dropout": 0.0,
+    "max_norm": 0.0,
+    "ema": 0.0,
+}
+
 
 @dataclass(frozen=True)
 class Bucket:
     """The part of a config that is fixed when a program is compiled; everything else is data to the program.
 
+    `uses` names values that any member has not at their default of none: a program leaves out what no member uses.
     `units` are the widths that members are padded to with zeros. A padded unit outputs 0 and gets no gradient, so it
     stays 0 and changes nothing (tests/train/cohort/test_fitter.py).
     """
@@ -19,15 +31,17 @@ class Bucket:
     units: tuple[int, ...]
     batch_size: int
     batch_norm: bool
-    has_dropout: bool
+    optimizer: str
+    activation: str
+    uses: frozenset[str]
 
 
 def group_into_buckets(trials: Iterable[Trial]) -> dict[Bucket, list[Trial]]:
     """Group the trials that can train together. The bucket with the most work comes first."""
-    alike: dict[tuple[int, int, bool], list[Trial]] = defaultdict(list)
+    alike: dict[tuple[int, int, bool, str, str], list[Trial]] = defaultdict(list)
     for trial in trials:
-        config = trial.config
-        alike[config.hidden_layers, config.batch_size, config.batch_norm].append(trial)
+        c = trial.config
+        alike[c.hidden_layers, c.batch_size, c.batch_norm, c.optimizer, c.activation].append(trial)
     found = {_make_bucket([trial.config for trial in members]): members for members in alike.values()}
     return dict(sorted(found.items(), key=lambda item: -_estimate_work(*item)))
 
@@ -44,7 +58,9 @@ def _make_bucket(configs: list[Config]) -> Bucket:
         units=tuple(max(widths) if len(set(widths)) == 1 else round_up(max(widths)) for widths in layers),
         batch_size=configs[0].batch_size,
         batch_norm=configs[0].batch_norm,
-        has_dropout=any(config.dropout > 0 for config in configs),
+        optimizer=configs[0].optimizer,
+        activation=configs[0].activation,
+        uses=frozenset(name for name, none in NONE.items() if any(getattr(c, name) != none for c in configs)),
     )
 
 

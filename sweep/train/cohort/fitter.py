@@ -50,7 +50,7 @@ class CohortFitter:
         """Train `trials`, each bucket as soon as its program is compiled. A trial that diverges has a failed result."""
         found = group_into_buckets(trials)
         for bucket in found.keys() - self._blueprints.keys():
-            self._blueprints[bucket] = Blueprint(bucket, self.rows, self._training.precision)
+            self._blueprints[bucket] = Blueprint(bucket, self.rows, self._training.precision, self._training.max_epochs)
         with ThreadPoolExecutor(os.cpu_count()) as threads:  # XLA compiles in parallel: it releases Python's lock
             compiled = [threads.submit(self._split_by_memory, bucket, members) for bucket, members in found.items()]
             for done in as_completed(compiled):

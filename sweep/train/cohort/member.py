@@ -1,6 +1,6 @@
 """One Keras model for all members of a cohort, and how their weights enter and leave its stack."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from sweep.study.config import Config, derive_seed
 from sweep.study.schema import Precision
 from sweep.train.cohort.bucket import Bucket
 from sweep.train.model import Weights, build_net, get_weight_name, list_weight_shapes
+from sweep.train.recipe import build_cosine, build_optimizer, count_steps
 from sweep.trial import Trial
 
 
@@ -40,12 +41,39 @@ class MemberDropout(keras.layers.Layer):
         return jnp.where(drawn >= self.rate.value, inputs / (1 - self.rate.value).astype(inputs.dtype), 0)
 
 
+class Recipe(NamedTuple):
+    """What the members' configs say of a step, each an array of one number a member; see `Config`."""
+
+    learning_rate: Any
+    is_cosine: Any
+    weight_decay: Any
+    label_smoothing: Any
+    max_norm: Any
+    ema: Any
+
+    @classmethod
+    def of(cls, configs: Sequence[Config]) -> "Recipe":
+        def stack(value: Callable[[Config], float]) -> NDArray[np.float32]:
+            return np.array([value(config) for config in configs], np.float32)
+
+        return cls(
+            learning_rate=stack(lambda config: config.learning_rate),
+            is_cosine=stack(lambda config: config.schedule == "cosine"),
+            weight_decay=stack(lambda config: config.weight_decay),
+            label_smoothing=stack(lambda config: config.label_smoothing),
+            max_norm=stack(lambda config: config.max_norm),
+            ema=stack(lambda config: config.ema),
+        )
+
+
 class CohortState(NamedTuple):
     """The state of all members. Each array is stacked: its first axis is the member."""
 
     trainable: list[Any]
     other: list[Any]  # batch norm's moving statistics, dropout's rates and keys
     optimizer: list[Any]
+    average: list[Any]  # of the trainable weights, in a bucket that uses `ema`; else empty
+    recipe: Recipe
 
 
 @dataclass(frozen=True)
@@ -67,27 +95,36 @@ class DeviceRows:
 class Blueprint:
     """The model and optimizer that all members of a bucket share, at padded widths; each member has its own state."""
 
-    def __init__(self, bucket: Bucket, rows: DeviceRows, precision: Precision) -> None:
+    def __init__(self, bucket: Bucket, rows: DeviceRows, precision: Precision, max_epochs: int) -> None:
+        """Build the model of a bucket whose members train for up to `max_epochs`."""
         self.bucket = bucket
         self.rows = rows
         padded = Config(
             units=bucket.units,
-            dropout=0.5 if bucket.has_dropout else 0.0,
+            dropout=0.5 if "dropout" in bucket.uses else 0.0,
             batch_size=bucket.batch_size,
-            learning_rate=0.001,
+            learning_rate=1.0,
             batch_norm=bucket.batch_norm,
+            optimizer=bucket.optimizer,
+            activation=bucket.activation,
+            input_dropout=0.5 if "input_dropout" in bucket.uses else 0.0,
         )
         # Zeros, because all weights are replaced anyway, and JAX compiles a random draw anew for every shape.
         plain = build_net(padded, rows.facts, initializer="zeros")
         is_ragged = len(rows.train[1]) % bucket.batch_size > 0  # the last batch is short, and padded
         self.model = _adapt_to_members(plain, precision, is_ragged)
-        self.optimizer = keras.optimizers.Adam()
-        self.optimizer.build(self.model.trainable_variables)
+        n_steps = count_steps(len(rows.train[1]), bucket.batch_size, max_epochs)
+        self.optimizer = build_optimizer(padded, self.model, n_steps)
+        self.optimizer_places = {variable.name: i for i, variable in enumerate(self.optimizer.variables)}
+        self.cosine = build_cosine(1.0, n_steps)  # a member's rate at a step is this share of its learning rate
+        names = [get_weight_name(variable) for variable in self.model.trainable_variables]
+        self.is_kernel = [name.endswith("/kernel") for name in names]
+        self.is_hidden_kernel = [name.endswith("/kernel") and name != "classes/kernel" for name in names]
 
     def stack(self, trials: Sequence[Trial]) -> CohortState:
         """Build the members' state before their first epoch. The optimizer's zeros are made on the device."""
         weights = [self._start_weights(trial) for trial in trials]
-        rates = np.array([trial.config.learning_rate for trial in trials])
+        recipe = Recipe.of([trial.config for trial in trials])
 
         def padded(variable: keras.Variable) -> NDArray[Any]:
             stack = np.zeros((len(trials), *variable.shape), variable.dtype)
@@ -98,13 +135,15 @@ class Blueprint:
 
         def of_optimizer(variable: keras.Variable) -> Any:
             if variable.path.endswith("/learning_rate"):
-                return rates.astype(variable.dtype)
+                return recipe.learning_rate.astype(variable.dtype)
             return jnp.zeros((len(trials), *variable.shape), variable.dtype)
 
         return CohortState(
             [padded(v) for v in self.model.trainable_variables],
             [padded(v) for v in self.model.non_trainable_variables],
             [of_optimizer(v) for v in self.optimizer.variables],
+            [jnp.zeros((len(trials), *v.shape), v.dtype) for v in self._averaged],
+            recipe,
         )
 
     def get_shapes(self, n_members: int) -> CohortState:
@@ -114,9 +153,18 @@ class Blueprint:
             return [jax.ShapeDtypeStruct((n_members, *v.shape), v.dtype) for v in variables]
 
         model = self.model
+        number = jax.ShapeDtypeStruct((n_members,), jnp.float32)
         return CohortState(
-            of(model.trainable_variables), of(model.non_trainable_variables), of(self.optimizer.variables)
+            of(model.trainable_variables),
+            of(model.non_trainable_variables),
+            of(self.optimizer.variables),
+            of(self._averaged),
+            Recipe(*[number] * len(Recipe._fields)),
         )
+
+    @property
+    def _averaged(self) -> list[keras.Variable]:
+        return self.model.trainable_variables if "ema" in self.bucket.uses else []
 
     def extract_weights(self, weights: tuple[list[Any], list[Any]], member: int, config: Config) -> Weights:
         """Return a member's weights at its true widths, cut from stacks of trainable and other variables."""
@@ -130,9 +178,11 @@ class Blueprint:
     def _start_weights(self, trial: Trial) -> Weights:
         """Return a member's weights before its first epoch, at its true widths, with its dropout rates and keys."""
         weights = draw_initial_weights(trial, list_weight_shapes(trial.config, self.rows.facts))
-        for i in range(1, trial.config.hidden_layers + 1):
-            weights[f"dropout_{i}/rate"] = np.array(trial.config.dropout)
-            weights[f"dropout_{i}/key"] = np.array([derive_seed(trial.seed, "dropout", i), 0])
+        rates = {"input_dropout": trial.config.input_dropout}
+        rates |= {f"dropout_{i}": trial.config.dropout for i in range(1, trial.config.hidden_layers + 1)}
+        for i, (name, rate) in enumerate(rates.items()):
+            weights[f"{name}/rate"] = np.array(rate)
+            weights[f"{name}/key"] = np.array([derive_seed(trial.seed, "dropout", i), 0])
         return weights
 
 

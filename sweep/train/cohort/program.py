@@ -1,8 +1,8 @@
 """The JAX engine: many configs trained in one program.
 
 A program trains one epoch of a bucket (see `bucket.py`) for a number of members: the Keras model's `stateless_call` and
-its optimizer's `stateless_apply` under `vmap`, in a `lax.scan` over steps. Learning rates, dropout rates, seeds and
-true widths are data. Members share rows and nothing else: no sum or mean runs over the axis of members, so no member,
+its optimizer's `stateless_apply` under `vmap`, in a `lax.scan` over steps. The numbers of a recipe, dropout rates, seeds
+and true widths are data. Members share rows and nothing else: no sum or mean runs over the axis of members, so no member,
 not even one with NaN, affects another. Each trains as in `fit`; tests/train/cohort/test_program.py compares the two.
 """
 
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from sweep.study.config import derive_seed
 from sweep.study.schema import Precision
 from sweep.train.cohort.member import Blueprint, CohortState
+from sweep.train.cohort.step import apply_gradients
 from sweep.train.model import Weights
 from sweep.trial import Logs, Trial
 
@@ -92,13 +93,13 @@ class Cohort:
 
     def keep(self, is_kept: Sequence[bool]) -> None:
         """Keep the current weights of the trials in `is_kept`; of the others, those kept last stay."""
-        current = self._state.trainable, self._state.other
+        current = _get_evaluated(self._state), self._state.other
         if self._best is None:
             self._best = jax.tree.map(jnp.copy, current)  # a copy: the next epoch consumes the state
         elif any(is_kept):
             chosen = np.zeros(self.program.n_members, bool)
             chosen[: len(is_kept)] = is_kept
-            self._best = _select(chosen, current, self._best)
+            self._best = _replace(chosen, current, self._best)
 
     def evaluate_kept(self) -> list[Logs]:
         """Return `train_loss` and `train_accuracy` of the kept weights of each trial."""
@@ -150,17 +151,30 @@ def is_device_failure(error: Exception) -> bool:
     return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error)
 
 
-@partial(jax.jit, donate_argnums=2)
-def _select(chosen: Any, current: Any, kept: Any) -> Any:
-    def of(new: Any, old: Any) -> Any:
-        return jnp.where(chosen.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+@jax.jit
+def _choose(chosen: Any, these: Any, others: Any) -> Any:
+    """Take the arrays of `these` for the members that are chosen, of `others` for the rest."""
 
-    return jax.tree.map(of, current, kept)
+    def of(one: Any, other: Any) -> Any:
+        return jnp.where(chosen.reshape(-1, *[1] * (one.ndim - 1)), one, other)
+
+    return jax.tree.map(of, these, others)
+
+
+_replace = jax.jit(_choose, donate_argnums=2)  # consumes `others`
 
 
 @jax.jit
 def _take(places: Any, stacks: Any) -> Any:
     return jax.tree.map(lambda stack: stack[places], stacks)
+
+
+def _get_evaluated(state: CohortState) -> list[Any]:
+    """Return the weights that are evaluated and kept: of members that have one, the average."""
+    if not state.average:
+        return state.trainable
+    evaluated: list[Any] = _choose(state.recipe.ema > 0, state.average, state.trainable)
+    return evaluated
 
 
 def _split_by_member(logs: dict[str, Any]) -> list[Logs]:
@@ -191,7 +205,7 @@ def _train_epoch(
     state, (losses, right) = jax.lax.scan(step, state, (orders, _mark_rows(n, size)))
     logs = {"loss": losses.sum(axis=0) / n, "accuracy": right.sum(axis=0) / n}
     if validation is not None:
-        loss, accuracy = _evaluate(blueprint, state.trainable, state.other, validation)
+        loss, accuracy = _evaluate(blueprint, _get_evaluated(state), state.other, validation)
         logs |= {"val_loss": loss, "val_accuracy": accuracy}
     return state, logs
 
@@ -204,12 +218,12 @@ def _train_step(
 
     def mean_loss(trainable: list[Any]) -> tuple[Any, tuple[Any, Any, Any]]:
         logits, other = blueprint.model.stateless_call(trainable, state.other, [rows, is_row], training=True)
-        loss, right = _sum_scores(logits, labels, is_row)
+        smoothing = state.recipe.label_smoothing if "label_smoothing" in blueprint.bucket.uses else None
+        loss, right = _sum_scores(logits, labels, is_row, smoothing)
         return loss / is_row.sum(), (loss, right, other)
 
     (_, (loss, right, other)), gradients = jax.value_and_grad(mean_loss, has_aux=True)(state.trainable)
-    trainable, optimizer = blueprint.optimizer.stateless_apply(state.optimizer, gradients, state.trainable)
-    return CohortState(trainable, other, optimizer), (loss, right)
+    return apply_gradients(blueprint, state._replace(other=other), gradients), (loss, right)
 
 
 def _evaluate(blueprint: Blueprint, trainable: list[Any], other: list[Any], rows: tuple[Any, Any]) -> tuple[Any, Any]:
@@ -235,9 +249,14 @@ def _evaluate(blueprint: Blueprint, trainable: list[Any], other: list[Any], rows
     return losses / n, right / n
 
 
-def _sum_scores(logits: Any, labels: Any, is_row: Any) -> tuple[Any, Any]:
-    """Sum the cross-entropies, and count the correct predictions, over rows that are not padding."""
+def _sum_scores(logits: Any, labels: Any, is_row: Any, smoothing: Any = None) -> tuple[Any, Any]:
+    """Sum the cross-entropies, and count the correct predictions, over rows that are not padding.
+
+    smoothing: share of each label that is spread over all classes (Szegedy et al. 2016, arXiv 1512.00567, section 7).
+    """
     losses = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+    if smoothing is not None:
+        losses = (1 - smoothing) * losses - smoothing * jax.nn.log_softmax(logits).mean(axis=-1)
     return jnp.where(is_row, losses, 0).sum(), (is_row & (logits.argmax(axis=-1) == labels)).sum()
 
 

@@ -31,6 +31,7 @@ class HalfwordDropout(keras.layers.Dropout):
 def replace_dropout(model: keras.Sequential) -> keras.Sequential:
     """Build a model that shares the layers of `model`, and so its weights, but drops out with HalfwordDropout."""
     layers = [
-        HalfwordDropout(layer.rate) if isinstance(layer, keras.layers.Dropout) else layer for layer in model.layers
+        HalfwordDropout(layer.rate, dtype=layer.dtype_policy) if isinstance(layer, keras.layers.Dropout) else layer
+        for layer in model.layers
     ]
     return keras.Sequential([keras.Input(model.input_shape[1:]), *layers])

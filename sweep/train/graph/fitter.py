@@ -33,7 +33,9 @@ class Fitter:
         `goes_on` receives each epoch's report; False prunes the trial. A trial that diverges has a failed result.
         """
         course = Course(trial, self._training, started_at=self._clock())
-        trainer = GraphTrainer(trial.config, self._facts, self._train, trial.seed)
+        trainer = GraphTrainer(
+            trial.config, self._facts, self._train, trial.seed, self._training.max_epochs, self._training.precision
+        )
         best_weights = None
         while not course.is_over:
             report = course.add(self._train_epoch(trainer), self._clock())
@@ -57,7 +59,7 @@ class Fitter:
         """Train a tiny net on a few rows, so that the process loads in advance what its first training needs."""
         config = Config(units=(8,), dropout=0.5, batch_size=128, learning_rate=0.001)
         few = self._train.head(256)
-        trainer = GraphTrainer(config, self._facts, few, seed=0)
+        trainer = GraphTrainer(config, self._facts, few, seed=0, max_epochs=1)
         trainer.train_epoch()
         trainer.evaluate(few)
 

@@ -14,9 +14,13 @@ import tensorflow as tf
 
 from sweep.data.prepared import DataFacts, Split
 from sweep.study.config import Config
-from sweep.train.graph.adam import FusedAdam
+from sweep.study.schema import Precision
 from sweep.train.graph.dropout import replace_dropout
+from sweep.train.graph.optimizers import FUSED
+from sweep.train.graph.precision import compute_in_bfloat16
+from sweep.train.graph.silu import use_lean_silu
 from sweep.train.model import build_net
+from sweep.train.recipe import build_optimizer, count_steps, limit_norms
 from sweep.trial import Logs
 
 EVALUATION_BATCH = 2000  # rows; larger is not faster, and activations grow
@@ -58,34 +62,70 @@ def _trace(function: Any, *signature: tf.TensorSpec) -> Any:
 
 
 class GraphTrainer:
-    """One net in training. The seed determines weights, shuffles and dropout."""
+    """One net in training. The seed determines weights, shuffles and dropout.
 
-    def __init__(self, config: Config, facts: DataFacts, train: Rows, seed: int) -> None:
+    `net` is what is evaluated, in float32: the net in training, or one with the average of its weights where the config
+    asks for one.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        facts: DataFacts,
+        train: Rows,
+        seed: int,
+        max_epochs: int,
+        precision: Precision = "float32",
+    ) -> None:
+        """Build a net before its first epoch of up to `max_epochs`, over which the learning rate's schedule runs."""
         keras.utils.set_random_seed(seed)
-        self.net = build_net(config, facts)
-        self._in_training = replace_dropout(self.net)
-        self.optimizer = FusedAdam(config.learning_rate)
-        self.optimizer.build(self.net.trainable_variables)
+        self._trained = build_net(config, facts)
+        if precision == "bfloat16":
+            compute_in_bfloat16(self._trained)
+        self._in_training = replace_dropout(self._trained)
+        limit_norms(self._trained, config)
+        n_steps = count_steps(train.n, config.batch_size, max_epochs)
+        self.optimizer = build_optimizer(config, self._trained, n_steps, FUSED)
+        is_apart = config.ema > 0 or precision == "bfloat16"
+        self.net = build_net(config, facts, "zeros") if is_apart else self._trained
+        self._smoothing = config.label_smoothing
+        self._n_classes = facts.n_classes
         self._seed = seed
         self._epochs_done = 0
-        self._train_epoch = _trace(partial(self._run_epoch, train, config.batch_size), tf.TensorSpec([2], tf.int32))
-        self._evaluate = _trace(
-            self._run_evaluation,
-            tf.TensorSpec([None, facts.n_features], train.x.dtype),
-            tf.TensorSpec([None], tf.int32),
-        )
+        with use_lean_silu(self.net, self._trained):
+            self._train_epoch = _trace(partial(self._run_epoch, train, config.batch_size), tf.TensorSpec([2], tf.int32))
+            self._evaluate = _trace(
+                self._run_evaluation,
+                tf.TensorSpec([None, facts.n_features], train.x.dtype),
+                tf.TensorSpec([None], tf.int32),
+            )
 
     def train_epoch(self) -> Logs:
-        """Train one epoch over shuffled rows. Return the running means of loss and accuracy, as `fit` reports them."""
+        """Train one epoch over shuffled rows. Return the running means of loss and accuracy, as `fit` reports them.
+
+        The loss is the one that is trained: with label smoothing, the smoothed one.
+        """
         self._epochs_done += 1
         order_seed = tf.constant([self._seed & 0x7FFFFFFF, self._epochs_done], tf.int32)
         loss, accuracy = self._train_epoch(order_seed)
+        if self.net is not self._trained:
+            self._take_weights()
         return {"loss": float(loss), "accuracy": float(accuracy)}
 
     def evaluate(self, rows: Rows) -> tuple[float, float]:
         """Return mean loss and accuracy over all rows, dropout off."""
         loss, accuracy = self._evaluate(rows.x, rows.y)
         return float(loss), float(accuracy)
+
+    def _take_weights(self) -> None:
+        """Give `net` the trained weights, or their average, with batch norm's statistics, which are averages already."""
+        weights = self._trained.trainable_variables
+        if self.optimizer.use_ema:
+            weights = self.optimizer._model_variables_moving_average
+        for variable, value in zip(self.net.trainable_variables, weights, strict=True):
+            variable.assign(value)
+        for variable, value in zip(self.net.non_trainable_weights, self._trained.non_trainable_weights, strict=True):
+            variable.assign(value)
 
     def _run_epoch(self, train: Rows, batch_size: int, order_seed: Any) -> tuple[Any, Any]:
         # A new order every epoch. After `keras.utils.set_random_seed`, `fit` on TensorFlow repeats one order (Keras
@@ -121,8 +161,15 @@ class GraphTrainer:
         """Take one optimizer step. Return the batch's probabilities and losses before it, (b, n_classes) and (b,)."""
         with tf.GradientTape() as tape:
             probabilities = self._in_training(rows, training=True)
-            losses = keras.losses.sparse_categorical_crossentropy(labels, probabilities)
+            losses = self._training_losses(labels, probabilities)
             loss = tf.reduce_mean(losses)
-        gradients = tape.gradient(loss, self.net.trainable_variables)
-        self.optimizer.apply(gradients, self.net.trainable_variables)
+        gradients = tape.gradient(loss, self._trained.trainable_variables)
+        self.optimizer.apply(gradients, self._trained.trainable_variables)
         return probabilities, losses
+
+    def _training_losses(self, labels: Any, probabilities: Any) -> Any:
+        """Return the loss of each row, shape (b,)."""
+        if not self._smoothing:
+            return keras.losses.sparse_categorical_crossentropy(labels, probabilities)
+        targets = tf.one_hot(labels, self._n_classes)
+        return keras.losses.categorical_crossentropy(targets, probabilities, label_smoothing=self._smoothing)

@@ -35,6 +35,29 @@ def trial(number=0, **changes):
     return Trial(number=number, phase=Phase.SEARCH, config=config, seed=1000 + number)
 
 
+RECIPES = {
+    "sgd": {"optimizer": "sgd", "learning_rate": 0.02},
+    "rmsprop": {"optimizer": "rmsprop"},
+    "a schedule": {"schedule": "cosine"},
+    "weight decay": {"weight_decay": 0.5},
+    "label smoothing": {"label_smoothing": 0.2},
+    "input dropout": {"input_dropout": 0.2},
+    "gelu": {"activation": "gelu"},
+    "silu": {"activation": "silu"},
+    "norms": {"max_norm": 0.9},
+    "an average": {"ema": 0.9},
+}
+_EVERYTHING = {name: value for part in RECIPES.values() for name, value in part.items()}
+RECIPES["everything"] = _EVERYTHING | {"optimizer": "adam", "learning_rate": 0.003}
+RECIPES["everything by sgd"] = _EVERYTHING | {"optimizer": "sgd", "activation": "gelu"}
+
+UNLIKE_RECIPES = [  # which train in one program all the same
+    trial(0, activation="gelu"),
+    trial(1, activation="gelu", units=(11, 6), schedule="cosine", weight_decay=0.3, ema=0.9),
+    trial(2, activation="gelu", units=(9, 5), label_smoothing=0.2, input_dropout=0.2, max_norm=0.8),
+    trial(3, **RECIPES["everything"] | {"units": (20, 12), "activation": "gelu"}),
+]
+
 UNLIKE = [
     trial(
         number,

@@ -14,7 +14,7 @@ from sweep.study.config import Config
 from sweep.study.schema import Data, EarlyStopping, Training
 from sweep.trial import Phase, State, Trial
 from tests.studies import write_tiny_data
-from tests.train.cohort.members import UNLIKE, assert_alike
+from tests.train.cohort.members import RECIPES, UNLIKE, assert_alike, trial
 
 DATA = Data(source="tiny.npz", validation_rows=100)
 
@@ -95,7 +95,7 @@ def test_the_pruned_leave_at_their_rung_and_the_others_go_on_in_fewer_places_as_
     for key, (result, _) in ended.items():
         if key in pruned:
             assert (result.state, len(result.history)) == (State.PRUNED, 2)
-            assert set(result.metrics) == {"val_loss", "val_accuracy"}
+            assert set(result.metrics) == {"val_loss", "val_accuracy", "settled_val_loss", "settled_val_accuracy"}
             assert result.history == together[key][0].history[:2]
         else:
             assert result.state == together[key][0].state
@@ -144,7 +144,7 @@ def cut_by_memory(folder, trials):
 
     [bucket] = group_into_buckets(trials)
     fitter = fitter_on(folder, TRAINING)
-    together = Program(Blueprint(bucket, fitter.rows, "float32"), len(trials))
+    together = Program(Blueprint(bucket, fitter.rows, "float32", TRAINING.max_epochs), len(trials))
     short = fitter_on(folder, TRAINING, max_bytes=together.n_bytes * 2 // 3)
     sizes = []
     short.fit(trials, lambda reports: sizes.append(len(reports)) or {}, lambda *result: None)
@@ -165,14 +165,36 @@ def losses(folder, trials):
 
 
 @pytest.mark.slow
-def test_both_engines_train_alike_over_seeds(on_jax, data_folder, tmp_path):
+@pytest.mark.parametrize("recipe", [{}, RECIPES["everything"]], ids=["no recipe", "everything"])
+def test_both_engines_train_alike_over_seeds(on_jax, data_folder, tmp_path, recipe):
     from sweep.train.graph.fitter import Fitter  # here, for the other process imports this module and has no TensorFlow
 
-    config = Config(units=(16, 8), dropout=0.3, batch_size=32, learning_rate=0.002)
+    config = Config(**{"units": (16, 8), "dropout": 0.3, "batch_size": 32, "learning_rate": 0.002, **recipe})
     trials = [Trial(number=i, phase=Phase.SEARCH, config=config, seed=i) for i in range(16)]
     graph = Fitter(prepare(read(DATA, data_folder), DATA, 1, data_folder / "cache"), Training(max_epochs=4), {})
     others = [graph.fit(one, lambda report: True, tmp_path / one.key).metrics["val_loss"] for one in trials]
     assert stats.ttest_ind(on_jax(losses, data_folder, trials), others).pvalue > 0.01
+
+
+@pytest.mark.slow
+def test_a_member_s_model_gives_the_metrics_that_its_average_had(on_jax, data_folder):
+    import keras
+
+    from sweep.train.model import build_net, get_weight_name
+
+    one = trial(**RECIPES["everything"] | {"batch_size": 32})
+    result, weights = on_jax(fitted, data_folder, [[one]], TRAINING)[0][one.key]
+    data = prepare(read(DATA, data_folder), DATA, 1, data_folder / "cache")
+    net = build_net(one.config, data.facts)
+    for variable in net.weights:
+        variable.assign(weights[get_weight_name(variable)])
+    for part, prefix in (("train", "train"), ("validation", "val")):
+        rows = open_training_split(data, part)
+        probabilities = np.asarray(net(np.asarray(rows.x)))
+        loss = keras.losses.sparse_categorical_crossentropy(rows.y, probabilities).numpy().mean()
+        assert result.metrics[f"{prefix}_loss"] == pytest.approx(loss, abs=1e-5)
+        accuracy = (probabilities.argmax(axis=1) == rows.y).mean()
+        assert result.metrics[f"{prefix}_accuracy"] == pytest.approx(accuracy, abs=1e-6)
 
 
 @pytest.mark.slow

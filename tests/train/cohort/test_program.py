@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from sweep.data.prepared import Split
-from tests.train.cohort.members import FACTS, TRAIN, UNLIKE, VALIDATION, assert_alike, trial
+from tests.train.cohort.members import FACTS, RECIPES, TRAIN, UNLIKE, UNLIKE_RECIPES, VALIDATION, assert_alike, trial
+
+MAX_EPOCHS = 5
+QUICK = {"everything", "everything by sgd", "rmsprop"}  # all that there is, between them
 
 
 def cohort_of(trials, train=TRAIN, precision="float32"):
@@ -13,7 +16,7 @@ def cohort_of(trials, train=TRAIN, precision="float32"):
     from sweep.train.cohort.program import Cohort, Program
 
     [bucket] = group_into_buckets(trials)
-    blueprint = Blueprint(bucket, DeviceRows.of(FACTS, train, VALIDATION), precision)
+    blueprint = Blueprint(bucket, DeviceRows.of(FACTS, train, VALIDATION), precision, MAX_EPOCHS)
     return Cohort(Program(blueprint, round_up(len(trials))), trials)
 
 
@@ -27,40 +30,71 @@ def trained(trials, n_epochs, train=TRAIN):
 
 def fit(one, n_epochs, train):
     """`model.fit` from the same weights, on the same batches and with the same masks."""
-    import jax
+    import keras
+
+    from sweep.train.model import build_net, get_weight_name
+    from sweep.train.recipe import build_loss, build_optimizer, count_steps, limit_norms
+
+    plain = build_net(one.config, FACTS)
+    model = with_member_dropout(plain, one)
+    limit_norms(plain, one.config)
+    optimizer = build_optimizer(one.config, plain, count_steps(len(train.y), one.config.batch_size, MAX_EPOCHS))
+    model.compile(optimizer, build_loss(one.config), metrics=["accuracy", "categorical_crossentropy"])
+    done = model.fit(
+        batches(one, train, n_epochs),
+        steps_per_epoch=count_steps(len(train.y), one.config.batch_size, 1),
+        epochs=n_epochs,
+        shuffle=False,
+        verbose=0,
+        validation_data=(VALIDATION.x, one_hot(VALIDATION.y)),
+        callbacks=[keras.callbacks.SwapEMAWeights()] if one.config.ema else None,
+    )
+    names = {
+        "loss": "loss",
+        "accuracy": "accuracy",
+        "val_loss": "val_categorical_crossentropy",
+        "val_accuracy": "val_accuracy",
+    }
+    history = [{ours: done.history[theirs][epoch] for ours, theirs in names.items()} for epoch in range(n_epochs)]
+    return history, {get_weight_name(v): np.asarray(v) for v in plain.weights}
+
+
+def with_member_dropout(plain, one):
+    """The model of `fit`: the layers of `plain` at a member's first weights, and its masks."""
     import keras
 
     from sweep.study.config import derive_seed
     from sweep.train.cohort.member import MemberDropout, draw_initial_weights
-    from sweep.train.model import build_net, get_weight_name, list_weight_shapes
+    from sweep.train.model import get_weight_name, list_weight_shapes
 
-    plain = build_net(one.config, FACTS)
     layers = [MemberDropout(name=old.name) if isinstance(old, keras.layers.Dropout) else old for old in plain.layers]
     model = keras.Sequential([keras.Input((FACTS.n_features,)), *layers])
     start = draw_initial_weights(one, list_weight_shapes(one.config, FACTS))
     for variable in plain.weights:
         variable.assign(start[get_weight_name(variable)])
-    for i, layer in enumerate(filter(lambda new: isinstance(new, MemberDropout), layers), start=1):
-        layer.rate.assign(one.config.dropout)
-        layer.key.assign([derive_seed(one.seed, "dropout", i), 0])
-    model.compile(
-        keras.optimizers.Adam(one.config.learning_rate), "sparse_categorical_crossentropy", metrics=["accuracy"]
-    )
-    history = []
+    for layer in filter(lambda new: isinstance(new, MemberDropout), layers):
+        is_input = layer.name == "input_dropout"
+        layer.rate.assign(one.config.input_dropout if is_input else one.config.dropout)
+        layer.key.assign([derive_seed(one.seed, "dropout", 0 if is_input else int(layer.name[-1])), 0])
+    return model
+
+
+def batches(one, train, n_epochs):
+    """The batches of a member, epoch by epoch."""
+    import jax
+
+    from sweep.study.config import derive_seed
+
     for epoch in range(1, n_epochs + 1):
         key = jax.random.wrap_key_data(np.array([derive_seed(one.seed, "order"), epoch], np.uint32))
         order = np.asarray(jax.random.permutation(key, len(train.y)))
-        done = model.fit(
-            train.x[order].astype(np.float32),
-            train.y[order],
-            batch_size=one.config.batch_size,
-            shuffle=False,
-            verbose=0,
-            validation_data=(VALIDATION.x.astype(np.float32), VALIDATION.y),
-            validation_batch_size=1000,
-        )
-        history.append({name: values[0] for name, values in done.history.items()})
-    return history, {get_weight_name(v): np.asarray(v) for v in plain.weights}
+        for start in range(0, len(order), one.config.batch_size):
+            batch = order[start : start + one.config.batch_size]
+            yield train.x[batch], one_hot(train.y[batch])
+
+
+def one_hot(labels):
+    return np.eye(3, dtype=np.float32)[labels]
 
 
 @pytest.mark.parametrize(
@@ -76,6 +110,48 @@ def test_a_member_is_what_fit_trains(on_jax, n_rows, changes):
     assert_alike(weights, wanted, 2e-5)
     for ours, theirs in zip(history, reference, strict=True):
         assert ours == pytest.approx(theirs, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "recipe", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in RECIPES]
+)
+def test_a_member_is_what_fit_trains_with_what_keras_has_for_its_recipe(on_jax, recipe):
+    one, whole_batches = trial(**RECIPES[recipe]), Split(TRAIN.x[:288], TRAIN.y[:288])
+    [history], [weights], _ = on_jax(trained, [one], 2, whole_batches)
+    reference, wanted = on_jax(fit, one, 2, whole_batches)
+    assert_alike(weights, wanted, 2e-5)
+    for ours, theirs in zip(history, reference, strict=True):
+        assert ours == pytest.approx(theirs, abs=2e-5)
+
+
+def padding_of(trials, n_epochs):
+    """The largest weight, of those that are trained, beyond a member's own widths."""
+    cohort = cohort_of(trials)
+    for _ in range(n_epochs):
+        cohort.train_epoch()
+    cohort.keep([True] * len(trials))
+    blueprint, largest = cohort.program.blueprint, 0.0
+    for member, one in enumerate(trials):
+        own = blueprint.extract_weights(cohort._best, member, one.config)
+        for variable, stack in zip(blueprint.model.trainable_variables, cohort._best[0], strict=True):
+            padded = np.array(stack[member])
+            padded[tuple(map(slice, own["/".join(variable.path.split("/")[-2:])].shape))] = 0
+            largest = max(largest, np.abs(padded).max())
+    return largest
+
+
+def test_padding_stays_zero_whatever_the_recipe(on_jax):
+    assert on_jax(padding_of, UNLIKE_RECIPES, 2) == 0
+
+
+@pytest.mark.slow
+def test_members_of_unlike_recipes_train_in_one_program_as_each_does_alone(on_jax):
+    together, weights, on_train = on_jax(trained, UNLIKE_RECIPES, 2)
+    for i, one in enumerate(UNLIKE_RECIPES):
+        [alone], [wanted], [metrics] = on_jax(trained, [one], 2)
+        assert_alike(weights[i], wanted, 2e-5)
+        assert together[i] == [pytest.approx(logs, abs=2e-5) for logs in alone]
+        assert on_train[i] == pytest.approx(metrics, abs=2e-5)
 
 
 def in_fewer_places(trials, members):

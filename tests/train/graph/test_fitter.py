@@ -12,10 +12,21 @@ from sweep.record.predictions import Predictions
 from sweep.study.config import Config, derive_training_seed
 from sweep.study.schema import Data, EarlyStopping, Training
 from sweep.train.graph.fitter import Fitter
+from sweep.train.model import load_model
 from sweep.train.score import score_models
+from sweep.train.weights import read_weights
 from sweep.trial import Phase, State, Trial
 from tests.studies import write_tiny_data
 
+EVERYTHING = {
+    "schedule": "cosine",
+    "weight_decay": 0.05,
+    "label_smoothing": 0.1,
+    "input_dropout": 0.1,
+    "activation": "silu",
+    "max_norm": 2.0,
+    "ema": 0.9,
+}
 STOPPING = EarlyStopping(monitor="val_accuracy", patience=2)
 MADE_BY = {"git_commit": "none"}  # provenance
 
@@ -47,9 +58,11 @@ def test_a_complete_trial_has_the_weights_of_its_best_epoch(data, tmp_path):
     assert result.metrics["val_accuracy"] == max(accuracies)
 
 
-def test_the_saved_model_gives_the_recorded_metrics_from_raw_rows(data, tmp_path):
-    result = Fitter(data, Training(max_epochs=6, early_stopping=STOPPING), MADE_BY).fit(trial(), always, tmp_path / "t")
-    model = keras.saving.load_model(tmp_path / "t" / results.MODEL, compile=False)
+@pytest.mark.parametrize("recipe", [{}, EVERYTHING], ids=["no recipe", "everything"])
+def test_the_saved_model_gives_the_recorded_metrics_from_raw_rows(data, tmp_path, recipe):
+    one = trial(**recipe)
+    result = Fitter(data, Training(max_epochs=6, early_stopping=STOPPING), MADE_BY).fit(one, always, tmp_path / "t")
+    model = load_model(tmp_path / "t" / results.MODEL)
     for part, name in (("train", "train_accuracy"), ("validation", "val_accuracy")):
         split = open_training_split(data, part)
         guesses = model.predict(np.asarray(split.x), verbose=0).argmax(axis=1)
@@ -86,12 +99,23 @@ def test_a_trial_that_diverges_fails_with_its_reason_and_leaves_no_model(data, t
     assert results.load(tmp_path / "t").reason == result.reason
 
 
-def test_the_same_trial_gives_the_same_result_in_any_order(data, tmp_path):
+@pytest.mark.parametrize("recipe", [{}, EVERYTHING], ids=["no recipe", "everything"])
+def test_the_same_trial_gives_the_same_result_in_any_order(data, tmp_path, recipe):
     fitter = Fitter(data, Training(max_epochs=2), MADE_BY)
-    first = fitter.fit(trial(), always, tmp_path / "a")
+    first = fitter.fit(trial(**recipe), always, tmp_path / "a")
     fitter.fit(trial(units=(8, 8)), always, tmp_path / "b")
-    again = fitter.fit(trial(number=5), always, tmp_path / "c")
+    again = fitter.fit(trial(number=5, **recipe), always, tmp_path / "c")
     assert (again.history, again.metrics) == (first.history, first.metrics)
+    saved, other = (read_weights(tmp_path / folder / results.MODEL) for folder in "ac")
+    assert all(np.array_equal(saved[name], other[name]) for name in saved | other)
+
+
+def test_pruned_after_its_probe_a_trial_is_what_the_whole_one_was_then(data, tmp_path):
+    fitter = Fitter(data, Training(max_epochs=6), MADE_BY)
+    probe = fitter.fit(trial(rungs=(1,), **EVERYTHING), lambda report: False, tmp_path / "a")
+    whole = fitter.fit(trial(rungs=(1,), **EVERYTHING), always, tmp_path / "b")
+    assert (len(probe.history), len(whole.history)) == (1, 6)
+    assert probe.history[0] == whole.history[0]
 
 
 def test_warming_up_changes_no_result(data, tmp_path):
