@@ -15,7 +15,7 @@ from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
-from sweep.data.files import Array, DataSet
+from sweep.data.files import Array, DataSet, find_image_shape
 from sweep.data.scaling import Kind, Scaling, fit_scaling
 from sweep.durable.disk import sync
 from sweep.durable.failpoint import failpoint
@@ -28,7 +28,6 @@ CACHE_VERSION = 3  # of the layout below; part of a prepared folder's name
 ROW_NUMBERS = "row_numbers.npy"  # beside test rows that were drawn
 SCALING, SAMPLE = "scaling.npy", "sample.npy"  # of numbers: how they were scaled, and some that were not
 N_SAMPLE = 1000  # rows
-MAX_CHANNELS = 4  # of an image: red, green, blue and opacity
 
 # "pixels" are divided by 255. "standardize" is what an earlier version did with numbers: they were rounded to float32 first.
 ScalingKind = Literal["pixels", "standardize"] | Kind
@@ -61,9 +60,7 @@ class DataFacts:
     @property
     def image_shape(self) -> tuple[int, int, int] | None:
         """Height, width and channels of a row of pixels; None where rows are no images, or not known to be."""
-        height, width, channels = (*self.feature_shape, 1, 1)[:3]
-        is_image = 2 <= len(self.feature_shape) <= 3 and min(height, width) > 1 and channels <= MAX_CHANNELS
-        return (height, width, channels) if is_image and self.scaling == "pixels" else None
+        return find_image_shape(self.feature_shape) if self.scaling == "pixels" else None
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "DataFacts":
@@ -133,16 +130,6 @@ def prepare(data: DataSet, spec: Data, seed: int, cache: Path) -> PreparedData:
             parts = _split(data, drawn)
             _write(folder, parts, _describe(data, digest, scaling, parts), drawn.test)
     return _open(folder)
-
-
-def check_images(facts: DataFacts, key: str) -> None:
-    """Check that the rows are images that can be distorted, as `key` of a study asks. Raises InvalidDataError."""
-    if facts.image_shape is None:
-        shape = ", ".join(map(str, ("n", *facts.feature_shape)))
-        raise InvalidDataError(
-            f"{key}: {facts.name} holds rows of {facts.rows_dtype}, shape ({shape}), which are no images; wanted bytes (uint8) in an "
-            f".npz, shape (n, height, width) or (n, height, width, channels) with up to {MAX_CHANNELS} channels; store them so, or leave the key out"
-        )
 
 
 def find_prepared(spec: Data, facts: DataFacts, seed: int, cache: Path) -> PreparedData | None:

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sweep.study.config import Config
+
 N_NODES = 7  # of the grid of noise, along each axis; with SMOOTHNESS it reaches half a node beyond the image
 SMOOTHNESS = 0.2  # standard deviation of the Gaussian that smooths noise, in sides of the image; 5.6 pixels of MNIST
 
@@ -24,6 +26,11 @@ class Strengths(NamedTuple):
     rotation: Any  # degrees, drawn evenly from -rotation to rotation
     scale: Any  # the size is multiplied by a factor drawn evenly from 1 - scale to 1 + scale; below 1
     elastic: Any  # pixels: root mean square, along each axis, by which a point is displaced
+
+    @classmethod
+    def of(cls, config: Config) -> "Strengths":
+        """Return the strengths that a config asks for."""
+        return cls(config.augment_shift, config.augment_rotation, config.augment_scale, config.augment_elastic)
 
 
 def build_basis(height: int, width: int) -> NDArray[np.float32]:
