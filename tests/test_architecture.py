@@ -15,7 +15,13 @@ ORDER = "plain_text errors layout durable study trial data record search train e
 RANK = {place: rank for rank, place in enumerate(ORDER.split())}
 
 LIBRARIES = {
-    "tensorflow": {"train.graph.trainer", "train.graph.optimizers", "train.graph.dropout", "train.graph.precision"},
+    "tensorflow": {
+        "train.graph.trainer",
+        "train.graph.optimizers",
+        "train.graph.dropout",
+        "train.graph.precision",
+        "train.graph.augment",
+    },
     "keras": {
         "train.model",
         "train.recipe",
@@ -31,7 +37,7 @@ LIBRARIES = {
         "train.cohort.step",
         "champion.conversion",
     },
-    "jax": {"train.cohort.program", "train.cohort.member", "train.cohort.step"},
+    "jax": {"train.cohort.program", "train.cohort.member", "train.cohort.step", "train.cohort.augment"},
     "onnx": {"champion.conversion"},
     "onnxruntime": {"champion.verify"},
     "optuna": {"record.trials", "record.optuna_terms", "search.sampler", "search.faster_tpe", "report.search_figures"},

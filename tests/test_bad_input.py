@@ -151,6 +151,10 @@ WRONG_VALUES = {
     "space.activation": ['"ReLU"', '"tanh"', "0"],
     "space.max_norm": ["-1", "1001", "inf", "true"],
     "space.ema": ["1", "-0.5", "{float = [0.9, 1.0]}"],
+    "space.augment_shift": ["-1", "1001", '"a little"'],
+    "space.augment_rotation": ["-1", "181"],
+    "space.augment_scale": ["1", "-0.1"],
+    "space.augment_elastic": ["-1", "nan"],
     "training.max_epochs": ["0", "10001", "1.5"],
     "training.early_stopping": ["3", '{monitor = "test_accuracy"}', "{patience = 0}", "{min_delta = -1}", "{min_delta = inf}", "{min_delta = nan}"],
     "search.trials": ["-1", "1.0"],
@@ -171,6 +175,10 @@ WRONG_VALUES = {
     "baselines.0.activation": ['"ReLU"', "0"],
     "baselines.0.max_norm": ["-1", "1001"],
     "baselines.0.ema": ["1", "-0.5"],
+    "baselines.0.augment_shift": ["-1", "1001"],
+    "baselines.0.augment_rotation": ["-1", "181"],
+    "baselines.0.augment_scale": ["1", "-0.1"],
+    "baselines.0.augment_elastic": ["-1", "nan"],
     "baselines.0.reference": ["0.98", "{accuracy = 0.98}", '{test_accuracy = "0.98"}'],
 }  # fmt: skip
 
@@ -263,6 +271,23 @@ def test_rows_that_the_data_does_not_have_are_refused(slip, named, tmp_path, ref
     exit_code, said = refusal(write_study(tmp_path, **{"source": "rows.npz", **slip}))
     assert exit_code == 1
     assert named in said
+
+
+@pytest.mark.parametrize(
+    ("asked", "key"),
+    [
+        ("space = {hidden_layers = 1, units = 4, augment_rotation = {float = [0, 10]}}", "space.augment_rotation"),
+        ("", "augment_shift of baseline 'one'"),
+    ],
+)
+def test_distortion_of_rows_that_are_no_images_is_refused(asked, key, tmp_path, refusal):
+    np.savez(tmp_path / "rows.npz", x_train=X, y_train=Y)
+    study = write_study(tmp_path, source="rows.npz")
+    more = "" if asked else ", augment_shift = 1.0"
+    study.write_text(f"{asked}\n" + study.read_text().replace("units = [4]}", f"units = [4]{more}}}"))
+    exit_code, said = refusal(study)
+    assert exit_code == 1
+    assert f"{key}: rows.npz holds rows of " in said
 
 
 def write_study(folder, **data):

@@ -26,6 +26,10 @@ _RECIPE = {
     "input_dropout": "dropout of rows",
     "max_norm": "norms of weights up to",
     "ema": "average of weights with momentum",
+    "augment_shift": "images moved by up to (pixels)",
+    "augment_rotation": "turned by up to (degrees)",
+    "augment_scale": "scaled by up to",
+    "augment_elastic": "deformed elastically by (pixels)",
 }
 _DATA_NOTES = {
     "mnist": "DATA.npz is `sweep/datasets/mnist.npz` of the code, or any mnist.npz with arrays `x_test` and `y_test`.",

@@ -6,7 +6,7 @@ from typing import Any
 
 from sweep.cli.arguments import locate_runs
 from sweep.coordinator import Job, check_recorded
-from sweep.data.files import check_rows, read
+from sweep.data.files import check_images, check_rows, read
 from sweep.data.prepared import PreparedData, prepare
 from sweep.layout import RunsDir
 from sweep.study.file import load_study
@@ -30,4 +30,6 @@ def prepare_data(study: Study, base: Path, runs: RunsDir) -> PreparedData:
     """Read, check and split the study's data. Raises InvalidDataError."""
     data = read(study.data, base)
     check_rows(data, study.data)
+    if study.augmenting_key is not None:
+        check_images(data, study.augmenting_key)
     return prepare(data, study.data, study.seed, runs.data_cache)

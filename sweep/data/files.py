@@ -30,6 +30,7 @@ MNIST_SHA256 = {
 }
 
 MAX_NUMBER = 1e290  # sums over rows, and differences, stay below the largest float64
+MAX_CHANNELS = 4  # of an image: red, green, blue and opacity
 
 Array = NDArray[Any]
 
@@ -92,6 +93,25 @@ def _check_keys(spec: Data, source: Path | str, suffix: str) -> None:
         if getattr(spec, key) != Data.model_fields[key].default:
             kinds = TABLE_SUFFIXES if key in of_tables else TEXT_SUFFIXES
             raise InvalidDataError(f"{source}: data.{key} is for tables ({', '.join(kinds)}); leave it out")
+
+
+def find_image_shape(feature_shape: tuple[int, ...]) -> tuple[int, int, int] | None:
+    """Return height, width and channels of rows of bytes of this shape; None where they are no images, or not known to be."""
+    height, width, channels = (*feature_shape, 1, 1)[:3]
+    is_image = 2 <= len(feature_shape) <= 3 and min(height, width) > 1 and channels <= MAX_CHANNELS
+    return (height, width, channels) if is_image else None
+
+
+def check_images(data: DataSet, key: str) -> None:
+    """Check that the rows are images that can be distorted, as `key` of a study asks. Raises InvalidDataError."""
+    if data.x_train.dtype == np.uint8 and find_image_shape(data.x_train.shape[1:]):
+        return
+    shape = ", ".join(map(str, ("n", *data.x_train.shape[1:])))
+    raise InvalidDataError(
+        f"{key}: {data.name} holds rows of {data.x_train.dtype}, shape ({shape}), which are no images; wanted bytes (uint8) in "
+        f"an .npz, shape (n, height, width) or (n, height, width, channels) with up to {MAX_CHANNELS} channels; store them so, "
+        "or leave the key out"
+    )
 
 
 def check_rows(data: DataSet, spec: Data) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
-from sweep.data.files import Array, DataSet
+from sweep.data.files import Array, DataSet, find_image_shape
 from sweep.data.scaling import Kind, Scaling, fit_scaling
 from sweep.durable.disk import sync
 from sweep.durable.failpoint import failpoint
@@ -56,6 +56,11 @@ class DataFacts:
     def rows_dtype(self) -> Literal["uint8", "float32", "float64"]:
         """Type of the rows that a model takes."""
         return {"pixels": "uint8", "standardize": "float32"}.get(self.scaling, "float64")  # type: ignore[return-value]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int] | None:
+        """Height, width and channels of a row of pixels; None where rows are no images, or not known to be."""
+        return find_image_shape(self.feature_shape) if self.scaling == "pixels" else None
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "DataFacts":

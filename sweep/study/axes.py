@@ -127,6 +127,7 @@ def _name_one_of(names: tuple[str, ...]) -> KeyRule:
 
 _WIDTH = "a whole number from 1 to 65536"
 _RATE = KeyRule(kind=float, wanted="a rate from 0 to below 1", is_high_open=True)
+_LENGTH = KeyRule(kind=float, wanted="a number of pixels from 0 to 1000", high=1000)
 # What the keys of a config mean, here and in `[[baselines]]`.
 DESCRIPTIONS = {
     "dropout": "Dropout rate after each hidden layer; 0 adds no layer.",
@@ -145,6 +146,12 @@ DESCRIPTIONS = {
     "max_norm": "Upper limit of the norm of the weights into a hidden unit; 0 is no limit.",
     "ema": "Momentum, per step, of an exponential average of the weights, which is what is evaluated after each epoch, kept "
     "and exported, while training goes on from the weights themselves; 0 is no average.",
+    "augment_shift": "Pixels by which an image may be moved along each axis in training. Each image is distorted anew in each "
+    "epoch, evenly up to this; images are rows of bytes (uint8) of shape (height, width) or (height, width, channels).",
+    "augment_rotation": "Degrees by which an image may be turned in training, either way.",
+    "augment_scale": "Share by which an image may be made larger or smaller in training.",
+    "augment_elastic": "Pixels, root mean square along each axis, by which a smooth random field displaces the points of an "
+    "image in training (elastic deformation).",
 }
 
 
@@ -195,6 +202,14 @@ class SpaceTable(BaseModel):
         LATER["max_norm"], description=DESCRIPTIONS["max_norm"]
     )
     ema: Annotated[Any, _RATE] = Field(LATER["ema"], description=DESCRIPTIONS["ema"])
+    augment_shift: Annotated[Any, _LENGTH] = Field(LATER["augment_shift"], description=DESCRIPTIONS["augment_shift"])
+    augment_rotation: Annotated[Any, KeyRule(kind=float, wanted="a number from 0 to 180", high=180)] = Field(
+        LATER["augment_rotation"], description=DESCRIPTIONS["augment_rotation"]
+    )
+    augment_scale: Annotated[Any, _RATE] = Field(LATER["augment_scale"], description=DESCRIPTIONS["augment_scale"])
+    augment_elastic: Annotated[Any, _LENGTH] = Field(
+        LATER["augment_elastic"], description=DESCRIPTIONS["augment_elastic"]
+    )
 
 
 def read_space(value: Any) -> Space:

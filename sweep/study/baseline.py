@@ -9,6 +9,7 @@ from sweep.study.config import Activation, Config, Optimizer, Schedule
 from sweep.study.table import Table, TextRule
 
 _Rate = Annotated[float, Field(ge=0, lt=1)]
+_Length = Annotated[float, Field(ge=0, le=1000)]  # pixels
 
 
 class Baseline(Table):
@@ -37,6 +38,10 @@ class Baseline(Table):
     activation: Activation = Field("relu", description=DESCRIPTIONS["activation"])
     max_norm: Annotated[float, Field(ge=0, le=1000)] = Field(0.0, description=DESCRIPTIONS["max_norm"])
     ema: _Rate = Field(0.0, description=DESCRIPTIONS["ema"])
+    augment_shift: _Length = Field(0.0, description=DESCRIPTIONS["augment_shift"])
+    augment_rotation: Annotated[float, Field(ge=0, le=180)] = Field(0.0, description=DESCRIPTIONS["augment_rotation"])
+    augment_scale: _Rate = Field(0.0, description=DESCRIPTIONS["augment_scale"])
+    augment_elastic: _Length = Field(0.0, description=DESCRIPTIONS["augment_elastic"])
     reference: dict[
         Literal["train_accuracy", "train_loss", "val_accuracy", "val_loss", "test_accuracy", "test_loss"], float
     ] = Field({}, description="Published figures of this config, to print beside ours.")

@@ -28,6 +28,10 @@ class Config:
     activation: str = "relu"
     max_norm: float = 0.0  # of the weights into a hidden unit; 0 is no limit
     ema: float = 0.0  # momentum of the average of the weights, which is what is evaluated and kept; 0 is none
+    augment_shift: float = 0.0  # of images in training, each distorted at random: see `train/distortion.py`; 0 is none
+    augment_rotation: float = 0.0
+    augment_scale: float = 0.0
+    augment_elastic: float = 0.0
 
     @property
     def hidden_layers(self) -> int:
@@ -45,6 +49,11 @@ class Config:
         """Short text for run names and tables, such as `400-100 · drop 0.50 · bs 100`; of the rest what is no default."""
         added = (form.format(getattr(self, name)) for name, form in _LABELS.items() if name in self.to_dict())
         return " · ".join([self.units_label, f"drop {self.dropout:.2f}", f"bs {self.batch_size}", *added])
+
+    @property
+    def augments(self) -> bool:
+        """Whether images are distorted in training."""
+        return any(getattr(self, name) > 0 for name in AUGMENTATION)
 
     @property
     def units_label(self) -> str:
@@ -84,6 +93,7 @@ WHOLE_NET: dict[str, Any] = {field.name: field.type for field in fields(Config) 
 # that a config or a study that does not use a value is what it was before there was one.
 FIRST = {"units", "dropout", "batch_size", "learning_rate", "batch_norm"}
 LATER: dict[str, Any] = {field.name: field.default for field in fields(Config) if field.name not in FIRST}
+AUGMENTATION = tuple(name for name in LATER if name.startswith("augment_"))
 
 _LABELS = {
     "optimizer": "{}",
@@ -94,6 +104,10 @@ _LABELS = {
     "activation": "{}",
     "max_norm": "norm {:.3g}",
     "ema": "ema {:.6g}",
+    "augment_shift": "shift {:.3g}",
+    "augment_rotation": "rotate {:.3g}",
+    "augment_scale": "scale {:.3g}",
+    "augment_elastic": "elastic {:.3g}",
 }
 
 

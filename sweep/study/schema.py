@@ -17,7 +17,7 @@ from pydantic import (
 
 from sweep.study.axes import SpaceTable, read_space
 from sweep.study.baseline import Baseline
-from sweep.study.config import Config
+from sweep.study.config import AUGMENTATION, Config
 from sweep.study.objective import Objective
 from sweep.study.space import Scalar, Space, contains, list_values
 from sweep.study.table import STUDY_NAME, Table, TextRule
@@ -208,6 +208,15 @@ class Study(Table):
         self._check_baselines()
         self._check_validation_is_there_where_it_is_used()
         return self
+
+    @property
+    def augmenting_key(self) -> str | None:
+        """The first key by which images may be distorted; None where they are not."""
+        of_space = [f"space.{name}" for name in AUGMENTATION if self.space and getattr(self.space, name) != 0]
+        of_baselines = [
+            f"{k} of baseline {b.name!r}" for b in self.baselines for k in AUGMENTATION if getattr(b, k) > 0
+        ]
+        return next(iter(of_space + of_baselines), None)
 
     def _check_search(self) -> None:
         if not self.search.is_asked_for and not self.baselines:

@@ -87,6 +87,10 @@ class Space:
     activation: Axis = "relu"
     max_norm: Axis = 0.0
     ema: Axis = 0.0
+    augment_shift: Axis = 0.0
+    augment_rotation: Axis = 0.0
+    augment_scale: Axis = 0.0
+    augment_elastic: Axis = 0.0
 
     def units_at(self, layer: int) -> Axis:
         """Return the axis of the units of a hidden layer, counted from 1."""

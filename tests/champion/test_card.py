@@ -52,6 +52,10 @@ def test_a_card_says_by_what_its_model_was_trained():
         "SGD with Nesterov momentum of 0.9, learning rate 0.002 (cosine, with warm-up), batch size 32, weight decay 0.05, "
         "average of weights with momentum 0.99"
     )
+    distorted = replace(plain, augment_shift=2.5, augment_rotation=15.0)
+    assert describe_training(distorted).endswith(
+        "batch size 32, images moved by up to (pixels) 2.5, turned by up to (degrees) 15"
+    )
 
 
 TABLES = {

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from sweep.data import files as data_files
-from sweep.data.files import check_rows, read
+from sweep.data.files import check_images, check_rows, read
 from sweep.data.prepared import open_scaling, open_test_split, open_training_split, prepare, read_sample
 from sweep.errors import InvalidDataError, StorageError
 from sweep.study.schema import Data
@@ -174,6 +174,32 @@ def test_a_scaling_asked_for_pixels_is_refused(tmp_path):
     np.savez(tmp_path / "rows.npz", x_train=np.zeros((40, 2), np.uint8), y_train=np.arange(40) % 2)
     with pytest.raises(InvalidDataError, match=r"data\.scaling = 'robust': rows.npz holds bytes"):
         prepared(tmp_path, source="rows.npz", scaling="robust")
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "image"),
+    [
+        ((4, 6), np.uint8, (4, 6, 1)),
+        ((4, 6, 3), np.uint8, (4, 6, 3)),
+        ((4, 6), np.float32, None),
+        ((24,), np.uint8, None),
+        ((1, 24), np.uint8, None),
+        ((2, 3, 5), np.uint8, None),
+    ],
+)
+def test_images_are_rows_of_bytes_with_a_height_and_a_width(tmp_path, shape, dtype, image):
+    x = np.random.default_rng(0).integers(0, 256, (40, *shape)).astype(dtype)
+    np.savez(tmp_path / "rows.npz", x_train=x, y_train=np.arange(40) % 2)
+    assert prepared(tmp_path, source="rows.npz", test_rows=10).facts.image_shape == image
+    rows = read(Data(source="rows.npz", validation_rows=0), tmp_path)
+    if image is not None:
+        check_images(rows, "space.augment_shift")
+        return
+    with pytest.raises(
+        InvalidDataError, match=r"space\.augment_shift: rows\.npz holds rows of .*, which are no images"
+    ) as told:
+        check_images(rows, "space.augment_shift")
+    assert "(" + ", ".join(map(str, ("n", *shape))) + ")" in str(told.value)
 
 
 @pytest.mark.parametrize("number", [1e291, -1e308])

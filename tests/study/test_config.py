@@ -19,6 +19,10 @@ LATER_VALUES = {
     "activation": "gelu",
     "max_norm": 3.0,
     "ema": 0.99,
+    "augment_shift": 2.5,
+    "augment_rotation": 15.0,
+    "augment_scale": 0.12,
+    "augment_elastic": 1.5,
 }
 OTHER_VALUES = FIRST_VALUES | LATER_VALUES
 
@@ -139,6 +143,7 @@ def test_a_label_says_what_else_is_no_default():
     )
     assert dataclasses.replace(CONFIG, **LATER_VALUES).label == (
         f"{CONFIG.label} · sgd · cosine · decay 0.05 · smooth 0.1 · drop in 0.2 · gelu · norm 3 · ema 0.99"
+        " · shift 2.5 · rotate 15 · scale 0.12 · elastic 1.5"
     )
 
 

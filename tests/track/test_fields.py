@@ -46,6 +46,10 @@ configs = st.builds(
     activation=st.sampled_from(get_args(Activation)),
     max_norm=st.floats(0, 1000),
     ema=st.floats(0, 1, exclude_max=True),
+    augment_shift=st.floats(0, 1000),
+    augment_rotation=st.floats(0, 180),
+    augment_scale=st.floats(0, 1, exclude_max=True),
+    augment_elastic=st.floats(0, 1000),
 )
 provenances = st.dictionaries(
     st.sampled_from(["git_commit", "git_dirty", "version_keras", "processor", "engine", "device", "taken_over_from"]),

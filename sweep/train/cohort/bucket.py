@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sweep.study.config import Config
+from sweep.study.config import AUGMENTATION, Config
 from sweep.trial import Trial
 
 # Values that are data to a program, each with the one that stands for none.
@@ -16,6 +16,7 @@ NONE = {
     "input_dropout": 0.0,
     "max_norm": 0.0,
     "ema": 0.0,
+    **dict.fromkeys(AUGMENTATION, 0.0),
 }
 
 

@@ -14,6 +14,7 @@ from sweep.data.prepared import DataFacts, Split
 from sweep.study.config import Config, derive_seed
 from sweep.study.schema import Precision
 from sweep.train.cohort.bucket import Bucket
+from sweep.train.distortion import Strengths
 from sweep.train.model import Weights, build_net, get_weight_name, list_weight_shapes
 from sweep.train.recipe import build_cosine, build_optimizer, count_steps
 from sweep.trial import Trial
@@ -50,6 +51,7 @@ class Recipe(NamedTuple):
     label_smoothing: Any
     max_norm: Any
     ema: Any
+    strengths: Strengths  # of what distorts images
 
     @classmethod
     def of(cls, configs: Sequence[Config]) -> "Recipe":
@@ -63,6 +65,7 @@ class Recipe(NamedTuple):
             label_smoothing=stack(lambda config: config.label_smoothing),
             max_norm=stack(lambda config: config.max_norm),
             ema=stack(lambda config: config.ema),
+            strengths=Strengths(*np.array([Strengths.of(config) for config in configs], np.float32).T),
         )
 
 
@@ -99,7 +102,7 @@ class Blueprint:
         """Build the model of a bucket whose members train for up to `max_epochs`."""
         self.bucket = bucket
         self.rows = rows
-        padded = Config(
+        self._padded = Config(
             units=bucket.units,
             dropout=0.5 if "dropout" in bucket.uses else 0.0,
             batch_size=bucket.batch_size,
@@ -110,11 +113,11 @@ class Blueprint:
             input_dropout=0.5 if "input_dropout" in bucket.uses else 0.0,
         )
         # Zeros, because all weights are replaced anyway, and JAX compiles a random draw anew for every shape.
-        plain = build_net(padded, rows.facts, initializer="zeros")
+        plain = build_net(self._padded, rows.facts, initializer="zeros")
         is_ragged = len(rows.train[1]) % bucket.batch_size > 0  # the last batch is short, and padded
         self.model = _adapt_to_members(plain, precision, is_ragged)
         n_steps = count_steps(len(rows.train[1]), bucket.batch_size, max_epochs)
-        self.optimizer = build_optimizer(padded, self.model, n_steps)
+        self.optimizer = build_optimizer(self._padded, self.model, n_steps)
         self.optimizer_places = {variable.name: i for i, variable in enumerate(self.optimizer.variables)}
         self.cosine = build_cosine(1.0, n_steps)  # a member's rate at a step is this share of its learning rate
         names = [get_weight_name(variable) for variable in self.model.trainable_variables]
@@ -153,13 +156,12 @@ class Blueprint:
             return [jax.ShapeDtypeStruct((n_members, *v.shape), v.dtype) for v in variables]
 
         model = self.model
-        number = jax.ShapeDtypeStruct((n_members,), jnp.float32)
         return CohortState(
             of(model.trainable_variables),
             of(model.non_trainable_variables),
             of(self.optimizer.variables),
             of(self._averaged),
-            Recipe(*[number] * len(Recipe._fields)),
+            jax.tree.map(lambda _: jax.ShapeDtypeStruct((n_members,), jnp.float32), Recipe.of([self._padded])),
         )
 
     @property

@@ -13,17 +13,17 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
-from numpy.typing import NDArray
 
-from sweep.study.config import derive_seed
+from sweep.study.config import AUGMENTATION, derive_seed
 from sweep.study.schema import Precision
-from sweep.train.cohort.member import Blueprint, CohortState
+from sweep.train.cohort.augment import augment, derive_step_key
+from sweep.train.cohort.member import Blueprint, CohortState, Recipe
 from sweep.train.cohort.step import apply_gradients
 from sweep.train.model import Weights
 from sweep.trial import Logs, Trial
@@ -31,6 +31,18 @@ from sweep.trial import Logs, Trial
 EVALUATION_BATCH = 1000  # rows at a time, of every member
 # Tracing holds Python's lock. In parallel all programs would be traced late; one by one, the first is ready soon.
 _tracing = threading.Lock()
+
+
+class EpochKeys(NamedTuple):
+    """Keys of one epoch, shape (members, 2), uint32: a seed and the epoch's number."""
+
+    order: Any  # of the rows
+    augment: Any
+
+    @classmethod
+    def of(cls, trials: Sequence[Trial], epoch: int) -> "EpochKeys":
+        """Derive the keys from the seeds of `trials`."""
+        return cls(*(np.array([(derive_seed(t.seed, use), epoch) for t in trials], np.uint32) for use in cls._fields))
 
 
 class Program:
@@ -41,12 +53,12 @@ class Program:
         self.n_members = n_members
         rows = blueprint.rows
         shapes = blueprint.get_shapes(n_members)
-        order_keys = jax.ShapeDtypeStruct((n_members, 2), jnp.uint32)
+        keys = EpochKeys(*[jax.ShapeDtypeStruct((n_members, 2), jnp.uint32)] * 2)
         epoch = partial(_train_epoch, blueprint)
         evaluate = partial(_evaluate, blueprint)
         with _tracing:
             began = time.perf_counter()
-            lowered = jax.jit(epoch, donate_argnums=0).lower(shapes, order_keys, rows.train, rows.validation)
+            lowered = jax.jit(epoch, donate_argnums=0).lower(shapes, keys, rows.train, rows.validation)
             lowered_evaluation = jax.jit(evaluate).lower(shapes.trainable, shapes.other, rows.train)
         self._epoch, self._evaluate = lowered.compile(), lowered_evaluation.compile()
         self.compile_s = time.perf_counter() - began
@@ -59,10 +71,10 @@ class Program:
         needs = [self._epoch.memory_analysis(), self._evaluate.memory_analysis()]
         return 2 * held + max(int(need.temp_size_in_bytes) for need in needs if need is not None)
 
-    def train_epoch(self, state: CohortState, order_keys: NDArray[np.uint32]) -> tuple[CohortState, list[Logs]]:
+    def train_epoch(self, state: CohortState, keys: EpochKeys) -> tuple[CohortState, list[Logs]]:
         """Train all members for one epoch. Return the state after it, and each member's logs. Consumes `state`."""
         rows = self.blueprint.rows
-        state, logs = self._epoch(state, order_keys, rows.train, rows.validation)
+        state, logs = self._epoch(state, keys, rows.train, rows.validation)
         return state, _split_by_member(logs)
 
     def evaluate_on_train(self, weights: tuple[list[Any], list[Any]]) -> list[Logs]:
@@ -87,8 +99,7 @@ class Cohort:
     def train_epoch(self) -> list[Logs]:
         """Train one epoch; return the logs of each trial."""
         self.n_epochs += 1
-        order_keys = [(derive_seed(trial.seed, "order"), self.n_epochs) for trial in self._in_places]
-        self._state, logs = self.program.train_epoch(self._state, np.array(order_keys, np.uint32))
+        self._state, logs = self.program.train_epoch(self._state, EpochKeys.of(self._in_places, self.n_epochs))
         return logs[: len(self.trials)]
 
     def keep(self, is_kept: Sequence[bool]) -> None:
@@ -186,7 +197,7 @@ def _split_by_member(logs: dict[str, Any]) -> list[Logs]:
 def _train_epoch(
     blueprint: Blueprint,
     state: CohortState,
-    order_keys: Any,
+    keys: EpochKeys,
     train: tuple[Any, Any],
     validation: tuple[Any, Any] | None,
 ) -> tuple[CohortState, dict[str, Any]]:
@@ -197,12 +208,18 @@ def _train_epoch(
     def shuffle(key: Any) -> Any:
         return _cut_into_batches(jax.random.permutation(jax.random.wrap_key_data(key), n), size)
 
-    def step(state: CohortState, batch: tuple[Any, Any]) -> tuple[CohortState, tuple[Any, Any]]:
-        order, is_row = batch
-        return jax.vmap(partial(_train_step, blueprint), (0, 0, None, None, None))(state, order, is_row, x, y)
+    def step(state: CohortState, batch: tuple[Any, Any, Any]) -> tuple[CohortState, tuple[Any, Any]]:
+        number, order, is_row = batch
 
-    orders = jax.vmap(shuffle)(order_keys).swapaxes(0, 1)  # (steps, members, size)
-    state, (losses, right) = jax.lax.scan(step, state, (orders, _mark_rows(n, size)))
+        def of_member(state: CohortState, augment_key: Any, order: Any) -> tuple[CohortState, tuple[Any, Any]]:
+            rows = _read_rows(blueprint, state.recipe, x[order], augment_key, number)
+            return _train_step(blueprint, state, rows, y[order], is_row)
+
+        return jax.vmap(of_member)(state, keys.augment, order)
+
+    orders = jax.vmap(shuffle)(keys.order).swapaxes(0, 1)  # (steps, members, size)
+    batches = jnp.arange(len(orders)), orders, _mark_rows(n, size)
+    state, (losses, right) = jax.lax.scan(step, state, batches)
     logs = {"loss": losses.sum(axis=0) / n, "accuracy": right.sum(axis=0) / n}
     if validation is not None:
         loss, accuracy = _evaluate(blueprint, _get_evaluated(state), state.other, validation)
@@ -210,11 +227,19 @@ def _train_epoch(
     return state, logs
 
 
+def _read_rows(blueprint: Blueprint, recipe: Recipe, rows: Any, epoch_key: Any, step: Any) -> Any:
+    """Return the rows of a batch of one member as float32: images as they are distorted in this step."""
+    if blueprint.bucket.uses.isdisjoint(AUGMENTATION):
+        return rows.astype(jnp.float32)
+    shape = blueprint.rows.facts.image_shape
+    assert shape is not None, "a study that distorts what are no images is refused, see `check_images`"
+    return augment(rows, derive_step_key(epoch_key, step), recipe.strengths, shape)
+
+
 def _train_step(
-    blueprint: Blueprint, state: CohortState, order: Any, is_row: Any, x: Any, y: Any
+    blueprint: Blueprint, state: CohortState, rows: Any, labels: Any, is_row: Any
 ) -> tuple[CohortState, tuple[Any, Any]]:
     """Take one optimizer step of one member. Return its state, and the batch's sum of losses and hits before it."""
-    rows, labels = x[order].astype(jnp.float32), y[order]
 
     def mean_loss(trainable: list[Any]) -> tuple[Any, tuple[Any, Any, Any]]:
         logits, other = blueprint.model.stateless_call(trainable, state.other, [rows, is_row], training=True)

@@ -15,6 +15,8 @@ import tensorflow as tf
 from sweep.data.prepared import DataFacts, Split
 from sweep.study.config import Config
 from sweep.study.schema import Precision
+from sweep.train.distortion import Strengths
+from sweep.train.graph.augment import augment, derive_step_seed
 from sweep.train.graph.dropout import replace_dropout
 from sweep.train.graph.optimizers import FUSED
 from sweep.train.graph.precision import compute_in_bfloat16
@@ -57,12 +59,16 @@ def _wrap_array(array: Any) -> Any:
     return tf.constant(array)
 
 
+def _read(rows: Any, start: Any) -> Any:
+    return tf.cast(rows, tf.float32)
+
+
 def _trace(function: Any, *signature: tf.TensorSpec) -> Any:
     return tf.function(function, autograph=False).get_concrete_function(*signature)
 
 
 class GraphTrainer:
-    """One net in training. The seed determines weights, shuffles and dropout.
+    """One net in training. The seed determines weights, shuffles, dropout and the distortions of images.
 
     `net` is what is evaluated, in float32: the net in training, or one with the average of its weights where the config
     asks for one.
@@ -88,8 +94,7 @@ class GraphTrainer:
         self.optimizer = build_optimizer(config, self._trained, n_steps, FUSED)
         is_apart = config.ema > 0 or precision == "bfloat16"
         self.net = build_net(config, facts, "zeros") if is_apart else self._trained
-        self._smoothing = config.label_smoothing
-        self._n_classes = facts.n_classes
+        self._config, self._facts = config, facts
         self._seed = seed
         self._epochs_done = 0
         with use_lean_silu(self.net, self._trained):
@@ -103,7 +108,7 @@ class GraphTrainer:
     def train_epoch(self) -> Logs:
         """Train one epoch over shuffled rows. Return the running means of loss and accuracy, as `fit` reports them.
 
-        The loss is the one that is trained: with label smoothing, the smoothed one.
+        The loss is the one that is trained: with label smoothing, the smoothed one; of images, as they were distorted.
         """
         self._epochs_done += 1
         order_seed = tf.constant([self._seed & 0x7FFFFFFF, self._epochs_done], tf.int32)
@@ -131,20 +136,28 @@ class GraphTrainer:
         # A new order every epoch. After `keras.utils.set_random_seed`, `fit` on TensorFlow repeats one order (Keras
         # 3.15). That lowers the running loss and trains no better: tests/bench/fit_reference.py compares without it.
         order = tf.random.experimental.stateless_shuffle(tf.range(train.n), order_seed)
-        return self._fold(train.x, train.y, order, batch_size, self._train_step)
+        read = partial(self._distort, order_seed[1]) if self._config.augments else _read
+        return self._fold(train.x, train.y, order, batch_size, read, self._train_step)
+
+    def _distort(self, epoch: Any, rows: Any, start: Any) -> Any:
+        shape = self._facts.image_shape
+        assert shape is not None, "a study that distorts what are no images is refused, see `check_images`"
+        return augment(rows, derive_step_seed(self._seed, epoch, start), Strengths.of(self._config), shape)
 
     def _run_evaluation(self, x: Any, y: Any) -> tuple[Any, Any]:
-        return self._fold(x, y, tf.range(tf.shape(y)[0]), EVALUATION_BATCH, self._score)
+        return self._fold(x, y, tf.range(tf.shape(y)[0]), EVALUATION_BATCH, _read, self._score)
 
-    def _fold(self, x: Any, y: Any, order: Any, batch_size: int, step: Any) -> tuple[Any, Any]:
-        """Run `step` on every batch of rows in `order`, a short last one included. Return mean loss and accuracy."""
+    def _fold(self, x: Any, y: Any, order: Any, batch_size: int, read: Any, step: Any) -> tuple[Any, Any]:
+        """Run `step` on every batch of rows in `order`, a short last one included. Return mean loss and accuracy.
+
+        read: makes float32 of the rows of the batch that starts at a place in `order`.
+        """
         n = tf.shape(order)[0]
 
         def body(start: Any, loss_sum: Any, n_right: Any) -> tuple[Any, Any, Any]:
             batch = order[start : tf.minimum(start + batch_size, n)]
             labels = tf.gather(y, batch)
-            rows = tf.cast(tf.gather(x, batch), tf.float32)
-            probabilities, losses = step(rows, labels)
+            probabilities, losses = step(read(tf.gather(x, batch), start), labels)
             right = tf.equal(tf.argmax(probabilities, axis=-1, output_type=tf.int32), labels)
             return start + batch_size, loss_sum + tf.reduce_sum(losses), n_right + tf.math.count_nonzero(right)
 
@@ -169,7 +182,8 @@ class GraphTrainer:
 
     def _training_losses(self, labels: Any, probabilities: Any) -> Any:
         """Return the loss of each row, shape (b,)."""
-        if not self._smoothing:
+        smoothing = self._config.label_smoothing
+        if not smoothing:
             return keras.losses.sparse_categorical_crossentropy(labels, probabilities)
-        targets = tf.one_hot(labels, self._n_classes)
-        return keras.losses.categorical_crossentropy(targets, probabilities, label_smoothing=self._smoothing)
+        targets = tf.one_hot(labels, self._facts.n_classes)
+        return keras.losses.categorical_crossentropy(targets, probabilities, label_smoothing=smoothing)

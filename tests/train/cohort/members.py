@@ -13,6 +13,7 @@ from tests.studies import FACTS
 N_TRAIN, N_VALIDATION = 310, 120  # of batches of 32, nine are whole and one is not
 # Standardized rows: of rows that are never negative, as pixels, many a unit is never below zero (see `assert_alike`).
 FACTS = replace(FACTS, n_train=N_TRAIN, n_validation=N_VALIDATION, scaling="standard")
+IMAGES = replace(FACTS, scaling="pixels")
 
 
 def use_jax():
@@ -28,6 +29,11 @@ def split(n, seed):
 
 
 TRAIN, VALIDATION = split(N_TRAIN, 1), split(N_VALIDATION, 2)
+
+
+def to_images(rows):
+    """Rows of pixels, which are seldom black."""
+    return Split(np.clip(128 + 24 * rows.x, 0, 255).astype(np.uint8), rows.y)
 
 
 def trial(number=0, **changes):
@@ -47,6 +53,7 @@ RECIPES = {
     "norms": {"max_norm": 0.9},
     "an average": {"ema": 0.9},
 }
+DISTORTED = {"augment_shift": 1.5, "augment_rotation": 20, "augment_scale": 0.2, "augment_elastic": 0.5}
 _EVERYTHING = {name: value for part in RECIPES.values() for name, value in part.items()}
 RECIPES["everything"] = _EVERYTHING | {"optimizer": "adam", "learning_rate": 0.003}
 RECIPES["everything by sgd"] = _EVERYTHING | {"optimizer": "sgd", "activation": "gelu"}

@@ -20,17 +20,18 @@ def test_what_a_program_fixes_parts_trials_and_what_is_data_to_it_does_not():
             {"units": (90, 20), "batch_norm": False, "dropout": 0.0},
             {"units": (90, 20), "weight_decay": 0.1, "label_smoothing": 0.1, "input_dropout": 0.1},
             {"units": (90, 20), "schedule": "cosine", "max_norm": 2.0, "ema": 0.9},
+            {"units": (90, 20), "augment_shift": 1, "augment_rotation": 9, "augment_scale": 0.1, "augment_elastic": 1},
             {"units": (90, 20), "optimizer": "sgd"},
             {"units": (90, 20), "activation": "gelu"},
         )
     )
     assert {bucket: [trial.number for trial in members] for bucket, members in found.items()} == {
-        Bucket((512, 128), 64, True, "adam", "relu", frozenset(NONE)): [0, 1, 5, 6],
+        Bucket((512, 128), 64, True, "adam", "relu", frozenset(NONE)): [0, 1, 5, 6, 7],
         Bucket((90, 20), 32, True, "adam", "relu", frozenset({"dropout"})): [2],
         Bucket((90, 20, 5), 64, True, "adam", "relu", frozenset({"dropout"})): [3],
         Bucket((90, 20), 64, False, "adam", "relu", frozenset()): [4],
-        Bucket((90, 20), 64, True, "sgd", "relu", frozenset({"dropout"})): [7],
-        Bucket((90, 20), 64, True, "adam", "gelu", frozenset({"dropout"})): [8],
+        Bucket((90, 20), 64, True, "sgd", "relu", frozenset({"dropout"})): [8],
+        Bucket((90, 20), 64, True, "adam", "gelu", frozenset({"dropout"})): [9],
     }
 
 

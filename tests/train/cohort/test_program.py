@@ -4,10 +4,26 @@ import numpy as np
 import pytest
 
 from sweep.data.prepared import Split
-from tests.train.cohort.members import FACTS, RECIPES, TRAIN, UNLIKE, UNLIKE_RECIPES, VALIDATION, assert_alike, trial
+from tests.train.cohort.members import (
+    DISTORTED,
+    FACTS,
+    IMAGES,
+    RECIPES,
+    TRAIN,
+    UNLIKE,
+    UNLIKE_RECIPES,
+    VALIDATION,
+    assert_alike,
+    to_images,
+    trial,
+)
 
 MAX_EPOCHS = 5
 QUICK = {"everything", "everything by sgd", "rmsprop"}  # all that there is, between them
+
+
+def facts_of(train):
+    return IMAGES if train.x.dtype == np.uint8 else FACTS
 
 
 def cohort_of(trials, train=TRAIN, precision="float32"):
@@ -16,7 +32,9 @@ def cohort_of(trials, train=TRAIN, precision="float32"):
     from sweep.train.cohort.program import Cohort, Program
 
     [bucket] = group_into_buckets(trials)
-    blueprint = Blueprint(bucket, DeviceRows.of(FACTS, train, VALIDATION), precision, MAX_EPOCHS)
+    facts = facts_of(train)
+    validation = to_images(VALIDATION) if facts is IMAGES else VALIDATION
+    blueprint = Blueprint(bucket, DeviceRows.of(facts, train, validation), precision, MAX_EPOCHS)
     return Cohort(Program(blueprint, round_up(len(trials))), trials)
 
 
@@ -35,7 +53,8 @@ def fit(one, n_epochs, train):
     from sweep.train.model import build_net, get_weight_name
     from sweep.train.recipe import build_loss, build_optimizer, count_steps, limit_norms
 
-    plain = build_net(one.config, FACTS)
+    plain = build_net(one.config, facts_of(train))
+    validation = to_images(VALIDATION) if facts_of(train) is IMAGES else VALIDATION
     model = with_member_dropout(plain, one)
     limit_norms(plain, one.config)
     optimizer = build_optimizer(one.config, plain, count_steps(len(train.y), one.config.batch_size, MAX_EPOCHS))
@@ -46,7 +65,7 @@ def fit(one, n_epochs, train):
         epochs=n_epochs,
         shuffle=False,
         verbose=0,
-        validation_data=(VALIDATION.x, one_hot(VALIDATION.y)),
+        validation_data=(validation.x.astype(np.float32), one_hot(validation.y)),
         callbacks=[keras.callbacks.SwapEMAWeights()] if one.config.ema else None,
     )
     names = {
@@ -90,7 +109,19 @@ def batches(one, train, n_epochs):
         order = np.asarray(jax.random.permutation(key, len(train.y)))
         for start in range(0, len(order), one.config.batch_size):
             batch = order[start : start + one.config.batch_size]
-            yield train.x[batch], one_hot(train.y[batch])
+            yield read_rows(one, train.x[batch], epoch, start // one.config.batch_size), one_hot(train.y[batch])
+
+
+def read_rows(one, rows, epoch, step):
+    """The rows of one batch as they are trained on."""
+    from sweep.study.config import derive_seed
+    from sweep.train.cohort.augment import augment, derive_step_key
+    from sweep.train.distortion import Strengths
+
+    if not one.config.augments:
+        return rows.astype(np.float32)
+    key = derive_step_key(np.array([derive_seed(one.seed, "augment"), epoch], np.uint32), step)
+    return np.asarray(augment(rows, key, Strengths.of(one.config), IMAGES.image_shape))
 
 
 def one_hot(labels):
@@ -122,6 +153,30 @@ def test_a_member_is_what_fit_trains_with_what_keras_has_for_its_recipe(on_jax, 
     assert_alike(weights, wanted, 2e-5)
     for ours, theirs in zip(history, reference, strict=True):
         assert ours == pytest.approx(theirs, abs=2e-5)
+
+
+def test_a_member_is_what_fit_trains_on_images_that_are_distorted_alike(on_jax):
+    one, images = trial(**DISTORTED), to_images(Split(TRAIN.x[:288], TRAIN.y[:288]))
+    [history], [weights], _ = on_jax(trained, [one], 2, images)
+    reference, wanted = on_jax(fit, one, 2, images)
+    assert_alike(weights, wanted, 2e-5)
+    for ours, theirs in zip(history, reference, strict=True):
+        assert ours == pytest.approx(theirs, abs=2e-5)
+    [undistorted], _, _ = on_jax(trained, [trial()], 2, images)
+    assert undistorted[0]["loss"] != pytest.approx(history[0]["loss"], abs=1e-3), "it is in use"
+
+
+def test_members_that_distort_images_and_one_that_does_not_train_in_one_program_as_each_does_alone(on_jax):
+    # Without batch norm: on pixels, which are never negative, it leaves idle biases (see `assert_alike`).
+    changes = ({}, {"augment_shift": 2.0}, DISTORTED)
+    unlike = [trial(i, batch_norm=False, **change) for i, change in enumerate(changes)]
+    images = to_images(TRAIN)
+    together, weights, on_train = on_jax(trained, unlike, 2, images)
+    for i, one in enumerate(unlike):
+        [alone], [wanted], [metrics] = on_jax(trained, [one], 2, images)
+        assert_alike(weights[i], wanted, 2e-5)
+        assert together[i] == [pytest.approx(logs, abs=2e-5) for logs in alone]
+        assert on_train[i] == pytest.approx(metrics, abs=2e-5)
 
 
 def padding_of(trials, n_epochs):

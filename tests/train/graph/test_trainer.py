@@ -14,6 +14,8 @@ from sweep.data.files import read
 from sweep.data.prepared import Split
 from sweep.study.config import Config
 from sweep.study.schema import Data
+from sweep.train.distortion import Strengths
+from sweep.train.graph.augment import augment, derive_step_seed
 from sweep.train.graph.dropout import HalfwordDropout, replace_dropout
 from sweep.train.graph.optimizers import FUSED, FusedAdam
 from sweep.train.graph.precision import compute_in_bfloat16, measure_speedup
@@ -22,7 +24,7 @@ from sweep.train.model import build_net, load_model
 from sweep.train.recipe import OPTIMIZERS, build_loss, build_optimizer, count_steps, limit_norms
 from tests.studies import FACTS as TINY_FACTS
 
-FACTS = replace(TINY_FACTS, n_features=784, classes=tuple("0123456789"))
+FACTS = replace(TINY_FACTS, n_features=784, feature_shape=(28, 28), classes=tuple("0123456789"))
 N = 500
 BATCH = 48  # 500 rows: ten whole batches and one of 20
 
@@ -40,6 +42,7 @@ RECIPES = {
     "silu": {"activation": "silu"},
     "norms": {"max_norm": 0.9},
     "an average": {"ema": 0.9},
+    "distorted images": {"augment_shift": 2.5, "augment_rotation": 15, "augment_scale": 0.1, "augment_elastic": 1.0},
 }
 EVERYTHING = {name: value for part in RECIPES.values() for name, value in part.items()}
 RECIPES["everything"] = EVERYTHING | {"optimizer": "adam", "learning_rate": 0.003, "dropout": 0.3}
@@ -65,7 +68,7 @@ def fit(net, rows, seed, n_epochs, optimizers=OPTIMIZERS, max_epochs=5, prepare=
     optimizer = build_optimizer(net, plain, count_steps(N, net.batch_size, max_epochs), optimizers)
     model.compile(optimizer, build_loss(net), metrics=["accuracy", "categorical_crossentropy"])
     done = model.fit(
-        batches(rows, net.batch_size, seed, n_epochs),
+        batches(rows, net, seed, n_epochs),
         steps_per_epoch=count_steps(N, net.batch_size, 1),
         epochs=n_epochs,
         shuffle=False,
@@ -82,12 +85,15 @@ def fit(net, rows, seed, n_epochs, optimizers=OPTIMIZERS, max_epochs=5, prepare=
     return plain, [{ours: done.history[theirs][epoch] for ours, theirs in names.items()} for epoch in range(n_epochs)]
 
 
-def batches(rows, batch_size, seed, n_epochs):
+def batches(rows, net, seed, n_epochs):
     for epoch in range(1, n_epochs + 1):
         order = tf.random.experimental.stateless_shuffle(tf.range(N), [seed, epoch]).numpy()
-        for start in range(0, N, batch_size):
-            batch = order[start : start + batch_size]
-            yield rows.x[batch].astype(np.float32), one_hot(rows.y[batch])
+        for start in range(0, N, net.batch_size):
+            batch = order[start : start + net.batch_size]
+            x = rows.x[batch].astype(np.float32)
+            if net.augments:
+                x = augment(rows.x[batch], derive_step_seed(seed, epoch, start), Strengths.of(net), (28, 28, 1)).numpy()
+            yield x, one_hot(rows.y[batch])
 
 
 @pytest.fixture(scope="module")
