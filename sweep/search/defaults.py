@@ -5,16 +5,21 @@ from typing import Any
 from sweep.study.config import LATER, Config
 from sweep.study.space import Choice, Float, Int, Space
 
-# After RealMLP's defaults, tuned on many tables (Holzmueller et al. 2024, arXiv 2407.04491, table A.2), and after what plain
-# MLPs of two wide layers reach on MNIST: dropout, a learning rate above Adam's own, moderate batches.
+# Between RealMLP's defaults, tuned on many tables (Holzmueller et al. 2024, arXiv 2407.04491, table A.2), and what plain
+# MLPs of two wide layers train best with on MNIST: dropout, a learning rate above Adam's own that falls along a cosine,
+# some decay and smoothing, moderate batches. What distorts images is not for every data set, and stays off.
 GOOD: dict[str, Any] = {
     **LATER,
     "hidden_layers": 2,
     "units": 512,
     "dropout": 0.3,
     "batch_size": 128,
-    "learning_rate": 0.002,
+    "learning_rate": 0.003,
     "batch_norm": True,
+    "schedule": "cosine",
+    "weight_decay": 0.05,
+    "label_smoothing": 0.05,
+    "input_dropout": 0.1,
 }
 
 
