@@ -16,7 +16,8 @@ class CohortExecutor:
     """See `Executor`. Trains all submitted trials together, from the first `wait` on; later ones train next.
 
     n_searched: the most trials of the search in training or waiting. The sampler learns nothing while they train, so
-    this bounds how much of a search is blind. Baselines and replicates were settled beforehand and have no bound.
+    this bounds how much of a search is blind, and none is taken meanwhile: it would wait, and be chosen without what they
+    bring. Baselines and replicates were settled beforehand and have no bound.
     """
 
     def __init__(self, options: CohortOptions, n_searched: int) -> None:
@@ -41,8 +42,9 @@ class CohortExecutor:
         return [self._process.pid] if self._process.pid is not None else []
 
     def takes(self, trial: Trial) -> bool:
-        taken = [*self._waiting, *self._training.values()]
-        return trial.phase != Phase.SEARCH or sum(t.phase == Phase.SEARCH for t in taken) < self._n_searched
+        if trial.phase != Phase.SEARCH:
+            return True
+        return not self._training and sum(t.phase == Phase.SEARCH for t in self._waiting) < self._n_searched
 
     def submit(self, trial: Trial) -> None:
         self._waiting.append(trial)

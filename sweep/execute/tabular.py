@@ -38,14 +38,18 @@ class TabularExecutor:
         n_slots: int,
         clock: VirtualClock,
         files: Mapping[str, bytes] | None = None,
+        is_cohort: bool = False,
     ) -> None:
         """Answer with `curve`, the logs of an epoch, which takes a second.
 
         folder: of result folders; files: content by name, saved beside the history of every result that did not fail.
+        is_cohort: trials wait until none trains, then train together, as those of `CohortExecutor` do.
         """
         self._folder, self._training, self._curve = folder, training, curve
         self._n_slots, self._clock, self._files = n_slots, clock, files or {}
+        self._is_cohort = is_cohort
         self._running: dict[str, Course] = {}
+        self._waiting: list[Course] = []  # of those that run, the ones that do not train yet
         self._due: list[tuple[float, int, str]] = []  # a heap: when an epoch ends, trial number, key
 
     @property
@@ -53,16 +57,19 @@ class TabularExecutor:
         return len(self._running)
 
     def takes(self, trial: Trial) -> bool:
-        return len(self._running) < self._n_slots
+        is_training = len(self._waiting) < len(self._running)
+        return len(self._running) < self._n_slots and not (self._is_cohort and is_training)
 
     def submit(self, trial: Trial) -> None:
         assert self.takes(trial), "no slot is free"
         course = Course(trial, self._training, self._clock.now)
         self._running[trial.key] = course
-        self._go_on(course)
+        self._waiting.append(course)
 
     def wait(self, timeout_s: float) -> Event | None:
         """Return the next event, at once: its time passes on the virtual clock."""
+        while self._waiting:
+            self._go_on(self._waiting.pop())
         if not self._due:
             return None
         self._clock.now, _, key = heapq.heappop(self._due)
@@ -83,6 +90,7 @@ class TabularExecutor:
 
     def close(self) -> None:
         self._running.clear()
+        self._waiting.clear()
         self._due.clear()
 
     def _go_on(self, course: Course) -> None:

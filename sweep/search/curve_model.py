@@ -21,8 +21,10 @@ Array = NDArray[np.float64]
 
 LENGTH = 0.75  # over which a coordinate, of 0 to 1, matters
 ALPHA = 0.45
-SMOOTH = np.array([[0.25, -0.117], [-0.117, 0.64]])  # covariance of (last, slope) that the hyperparameters explain
-OWN = np.array([[0.0036, -0.006], [-0.006, 0.0225]])  # what they do not
+SMOOTH = np.array([[1.5, -0.7], [-0.7, 3.84]])  # covariance of (last, slope) that the hyperparameters explain
+OWN = np.array(
+    [[0.022, -0.036], [-0.036, 0.135]]
+)  # what they do not; both are large beside NOISE, so that curves count
 VAGUE = np.eye(2)  # of the level and slope that all curves share
 NOISE = 0.06  # standard deviation of one epoch
 STRENGTH = 12  # how many observations' worth of belief holds the scale of all this at 1

@@ -26,7 +26,7 @@ from sweep.study.config import Config, derive_seed, derive_training_seed
 from sweep.study.schema import PROBE_EPOCHS, Study
 from sweep.trial import Phase, Trial, TrialResult
 
-N_FIRST = 12  # configs tried before the model is asked
+N_FIRST = 6  # configs tried before the model is asked; 12, or 3, reach a quality later in `search_quality`
 N_FRESH = 400  # untried configs that it is shown
 
 

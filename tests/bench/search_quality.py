@@ -1,8 +1,9 @@
 """`python -m tests.bench.search_quality --curves FILE`: epochs that a search spends until its pick is as good as wanted.
 
 FILE is a table of learning curves of configs that were all trained to the end. The real loop, sources, samplers and record
-run on it with a virtual clock (`sweep/execute/tabular.py`). After every epoch the pick is the config that the study would
-confirm then. What it is worth is known from the table:
+run on it with a virtual clock (`sweep/execute/tabular.py`). The epochs of a trial count when it has ended, one trial after
+another where several end at once. The pick then is the config that the study would confirm. What it is worth is known from
+the table:
 
 A. its validation accuracy at the last epoch;
 B. its test accuracy, the mean of the last five epochs, which no search sees.
@@ -34,7 +35,7 @@ from sweep.record.trials import Record
 from sweep.search.sources import SearchSource
 from sweep.study.file import parse_study
 from sweep.study.schema import Study
-from sweep.trial import EpochReport, Phase, State, Trial, TrialEvent, TrialResult
+from sweep.trial import Phase, State, Trial, TrialResult
 from tests.bench.curve_table import TEST_ACCURACY, VAL_ACCURACY, CurveTable, Floats
 
 RANDOM_CONFIGS = 100  # of the random search whose quality is the target
@@ -53,6 +54,7 @@ class Method:
     search: dict[str, Any]
     n_slots: int = 1
     patience: int | None = None
+    is_cohort: bool = False
 
 
 HALVING = {"kind": "halving", "rungs": [2, 6], "reduction_factor": 3}
@@ -60,7 +62,7 @@ ASHA = {"kind": "halving", "rungs": [1, 4], "reduction_factor": 4}
 METHODS = (
     Method("freeze_thaw", 400, {"sampler": "freeze_thaw"}),
     Method("freeze_thaw, 2 at a time", 400, {"sampler": "freeze_thaw"}, 2),
-    Method("freeze_thaw, 16 at a time", 500, {"sampler": "freeze_thaw"}, 16),
+    Method("freeze_thaw, cohorts of 16", 500, {"sampler": "freeze_thaw"}, 16, is_cohort=True),
     Method("tpe, halving, patience 4", 800, {"sampler": "tpe", "pruner": HALVING}, patience=4),
     Method("random, halving (ASHA)", 800, {"sampler": "random", "pruner": ASHA}),
     Method("random", 2200, {"sampler": "random"}),
@@ -118,12 +120,9 @@ def search(method: Method, table: CurveTable, seed: int) -> Reached:
     worth, clock = measure_worth(table), VirtualClock()
     picks, n_epochs, best = dict[int, Floats](), 0, -np.inf
 
-    def watch(trial: Trial, event: TrialEvent | None) -> None:
-        nonlocal n_epochs
-        n_epochs += isinstance(event, EpochReport)
-
     def track(trial: Trial, result: TrialResult) -> None:
-        nonlocal best
+        nonlocal best, n_epochs
+        n_epochs += len(result.history)
         value = record.trials[trial.key].value
         if result.state == State.COMPLETE and value is not None and value > best:
             best, picks[n_epochs] = value, worth[number[trial.config]]
@@ -134,9 +133,15 @@ def search(method: Method, table: CurveTable, seed: int) -> Reached:
         source = SearchSource(study, record, runs.results("table"), clock)
         curve = lambda config, seed, epoch: table.logs(number[config], epoch)  # noqa: E731
         start = partial(
-            TabularExecutor, runs.results("table"), study.training, curve, n_slots=method.n_slots, clock=clock
+            TabularExecutor,
+            runs.results("table"),
+            study.training,
+            curve,
+            n_slots=method.n_slots,
+            clock=clock,
+            is_cohort=method.is_cohort,
         )
-        run_trials(source, start, track, watch)
+        run_trials(source, start, track, watch=lambda trial, event: None)
     return Reached(tuple(picks), np.array(list(picks.values())))
 
 
