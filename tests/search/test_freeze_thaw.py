@@ -102,7 +102,7 @@ def test_a_search_that_is_cut_off_between_any_events_tries_what_an_uncut_one_doe
 
 @pytest.mark.parametrize("n_slots", [1, 2, 16])
 def test_a_config_is_tried_as_one_probe_and_promoted_at_most_once_with_the_seed_of_its_probe(runs, n_slots):
-    trials = [one.trial for one in sweep(runs, study(search={"epochs": 90}), n_slots)]
+    trials = [one.trial for one in sweep(runs, study(search={"epochs": 140}), n_slots)]
     probes = {t.number: t for t in trials if t.promoted_from is None}
     promoted = [t for t in trials if t.promoted_from is not None]
     assert len({t.config for t in probes.values()}) == len(probes)
