@@ -106,7 +106,7 @@ class Suggester:
             # Not PartialFixedSampler: TPE with `group` draws the fixed parameter anyway, and its draw wins.
             self._memory.enqueue_trial({self._study.shares_by: group})
         asked = self._memory.ask()
-        return asked, self._study.space.config(partial(_suggest, asked))
+        return asked, self._study.space.config(partial(suggest_value, asked))
 
     def _make_sampler(self, redraw: int) -> optuna.samplers.BaseSampler:
         # Optuna does not store samplers. A sampler seeded by study and trial number draws the same config from the same
@@ -133,7 +133,8 @@ class Suggester:
         self._n_tried[self._study.group_of(trial.config)] += self._study.in_space(trial.config)
 
 
-def _suggest(asked: optuna.Trial, name: str, axis: Int | Float | Choice) -> Any:
+def suggest_value(asked: optuna.Trial, name: str, axis: Int | Float | Choice) -> Any:
+    """Have a trial draw a value of an axis."""
     match to_distribution(axis):
         case IntDistribution() as d:
             return asked.suggest_int(name, d.low, d.high, step=d.step, log=d.log)

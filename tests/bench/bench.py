@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--configs", nargs="+", choices=["notebook", "default", "quick"], default=["notebook", "default"]
     )
-    parser.add_argument("--n-default", type=int, default=6, help="configs drawn from the default space")
+    parser.add_argument("--n-default", type=int, default=6, help="configs drawn from the space of `study.toml`")
     parser.add_argument("--contenders", nargs="+", choices=list(MODULES), default=list(MODULES))
     parser.add_argument(
         "--quick", action="store_true", help="one repeat, two tiny nets: whether the bench itself works"

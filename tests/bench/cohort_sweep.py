@@ -1,6 +1,6 @@
 """`python -m tests.bench.cohort_sweep`: whole sweeps in cohorts, from command to report, everything tracked.
 
-The default space with as many trials as asked, in exact float32: from an empty cache of programs without pruning, then from a
+The space of `study.toml` with as many trials as asked, in exact float32: from an empty cache of programs without pruning, then from a
 filled one without and with pruning; beside it the textbook recipe on the same device, in JAX's default precision (on a GPU that
 is TensorFloat-32), extrapolated from a few trials. With `--notebook` the notebook's nets instead, with as many replicates as
 asked, in each precision: means, standard deviations, and whether a net's test accuracy differs from that in the first precision.
@@ -29,7 +29,7 @@ from tests.bench.contender import prepare_rows
 from tests.bench.measure import measure
 from tests.bench.run import ENVIRONMENT, RESULTS, run
 
-NOTEBOOK = STUDY.with_name("notebook.toml")
+NOTEBOOK = Path(__file__).parents[2] / "studies" / "notebook.toml"
 LOG = RESULTS / "logs" / "cohort-sweep.log"
 PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
 ON_JAX = ENVIRONMENT | {"KERAS_BACKEND": "jax", "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0")}
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def search(folder: Path, n_trials: int, epochs: int, rows: int | None, n_textbook: int) -> None:
-    """Three sweeps of the default space, and the textbook recipe."""
+    """Three sweeps of the space of `study.toml`, and the textbook recipe."""
     say = Console(width=120).print
     table = load_study(STUDY)[1]
     table["training"] = {"max_epochs": epochs}  # every trial in full, as the recipe's

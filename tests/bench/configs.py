@@ -10,20 +10,20 @@ from sweep.study.config import Config
 from sweep.study.file import load_study
 from sweep.study.space import Axis, Choice, Float, Int, Scalar, list_values
 
-STUDY = Path(__file__).parents[2] / "studies" / "mnist.toml"
+STUDY = Path(__file__).with_name("study.toml")
 DRAW_SEED = 2019
 
 ConfigTable = dict[str, Any]  # units, dropout, batch_size, learning_rate, batch_norm; as JSON has it
 
 
 def config_set(name: str, n_default: int) -> list[ConfigTable]:
-    """`notebook`: its four nets; `default`: a fixed draw of `n_default` from the default space; `quick`: two tiny nets."""
+    """`notebook`: its four nets; `default`: a fixed draw of `n_default` from the space of `study.toml`; `quick`: two tiny nets."""
     sets = {"notebook": notebook, "default": lambda: default(n_default), "quick": quick}
     return [config.to_dict() for config in sets[name]()]
 
 
 def notebook() -> list[Config]:
-    """The four nets of the notebook, which are the baselines of the default study."""
+    """The four nets of the notebook, which are the baselines of `study.toml`."""
     return [baseline.config for baseline in load_study(STUDY)[0].baselines]
 
 

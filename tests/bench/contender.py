@@ -19,7 +19,7 @@ from sweep.study.schema import Data
 from tests.bench.configs import ConfigTable
 
 DATA = Data(validation_rows=6000)
-SPLIT_SEED = 2019  # the default study's: 54,000 rows to train on, 6,000 to validate by
+SPLIT_SEED = 2019  # that of `study.toml`: 54,000 rows to train on, 6,000 to validate by
 DATA_CACHE = Path(__file__).parent / "results" / "data"
 N_FEATURES, N_CLASSES = 784, 10
 
@@ -28,7 +28,7 @@ N_FEATURES, N_CLASSES = 784, 10
 class Task:
     """What one contender is to do, and leave an outcome of in `out`: train each config for exactly `epochs`.
 
-    Or, where `n_search` is not 0, search the default study's space by itself, with early stopping and what it has of
+    Or, where `n_search` is not 0, search the space of `study.toml` by itself, with early stopping and what it has of
     pruning: that many trials of `epochs` at most, and no configs are given.
     """
 
@@ -124,7 +124,7 @@ def suggest(trial: Any) -> ConfigTable:
 
 
 def search_space(trial: Any) -> ConfigTable:
-    """A config of the default study's space from an Optuna trial, as a user writes it."""
+    """A config of the space of `study.toml` from an Optuna trial, as a user writes it."""
     hidden_layers = trial.suggest_categorical("hidden_layers", [2, 3, 5])
     return {
         "units": [trial.suggest_int(f"units_{i}", 64, 512, log=True) for i in range(1, hidden_layers + 1)],
@@ -136,14 +136,14 @@ def search_space(trial: Any) -> ConfigTable:
 
 
 def pruner() -> Any:
-    """Optuna's own nearest to the default study's: rungs after epochs 2, 6 and 18, a third goes on."""
+    """Optuna's own nearest to that of `study.toml`: rungs after epochs 2, 6 and 18, a third goes on."""
     import optuna
 
     return optuna.pruners.SuccessiveHalvingPruner(min_resource=2, reduction_factor=3)
 
 
 def early_stopping() -> Any:
-    """The default study's."""
+    """That of `study.toml`."""
     import keras
 
     return keras.callbacks.EarlyStopping(monitor="val_accuracy", mode="max", patience=4, restore_best_weights=True)

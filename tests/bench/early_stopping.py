@@ -1,6 +1,7 @@
 """`python -m tests.bench.early_stopping`: what early stopping costs in test accuracy, and the epochs that it saves.
 
-Trains nets to the end over many seeds, and scores validation and test rows after each epoch. What a rule of early stopping
+Trains two of the notebook's nets as they are, and a wide one by what the study's search starts from, to the end over many
+seeds, and scores validation and test rows after each epoch. What a rule of early stopping
 would have kept of the same training, and when it would have ended, follows from these curves. Test accuracy chooses
 nothing here.
 """
@@ -9,7 +10,7 @@ import argparse
 import json
 import multiprocessing
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,17 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from sweep.search.defaults import default_config
+from sweep.study.config import Config
 from sweep.study.file import load_study
-from sweep.study.schema import EarlyStopping
+from sweep.study.schema import EarlyStopping, Study
 from sweep.train.stopping import Patience
 from sweep.trial import Logs
 from tests.bench.run import ENVIRONMENT, RESULTS
 
 STUDIES = Path(__file__).parents[2] / "studies"
-NETS = ((400, 100), (400, 200, 100), (1024, 1024))
+NOTEBOOK = ("two hidden layers", "three hidden layers")  # baselines
+WIDE = (1024, 1024)
 TEST = "test_accuracy"  # beside the metrics of an epoch
 
 Curve = list[Logs]  # after each epoch
@@ -49,7 +53,8 @@ def main() -> None:
     os.environ |= ENVIRONMENT | dict.fromkeys(
         ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), "1"
     )
-    tasks = [(given.study, net, seed) for net in reversed(range(len(NETS))) for seed in range(given.seeds)]
+    nets = list_nets(load_study(given.study)[0])
+    tasks = [(given.study, net, seed) for net in reversed(range(len(nets))) for seed in range(given.seeds)]
     with multiprocessing.get_context("spawn").Pool(len(os.sched_getaffinity(0))) as pool:
         curves = pool.starmap(train, tasks, chunksize=1)
     by_net: dict[int, list[Curve]] = {}
@@ -58,13 +63,18 @@ def main() -> None:
     path = RESULTS / f"early-stopping-{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(by_net), encoding="utf-8")
-    print_rules(load_study(given.study)[0].training.early_stopping, dict(sorted(by_net.items())))
+    print_rules(load_study(given.study)[0].training.early_stopping, nets, dict(sorted(by_net.items())))
+
+
+def list_nets(study: Study) -> list[Config]:
+    """List the configs that are trained."""
+    assert study.space is not None
+    notebook = {baseline.name: baseline.config for baseline in study.baselines}
+    return [*(notebook[name] for name in NOTEBOOK), replace(default_config(study.space), units=WIDE)]
 
 
 def train(study_file: Path, net: int, seed: int) -> Curve:
     """Train one net for `max_epochs`; return its metrics after each epoch, those of the test rows among them."""
-    from dataclasses import replace
-
     from sweep.data.files import read
     from sweep.data.prepared import open_test_split, open_training_split, prepare
     from sweep.train.graph.trainer import GraphTrainer, Rows
@@ -73,8 +83,7 @@ def train(study_file: Path, net: int, seed: int) -> Curve:
     data = prepare(read(study.data, study_file.parent), study.data, study.seed, RESULTS / "early-stopping-data")
     parts = {name: Rows.of(open_training_split(data, name)) for name in ("train", "validation")}
     test = Rows.of(open_test_split(data))
-    config = replace(study.baselines[0].config, units=NETS[net])
-    trainer = GraphTrainer(config, data.facts, parts["train"], seed, study.training.max_epochs)
+    trainer = GraphTrainer(list_nets(study)[net], data.facts, parts["train"], seed, study.training.max_epochs)
     curve = []
     for _ in range(study.training.max_epochs):
         logs = trainer.train_epoch()
@@ -93,14 +102,14 @@ def keep(curve: Curve, rule: EarlyStopping) -> Kept:
     return Kept(curve[-1][TEST] - curve[patience.best_epoch - 1][TEST], patience.last_epoch)
 
 
-def print_rules(own: EarlyStopping | None, by_net: dict[int, list[Curve]]) -> None:
+def print_rules(own: EarlyStopping | None, configs: list[Config], by_net: dict[int, list[Curve]]) -> None:
     """Print the cost and the epochs of the study's own rule and of others, over all nets."""
     rules = [
         EarlyStopping(monitor=monitor, patience=n) for monitor in ("val_accuracy", "val_loss") for n in (3, 4, 6, 8, 10)
     ]
     n_epochs = len(next(iter(by_net.values()))[0])
     title = f"cost in test accuracy against all {n_epochs} epochs, mean ± standard error over {len(by_net[0])} seeds"
-    names = ["-".join(map(str, NETS[net])) for net in by_net]
+    names = [configs[net].units_label for net in by_net]
     table = Table("rule", *names, "epochs", "saved", title=title, title_justify="left")
     for rule in ([own] if own is not None else []) + rules:
         kept = {net: [keep(curve, rule) for curve in curves] for net, curves in by_net.items()}

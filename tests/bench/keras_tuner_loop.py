@@ -79,7 +79,7 @@ def _tuner(keras_tuner: Any, stamped: type, net: Any, task: Task) -> Any:
 
 
 def search_space(hp: Any) -> ConfigTable:
-    """The default study's space, in KerasTuner's terms."""
+    """The space of `study.toml`, in KerasTuner's terms."""
     hidden_layers = hp.Choice("hidden_layers", [2, 3, 5])
     return {
         "units": [hp.Int(f"units_{i}", 64, 512, sampling="log") for i in range(1, hidden_layers + 1)],

@@ -138,7 +138,7 @@ class TimedExecutor(FakeExecutor):
 
 
 def default_study(n_trials: int, with_pruner: bool) -> tuple[Study, dict[str, Any]]:
-    """The default study's space and sampler, without its baselines; unpruned, every trial has all its epochs."""
+    """The space and sampler of `study.toml`, without its baselines; unpruned, every trial has all its epochs."""
     import tomllib
 
     table = tomllib.loads(STUDY.read_text())
@@ -181,7 +181,7 @@ def timed(function: Callable[[], object]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.loop_cost", description=__doc__)
     parser.add_argument("--trials", type=int, default=max(AROUND))
-    parser.add_argument("--pruner", action="store_true", help="with the default study's pruner: most trials end early")
+    parser.add_argument("--pruner", action="store_true", help="with the pruner of `study.toml`: most trials end early")
     parser.add_argument(
         "--profile", action="store_true", help="profile it, which slows it, and print the top of sweep/"
     )

@@ -15,7 +15,7 @@ from tests.bench.configs import ConfigTable
 from tests.bench.contender import DATA, DATA_CACHE, SPLIT_SEED, Stamps, Task, read_task, write_outcome
 
 STUDY = "bench"
-AFTER_SEARCH = "\n[confirmation]\n"  # what follows in the default study's file, no other contender has
+AFTER_SEARCH = "\n[confirmation]\n"  # what follows in `study.toml`, no other contender has
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def study_text(task: Task) -> str:
-    """The study file of a task: every config a baseline, no early stopping, no pruning; or the default study's search."""
+    """The study file of a task: every config a baseline, no early stopping, no pruning; or the search of `study.toml`."""
     if task.n_search:
         text, found, _ = DEFAULT_STUDY.read_text().partition(AFTER_SEARCH)
         assert found

@@ -68,7 +68,7 @@ def run(
 
 
 def search(contender: str, n_trials: int, max_epochs: int, n_workers: int) -> Outcome[SearchFigures]:
-    """Let `contender` search the default space. Raises ContenderFailed."""
+    """Let `contender` search the space of `study.toml`. Raises ContenderFailed."""
     measured, trials, _ = _launch(contender, [], max_epochs, n_trials, n_workers, ENVIRONMENT)
     return Outcome(contender, measured, trials, search_figures(trials, measured))
 

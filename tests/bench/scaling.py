@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--configs", choices=["notebook", "default", "quick"], default="default")
-    parser.add_argument("--n-default", type=int, default=8, help="configs drawn from the default space")
+    parser.add_argument("--n-default", type=int, default=8, help="configs drawn from the space of `study.toml`")
     given = parser.parse_args()
     prepare_rows()
     configs = config_set(given.configs, given.n_default)

@@ -51,7 +51,7 @@ def figures(
 
 @dataclass(frozen=True)
 class SearchFigures:
-    """One contender's search of the default space, each by its own sampler."""
+    """One contender's search of the space of `study.toml`, each by its own sampler."""
 
     n_configs: int  # distinct ones that were tried
     n_epochs: int

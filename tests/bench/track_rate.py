@@ -1,6 +1,6 @@
 """`python -m tests.bench.track_rate`: how many trials a second are recorded in Optuna and tracked in MLflow, on SQLite.
 
-Trials of the default space with 20 epochs of curves and a model each, as a cohort leaves them: claimed, told and projected, in
+Trials of the space of `study.toml` with 20 epochs of curves and a model each, as a cohort leaves them: claimed, told and projected, in
 this one process. Drawing configs and training are left out.
 """
 

@@ -65,7 +65,7 @@ def work(task: Task, slot: int) -> None:
             trial.study.stop()
             raise optuna.TrialPruned
         clock = TrialClock()
-        callbacks = [clock.callback(), _log_epochs()]
+        callbacks = [clock.callback(), log_epochs()]
         if task.n_search:
             config = search_space(trial)
             callbacks += [early_stopping(), pruning(trial)]
@@ -85,7 +85,7 @@ def work(task: Task, slot: int) -> None:
                     verbose=0,
                     callbacks=callbacks,
                 )
-                _log_model(model)
+                log_model(model)
         finally:
             done.append(clock.stop(trial.number))
         return float(max(history.history["val_accuracy"]))
@@ -94,7 +94,7 @@ def work(task: Task, slot: int) -> None:
     (task.folder / f"worker-{slot}.json").write_text(json.dumps([asdict(stamps) for stamps in done]))
 
 
-def _log_epochs() -> Any:
+def log_epochs() -> Any:
     import keras
 
     return keras.callbacks.LambdaCallback(
@@ -102,7 +102,7 @@ def _log_epochs() -> Any:
     )
 
 
-def _log_model(model: Any) -> None:
+def log_model(model: Any) -> None:
     rows = mlflow.types.TensorSpec(np.dtype("float32"), (-1, N_FEATURES))
     probabilities = mlflow.types.TensorSpec(np.dtype("float32"), (-1, N_CLASSES))
     mlflow.keras.log_model(

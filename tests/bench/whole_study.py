@@ -1,4 +1,4 @@
-"""`python -m tests.bench.whole_study`: each contender searches the default study's space by itself, pruning on where it can."""
+"""`python -m tests.bench.whole_study`: each contender searches the space of `study.toml` by itself, pruning on where it can."""
 
 import argparse
 import json
@@ -29,7 +29,9 @@ def main() -> None:
     runs = alternate(given.contenders, given.repeats, run, console.print)
     path = RESULTS / f"whole-study-{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
     path.write_text(json.dumps({contender: [o.to_dict() for o in outcomes] for contender, outcomes in runs.items()}))
-    print_searches(console, f"search of the default space, {max_epochs} epochs at most, {given.repeats} repeats", runs)
+    print_searches(
+        console, f"search of the space of `study.toml`, {max_epochs} epochs at most, {given.repeats} repeats", runs
+    )
 
 
 if __name__ == "__main__":

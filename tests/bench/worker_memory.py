@@ -56,7 +56,7 @@ def main() -> None:
 def measure(
     root: Path, n_trials: int, n_workers: int, n_rows: int, trials_per_worker: int
 ) -> tuple[list[Sample], list[Sample]]:
-    """Train `n_trials` unlike configs of the default space; what the workers and this process held after each."""
+    """Train `n_trials` unlike configs of the space of `study.toml`; what the workers and this process held after each."""
     spec = Data(validation_rows=1000, train_rows=n_rows, test_rows=100)
     data = prepare(read(spec, Path()), spec, SPLIT_SEED, root / "cache")
     options = WorkerOptions(
