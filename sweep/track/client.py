@@ -4,7 +4,7 @@ import shlex
 
 from sweep.errors import LostExperimentError
 from sweep.layout import RunsDir
-from sweep.track.errors import translate_errors
+from sweep.track.errors import check_id, translate_errors
 from sweep.track.mlflow_api import Experiment, MlflowClient, Run
 from sweep.track.tables import create_database
 
@@ -15,7 +15,7 @@ def open_client(runs: RunsDir) -> MlflowClient:
     with translate_errors(runs):
         if runs.mlflow_server is None and not runs.mlflow_db.exists():
             create_database(runs.mlflow_db)
-        return MlflowClient(runs.mlflow_uri)
+        return MlflowClient(runs.mlflow_uri, registry_uri=runs.mlflow_uri)
 
 
 def find_experiment(client: MlflowClient, runs: RunsDir, study: str) -> Experiment | None:
@@ -53,13 +53,15 @@ def _command(runs: RunsDir, verb: str, experiment: Experiment) -> str:
     return f"{where} python -m mlflow experiments {verb} --experiment-id {experiment.experiment_id}"
 
 
-def list_runs(client: MlflowClient, experiment: str) -> list[Run]:
-    """List every run of an experiment that is not deleted, page by page."""
-    runs: list[Run] = []
+def list_runs(client: MlflowClient, runs: RunsDir, experiment: str) -> list[Run]:
+    """List every run of an experiment that is not deleted, page by page. Raises TrackingError for an id that is none."""
+    found: list[Run] = []
     token = None
     while True:
         page = client.search_runs([experiment], max_results=1000, page_token=token)
-        runs += page
+        for run in page:
+            check_id(runs, run.info.run_id)
+        found += page
         token = page.token
         if not token:
-            return runs
+            return found

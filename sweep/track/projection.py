@@ -18,7 +18,7 @@ from sweep.track.fields import has_logged_model, is_archived, to_ms, to_run
 from sweep.track.mlflow_api import MLFLOW_PARENT_RUN_ID, MlflowClient, Run
 from sweep.track.models import Models, has_outputs
 from sweep.track.names import FINISHED, PARENT, RUNNING, STATUSES
-from sweep.track.tables import TableRuns, follow_move, has_tested_schema
+from sweep.track.tables import TableRuns, follow_move, has_tested_schema, refuse_elsewhere
 from sweep.track.writers import ClientRuns, End
 from sweep.trial import Ended, Trial
 
@@ -35,8 +35,9 @@ class Projection:
         study = projected.study
         with translate_errors(runs):
             self._experiment = find_or_create_experiment(self._client, runs, study)
+            refuse_elsewhere(runs, study.name)
             failpoint("track.experiment")
-            self._before = _find_runs(self._client, self._experiment)
+            self._before = _find_runs(self._client, runs, self._experiment)
             # The run of a trial that is still RUNNING was cut off while it was written: it is written again, over itself.
             self._whole = {key for key, run in self._before.items() if run.info.status != RUNNING}
             self._has_archives = any(
@@ -134,11 +135,11 @@ def _is_archived(ended: Ended) -> bool:
     return is_archived(ended.trial.phase, ended.result.provenance)
 
 
-def _find_runs(client: MlflowClient, experiment: str) -> dict[str, Run]:
+def _find_runs(client: MlflowClient, runs: RunsDir, experiment: str) -> dict[str, Run]:
     """Find the runs that are there, one for each key. A server that was slow may have made one twice, and left one open."""
     found: dict[str, Run] = {}
-    runs = [run for run in list_runs(client, experiment) if "key" in run.data.tags]
-    for run in sorted(runs, key=lambda run: (run.info.status == RUNNING, run.info.start_time)):
+    ours = [run for run in list_runs(client, runs, experiment) if "key" in run.data.tags]
+    for run in sorted(ours, key=lambda run: (run.info.status == RUNNING, run.info.start_time)):
         if found.setdefault(run.data.tags["key"], run) is not run:
             client.delete_run(run.info.run_id)
     return found

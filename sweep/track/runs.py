@@ -115,7 +115,7 @@ def _list_runs(runs: RunsDir, name: str) -> list[Run]:
     client = open_client(runs)
     with translate_errors(runs):
         experiment = find_experiment(client, runs, name)
-        return [] if experiment is None else list_runs(client, experiment.experiment_id)
+        return [] if experiment is None else list_runs(client, runs, experiment.experiment_id)
 
 
 def _read_json(path: Path, make: Callable[[dict[str, Any]], T]) -> T:

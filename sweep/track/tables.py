@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, delete, insert, select, text, update
+from sqlalchemy import Connection, Engine, create_engine, delete, insert, select, text, union, update
 
 from sweep.durable.disk import sync
 from sweep.durable.failpoint import failpoint
+from sweep.durable.inside import refuse_links
 from sweep.durable.lock import hold_in_turn
 from sweep.errors import TrackingError
 from sweep.layout import RunsDir
@@ -86,6 +87,31 @@ def follow_move(runs: RunsDir) -> None:
                 _move(connection, old, new)
 
 
+def refuse_elsewhere(runs: RunsDir, study: str) -> None:
+    """Raise TrackingError where MLflow's database keeps files of a study outside of the study's folder.
+
+    MLflow writes where its database says, and whoever hands a runs directory over may have written there what they like.
+    A server keeps files where it likes.
+    """
+    if runs.mlflow_server is not None:
+        return
+    experiment, run, model = dbmodels.SqlExperiment, dbmodels.SqlRun, dbmodels.SqlLoggedModel
+    ours = select(experiment.experiment_id).where(experiment.name == study).scalar_subquery()
+    places: Any = union(
+        select(experiment.artifact_location).where(experiment.name == study),
+        select(run.artifact_uri).where(run.experiment_id == ours),
+        select(model.artifact_location).where(model.experiment_id == ours),
+    )
+    folder = str(runs.artifacts(study).absolute())
+    with translate_errors(runs), _opened(runs) as engine, engine.connect() as connection:
+        for (place,) in connection.execute(places):
+            if not f"{place}/".startswith(f"{folder}/") or ".." in place.split("/"):
+                raise TrackingError(
+                    f"MLflow at {runs.mlflow_name}: files of {study!r} are kept at {place}, outside of {folder}, where this "
+                    f"program does not write; start over with `{runs.delete_command(study)}`"
+                )
+
+
 def has_tested_schema(runs: RunsDir) -> bool:
     """Return whether the tables of MLflow's database are those that `TableRuns` was tested with; says so where they are not."""
     with _opened(runs) as engine, engine.connect() as connection:
@@ -143,6 +169,7 @@ class TableRuns(ClientRuns):
     def add_files(self, run_id: str, files: Mapping[str, Path]) -> None:
         """Copy `files`, by name, to the run's artifacts."""
         folder = self._runs.run_artifacts(self._study, run_id)
+        refuse_links((folder.parent, folder, *(folder / name for name in files)))
         folder.mkdir(parents=True, exist_ok=True)
         for name, path in files.items():
             shutil.copyfile(path, folder / name)

@@ -10,6 +10,7 @@ import pytest
 from sweep.data import files as data_files
 from sweep.data.files import check_images, check_rows, read
 from sweep.data.prepared import open_scaling, open_test_split, open_training_split, prepare, read_sample
+from sweep.durable.files import name_draft
 from sweep.errors import InvalidDataError, StorageError
 from sweep.study.schema import Data
 from tests.studies import write_tiny_data
@@ -238,7 +239,7 @@ def test_prepared_rows_are_on_the_disk_before_they_have_their_name(folder, disk_
 
 def test_what_a_killed_process_of_the_same_id_has_left_is_no_obstacle(folder):
     rows = prepared(folder).folder
-    rows.rename(rows.with_name(f".{rows.name}.{os.getpid()}"))
+    rows.rename(name_draft(rows))
     assert prepared(folder).folder == rows
     assert [path.name for path in rows.parent.iterdir()] == [rows.name]
 
@@ -323,3 +324,15 @@ def digest_of(folder):
     for path in sorted(path for path in folder.rglob("*.npy")):
         whole.update(f"{path.relative_to(folder)}\n".encode() + path.read_bytes())
     return whole.hexdigest()
+
+
+@pytest.mark.parametrize(
+    "name", ["train/x.npy", "train/y.npy", "validation/y.npy", "test/x.npy", "test/y.npy", "facts.json"]
+)
+def test_a_flipped_byte_in_prepared_rows_is_refused(folder, name):
+    path = prepared(folder, test_rows=10).folder / name
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(StorageError, match=rf"{name} is not what was written \(sha256\).* remove it"):
+        prepared(folder, test_rows=10)

@@ -20,19 +20,37 @@ MUTATIONS = {
         "durable/files.py", "    sync(draft)\n", "", "tests/record/test_results.py",
     ),
     "a score's name is not synced": (
-        "durable/files.py", "    sync(path.parent)\n\n\ndef sha256_of", "\n\ndef sha256_of", "tests/record/test_results.py",
+        "durable/files.py", "    sync(path.parent)\n\n\ndef _clear", "\n\ndef _clear", "tests/record/test_results.py",
     ),
     "a new folder's name is not synced": (
         "durable/files.py", "        sync(path.parent)\n\n\ndef make_draft(", "        pass\n\n\ndef make_draft(", "tests/record/test_results.py",
     ),
     "a score is written under its own name": (
-        "durable/files.py", 'draft = path.with_name(f".{path.name}.{os.getpid()}")', "draft = path", "tests/record/test_results.py",
+        "durable/files.py", 'draft = name_draft(path)', "draft = path", "tests/record/test_results.py",
     ),
     "a result is written under its own name": (
-        "durable/files.py", 'draft = folder.with_name(f".{folder.name}.{os.getpid()}")', "draft = folder", "tests/record/test_results.py",
+        "durable/files.py", 'draft = name_draft(folder)', "draft = folder", "tests/record/test_results.py",
     ),
     "files are not checked": (
-        "record/results.py", "if sha256_of(folder / name) != digest:", "if False:", "tests/record/test_results.py",
+        "record/results.py", "        if found != digest:", "        if False:", "tests/record/test_results.py",
+    ),
+    "a link is followed": (
+        "durable/inside.py", "os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK", "os.O_RDONLY | os.O_NONBLOCK", "tests/durable/test_inside.py",
+    ),
+    "a name may lead out of its folder": (
+        "durable/inside.py", "    check_name(name)\n", "", "tests/durable/test_inside.py",
+    ),
+    "links of a runs directory are written through": (
+        "cli/arguments.py", "    refuse_links(runs.list_places())\n", "", "tests/test_handed_over.py",
+    ),
+    "drafts are looked for behind links": (
+        "durable/inside.py", "if entry.is_dir(follow_symlinks=False):", "if entry.is_dir():", "tests/durable/test_inside.py",
+    ),
+    "a lock is written through a link": (
+        "durable/lock.py", " | os.O_NOFOLLOW", "", "tests/durable/test_inside.py",
+    ),
+    "files are written where a database says": (
+        "report/upload.py", "    refuse_elsewhere(runs, conclusion.tracked.study.name)\n", "", "tests/test_handed_over.py",
     ),
     "sealed files are not checked": (
         "record/results.py", "if _seal(content) != text:", "if False:", "tests/record/test_results.py",

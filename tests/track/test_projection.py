@@ -325,7 +325,7 @@ def test_a_run_of_a_cohort_that_is_not_what_was_written_leaves_the_parent_run_en
     open_client(runs).set_tag(run.run_id, "seed", "?")
     projection.close("FINISHED")
     assert "not among the logged models: run" in caplog.text
-    [parent] = [r for r in list_runs(open_client(runs), projection._experiment) if r.data.tags["key"] == "study"]
+    [parent] = [r for r in list_runs(open_client(runs), runs, projection._experiment) if r.data.tags["key"] == "study"]
     assert parent.info.status == "FINISHED"
 
 
