@@ -30,11 +30,10 @@ def open_inside(folder: Path, name: str) -> BufferedReader:
         handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=at)
     finally:
         os.close(at)
-    file = os.fdopen(handle, "rb")
     if not stat.S_ISREG(os.fstat(handle).st_mode):
-        file.close()
+        os.close(handle)
         raise OSError(f"{name} is no regular file")
-    return file
+    return os.fdopen(handle, "rb")
 
 
 def walk_folders(folder: Path) -> Iterator[os.DirEntry[str]]:

@@ -24,7 +24,7 @@ def hold(path: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise StudyInUseError(f"{_name_holder(file)}; wait for it or stop it") from None
+            raise StudyInUseError(f"{_name_holder(path, file)}; wait for it or stop it") from None
         if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
             raise StudyInUseError("this study was deleted a moment ago; the same command starts it anew")
         file.truncate(0)
@@ -41,11 +41,11 @@ def hold_in_turn(path: Path) -> Iterator[None]:
         yield
 
 
-def _name_holder(file: TextIO) -> str:
+def _name_holder(path: Path, file: TextIO) -> str:
     """Say who holds a lock: whom the file names, unless the kernel names another, who only opened it."""
     said, pids = file.read().strip(), _list_holders(file)
     if pids and not any(f"pid {pid}," in said for pid in pids):
-        return f"{file.name} is locked by process {', '.join(map(str, pids))}, which is no sweep"
+        return f"{path} is locked by process {', '.join(map(str, pids))}, which is no sweep"
     return f"another sweep is at work on this study: {said}"
 
 
