@@ -61,6 +61,9 @@ class RecordInMemory(Record):
         self.trials[trial.key] = RecordedTrial(trial, None, None)
         return trial
 
+    def get_rung_values(self, rung: int) -> dict[str, float]:
+        return {}  # none was compared
+
     def course_of(self, key: str) -> Course | None:
         return self.trials[key].course
 
