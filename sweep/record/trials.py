@@ -16,6 +16,7 @@ from sweep.durable.failpoint import failpoint
 from sweep.durable.lock import hold_in_turn
 from sweep.errors import ChangedStudyError, RecordError, translate
 from sweep.record.optuna_terms import OPTUNA_STATES, STATES, to_direction
+from sweep.record.rungs import Rungs
 from sweep.study.config import Config
 from sweep.study.objective import Objective, ranking_metric
 from sweep.study.schema import Study, differences
@@ -78,13 +79,13 @@ class Record:
         self.identity = identity
         self.trials: dict[str, RecordedTrial] = {}
         self._ids: dict[str, int] = {}  # key -> Optuna's id, of trials that this process wrote to
-        self._rung_values: dict[int, dict[str, float]] = {}
+        self.rungs = Rungs(study.objective)
         self._earlier_courses: dict[str, Course] = {}
         for trial in trials:
             recorded = _to_recorded(trial, self._rungs)
             self.trials[recorded.trial.key] = recorded
             for rung, value in trial.intermediate_values.items():
-                self._rung_values.setdefault(rung, {})[recorded.trial.key] = value
+                self.rungs.add(rung, recorded.trial.key, value)
 
     @classmethod
     def open(cls, db: Path, study: Study, part: Literal[Phase.SEARCH, Phase.CONFIRM], facts: DataFacts) -> "Record":
@@ -158,16 +159,11 @@ class Record:
 
     def report(self, key: str, rung: int, value: float) -> None:
         """Write the objective of a trial that has reached a rung. A value that is written already is kept."""
-        values = self._rung_values.setdefault(rung, {})
-        if key not in values:  # a restarted trial reaches the rung again
+        if key not in self.rungs.values_at(rung):  # a restarted trial reaches the rung again
             with _translate(self._db, "write"):
                 self._storage.set_trial_intermediate_value(self._id(self.trials[key].trial), rung, value)
-            values[key] = value
+            self.rungs.add(rung, key, value)
         failpoint("record.rung")
-
-    def get_rung_values(self, rung: int) -> dict[str, float]:
-        """Return the objective of every trial when it first reached `rung`, by key."""
-        return dict(self._rung_values.get(rung, {}))
 
     def tell(self, result: TrialResult) -> None:
         """Write how a trial ended, which makes it done. Its result must be durable already."""
@@ -199,8 +195,7 @@ class Record:
             value = self.objective_of(result)
             assert value is not None, result.key
             return value
-        rungs = [rung for rung, values in self._rung_values.items() if result.key in values]
-        return self._rung_values[max(rungs)][result.key] if result.state == State.PRUNED and rungs else None
+        return self.rungs.last_value(result.key) if result.state == State.PRUNED else None
 
     def objective_of(self, result: TrialResult) -> float | None:
         """Return what a complete result is ranked by, or None if its metrics lack it."""

@@ -46,7 +46,7 @@ class Suggester:
         for recorded in record.trials.values():
             self._start(recorded.trial)
         for rung in study.rungs():
-            for key, value in record.get_rung_values(rung).items():
+            for key, value in record.rungs.values_at(rung).items():
                 self.report(key, rung, value)
         for key, recorded in record.trials.items():
             self._end(key, recorded)

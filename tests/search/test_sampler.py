@@ -177,7 +177,7 @@ def test_rung_values_survive_a_restart(runs):
     trial = Suggester(the_study, record).suggest()
     record.report(trial.key, 1, 0.5)
     record.report(trial.key, 1, 0.5)  # a restarted trial comes by again
-    assert open_record(runs, the_study).get_rung_values(1) == {"trial-00000": 0.5}
+    assert dict(open_record(runs, the_study).rungs.values_at(1)) == {"trial-00000": 0.5}
 
 
 def test_a_damaged_record_is_one_named_error(runs):
