@@ -49,7 +49,7 @@ LIBRARIES = {
         "report.search_figures",
     },
     "mlflow": {"track.mlflow_api"},
-    "sqlalchemy": {"track.tables", "track.errors", "record.trials"},
+    "sqlalchemy": {"track.tables", "track.errors", "record.trials", "record.rows"},
     "sklearn": {"data.prepared"},
     "matplotlib": {"train.figure", "train.pictures"},
     "plotly": {"report.figures", "report.search_figures", "report.page"},

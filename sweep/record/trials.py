@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweep.data.prepared import DataFacts
@@ -16,6 +16,7 @@ from sweep.durable.failpoint import failpoint
 from sweep.durable.lock import hold_in_turn
 from sweep.errors import ChangedStudyError, RecordError, translate
 from sweep.record.optuna_terms import OPTUNA_STATES, STATES, to_direction
+from sweep.record.rows import StoredTrial, read_trials
 from sweep.record.rungs import Rungs
 from sweep.study.config import Config
 from sweep.study.objective import Objective, ranking_metric
@@ -64,26 +65,26 @@ class Record:
         self,
         db: Path,
         storage: optuna.storages.RDBStorage,
-        stored: optuna.Study,
+        study_id: int,
         study: Study,
         identity: dict[str, Any],
-        trials: Iterable[FrozenTrial],
+        trials: Iterable[StoredTrial],
     ) -> None:
-        """Hold what `open` opened. stored: the study in Optuna's storage; trials: those it has already, by number."""
+        """Hold what `open` opened. study_id: the storage's own; trials: those that it has already, by number."""
         self._db = db
         self._storage = storage
-        self._stored = stored
-        self._study_id = storage.get_study_id_from_name(stored.study_name)
+        self._study_id = study_id
         self.objective: Objective = study.objective
         self._rungs = study.rungs()
         self.identity = identity
         self.trials: dict[str, RecordedTrial] = {}
-        self._ids: dict[str, int] = {}  # key -> Optuna's id, of trials that this process wrote to
+        self._ids: dict[str, int] = {}  # key -> Optuna's id
         self.rungs = Rungs(study.objective)
         self._earlier_courses: dict[str, Course] = {}
         for trial in trials:
             recorded = _to_recorded(trial, self._rungs)
             self.trials[recorded.trial.key] = recorded
+            self._ids[recorded.trial.key] = trial.id
             for rung, value in trial.intermediate_values.items():
                 self.rungs.add(rung, recorded.trial.key, value)
 
@@ -108,12 +109,8 @@ class Record:
             failpoint("record.created")
             _check_identity(stored, study.name, identity)
             failpoint("record.identified")
-            return cls(db, storage, stored, study, identity, stored.get_trials(deepcopy=False))
-
-    def read_frozen(self) -> list[FrozenTrial]:
-        """Read the trials as Optuna has them now, by number."""
-        with _translate(self._db, "read"):
-            return self._stored.get_trials(deepcopy=False)
+            study_id = storage.get_study_id_from_name(stored.study_name)
+            return cls(db, storage, study_id, study, identity, read_trials(storage, study_id))
 
     def claim(
         self,
@@ -152,7 +149,7 @@ class Record:
         """Write that a trial starts again after its last attempt died. Return it as its next attempt."""
         again = replace(trial, attempt=trial.attempt + 1)
         with _translate(self._db, "write"):
-            self._storage.set_trial_user_attr(self._id(trial), "attempt", again.attempt)
+            self._storage.set_trial_user_attr(self._ids[trial.key], "attempt", again.attempt)
         failpoint("record.restarted")
         self.trials[trial.key] = RecordedTrial(again, None, None)
         return again
@@ -161,7 +158,7 @@ class Record:
         """Write the objective of a trial that has reached a rung. A value that is written already is kept."""
         if key not in self.rungs.values_at(rung):  # a restarted trial reaches the rung again
             with _translate(self._db, "write"):
-                self._storage.set_trial_intermediate_value(self._id(self.trials[key].trial), rung, value)
+                self._storage.set_trial_intermediate_value(self._ids[key], rung, value)
             self.rungs.add(rung, key, value)
         failpoint("record.rung")
 
@@ -171,12 +168,12 @@ class Record:
         course = Course.of(result, self.objective)
         failpoint("record.tell")
         with _translate(self._db, "write"):
-            self._storage.set_trial_user_attr(self._id(trial), "course", asdict(course))
+            self._storage.set_trial_user_attr(self._ids[trial.key], "course", asdict(course))
             if result.state == State.FAILED:
-                self._storage.set_trial_user_attr(self._id(trial), "reason", result.reason)
+                self._storage.set_trial_user_attr(self._ids[trial.key], "reason", result.reason)
             # The same write as in `Study.tell`, which also reads the trial twice.
             self._storage.set_trial_state_values(
-                self._id(trial), OPTUNA_STATES[result.state], None if value is None else [value]
+                self._ids[trial.key], OPTUNA_STATES[result.state], None if value is None else [value]
             )
         failpoint("record.told")
         self.trials[result.key] = RecordedTrial(trial, result.state, value, course)
@@ -208,12 +205,6 @@ class Record:
         """Return the trials that were claimed and never told, oldest first."""
         return [recorded.trial for recorded in self.trials.values() if recorded.state is None]
 
-    def _id(self, trial: Trial) -> int:
-        """Return Optuna's id of a trial."""
-        if trial.key not in self._ids:
-            self._ids[trial.key] = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
-        return self._ids[trial.key]
-
 
 def is_recorded(db: Path, study: str) -> bool:
     """Return whether the record holds a study of that name. Creates nothing. Raises RecordError."""
@@ -230,7 +221,7 @@ def count_recorded(db: Path, study: str) -> int | None:
     with _translate(db, "read"):
         storage = _open_storage(db)
         held = set(optuna.study.get_all_study_names(storage)) & set(_names(study))
-        counts = [len(optuna.load_study(storage=storage, study_name=name).get_trials(deepcopy=False)) for name in held]
+        counts = [storage.get_n_trials(storage.get_study_id_from_name(name)) for name in held]
     return sum(counts) if held else None
 
 
@@ -251,8 +242,10 @@ def _names(study: str) -> tuple[str, str]:
 def read_stored_search(db: Path, study: str) -> tuple[dict[str, Any], list[RecordedTrial]]:
     """Read the stored identity and trials of a study's search, whatever its file says now. Raises RecordError."""
     with _translate(db, "read"):
-        stored = optuna.load_study(storage=_open_storage(db), study_name=study)
-        return stored.user_attrs["study"], [_to_recorded(trial, ()) for trial in stored.get_trials(deepcopy=False)]
+        storage = _open_storage(db)
+        study_id = storage.get_study_id_from_name(study)
+        identity = storage.get_study_user_attrs(study_id)["study"]
+        return identity, [_to_recorded(trial, ()) for trial in read_trials(storage, study_id)]
 
 
 def _identify(study: Study, facts: DataFacts) -> dict[str, Any]:
@@ -299,17 +292,17 @@ def _rungs_of(phase: Phase, promoted_from: int | None, rungs: tuple[int, ...]) -
     return rungs if phase == Phase.SEARCH and promoted_from is None else ()
 
 
-def _to_recorded(frozen: FrozenTrial, rungs: tuple[int, ...]) -> RecordedTrial:
-    lasting = dict(frozen.user_attrs["trial"])
+def _to_recorded(stored: StoredTrial, rungs: tuple[int, ...]) -> RecordedTrial:
+    lasting = dict(stored.user_attrs["trial"])
     phase = Phase(lasting.pop("phase"))
     trial = Trial(
-        number=frozen.number,
+        number=stored.number,
         config=Config.from_dict(lasting.pop("config")),
         phase=phase,
         rungs=_rungs_of(phase, lasting.get("promoted_from"), rungs),
-        attempt=frozen.user_attrs.get("attempt", 1),
+        attempt=stored.user_attrs.get("attempt", 1),
         **lasting,
     )
-    state, course = STATES[frozen.state], frozen.user_attrs.get("course")
+    state, course = STATES[stored.state], stored.user_attrs.get("course")
     told = None if course is None or state is None else Course(**{**course, "curve": tuple(course["curve"])})
-    return RecordedTrial(trial, state, frozen.value, told)
+    return RecordedTrial(trial, state, stored.value, told)
