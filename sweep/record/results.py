@@ -60,9 +60,9 @@ def remove_drafts(folder: Path) -> None:
 
 def list_drafts(folder: Path) -> list[Path]:
     """List unfinished drafts (dot-files) left below `folder` by writers that died."""
-    return sorted(
-        path for pattern in (".*", "*/.*") for path in folder.glob(pattern) if path.name not in (LOCK, DELETING)
-    )
+    # Below result folders, only scores are written: looking into those of 100,000 searched trials would take seconds.
+    patterns = (".*", "replicate-*/.*")
+    return sorted(path for pattern in patterns for path in folder.glob(pattern) if path.name not in (LOCK, DELETING))
 
 
 def refuse_deleted(runs: RunsDir, study: str) -> None:
@@ -73,7 +73,8 @@ def refuse_deleted(runs: RunsDir, study: str) -> None:
 
 def list_strangers(folder: Path, known: Container[str]) -> list[Path]:
     """List the result folders of trials whose keys are not in `known`."""
-    return [path for path in sorted(folder.glob("[!.]*")) if path.is_dir() and path.name not in known]
+    unknown = (path for path in folder.glob("[!.]*") if path.name not in known)
+    return sorted(path for path in unknown if path.is_dir())
 
 
 def find(folder: Path) -> TrialResult | None:
