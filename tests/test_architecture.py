@@ -42,6 +42,7 @@ LIBRARIES = {
     "onnxruntime": {"champion.verify"},
     "optuna": {
         "record.trials",
+        "record.rows",
         "record.optuna_terms",
         "search.sampler",
         "search.history",

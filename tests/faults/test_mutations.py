@@ -59,10 +59,10 @@ MUTATIONS = {
         "track/tables.py", 'draft = db.with_name(f".{db.name}")', "draft = db", "tests/track/test_projection.py::test_a_database_that_was_cut_off_among_its_migrations_is_made_anew",
     ),
     "a run of another config is taken": (
-        "track/projection.py", 'if run.data.tags.get("config") != trial.config.key:', "if False:", "tests/track/test_projection.py::test_a_run_of_another_config_under_the_same_key_is_not_taken_for_this_one",
+        "track/projection.py", 'if run.tags.get("config") != trial.config.key:', "if False:", "tests/track/test_projection.py::test_a_run_of_another_config_under_the_same_key_is_not_taken_for_this_one",
     ),
     "a run that was made twice stays": (
-        "track/projection.py", "client.delete_run(run.info.run_id)", "pass", "tests/track/test_projection.py::test_of_a_run_that_a_slow_server_made_twice_one_stays",
+        "track/projection.py", "self._client.delete_run(run.run_id)", "pass", "tests/track/test_projection.py::test_of_a_run_that_a_slow_server_made_twice_one_stays",
     ),
     "a result of another record is taken": (
         "coordinator.py", "        _refuse_strangers(folder, search, confirmation)\n", "", "tests/test_coordinator.py::test_results_of_another_record_are_refused_and_not_taken_for_those_of_this_one",
