@@ -1,4 +1,4 @@
-"""Read the trials of a study from the tables of Optuna's storage: in one pass a table, instead of object by object.
+"""Optuna's storage for many trials: reads them in one pass a table, and writes many calls in one transaction.
 
 Optuna's own reading takes ten times as long, most of it for parameters and distributions, which configs say already. The
 tables are those of one revision of its schema; under any other, trials are read through Optuna.
@@ -6,15 +6,37 @@ tables are those of one revision of its schema; under any other, trials are read
 
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy import Connection, text
+from sqlalchemy.orm import scoped_session, sessionmaker
 
 TESTED_REVISION = "v3.2.0.a"  # of the schema of Optuna 5.0, in the table alembic_version
 _SPECIAL = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}  # numbers that a column does not hold
+
+
+class Storage(RDBStorage):
+    """Optuna's storage in a database, whose calls can share a transaction. One thread uses it."""
+
+    @contextmanager
+    def one_transaction(self) -> Iterator[None]:
+        """Commit what is called within at its end; roll it all back where it raises.
+
+        Optuna commits in every call. Its sessions are given a connection whose transaction is not theirs to commit:
+        https://docs.sqlalchemy.org/en/20/orm/session_transaction.html#joining-a-session-into-an-external-transaction-such-as-for-test-suites
+        """
+        apart = self.scoped_session
+        with self.engine.begin() as connection:
+            self.scoped_session = scoped_session(sessionmaker(connection, join_transaction_mode="rollback_only"))
+            try:
+                yield
+            finally:
+                self.scoped_session = apart
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """The record of trials in Optuna's storage: what was claimed, and how it ended."""
 
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,7 @@ from sweep.durable.failpoint import failpoint
 from sweep.durable.lock import hold_in_turn
 from sweep.errors import ChangedStudyError, RecordError, translate
 from sweep.record.optuna_terms import OPTUNA_STATES, STATES, to_direction
-from sweep.record.rows import StoredTrial, read_trials
+from sweep.record.rows import Storage, StoredTrial, read_trials
 from sweep.record.rungs import Rungs
 from sweep.study.config import Config
 from sweep.study.objective import Objective, ranking_metric
@@ -64,7 +64,7 @@ class Record:
     def __init__(
         self,
         db: Path,
-        storage: optuna.storages.RDBStorage,
+        storage: Storage,
         study_id: int,
         study: Study,
         identity: dict[str, Any],
@@ -111,6 +111,18 @@ class Record:
             failpoint("record.identified")
             study_id = storage.get_study_id_from_name(stored.study_name)
             return cls(db, storage, study_id, study, identity, read_trials(storage, study_id))
+
+    @contextmanager
+    def write_together(self) -> Iterator[None]:
+        """Make what is written within durable at its end, in one transaction: all of it, or, where it raises, nothing.
+
+        Until then nobody may act on it: no trial that was claimed may start, none that was told may be tracked. What is
+        written outside is durable at once.
+        """
+        with _translate(self._db, "write"), self._storage.one_transaction():
+            yield
+            failpoint("record.together")
+        failpoint("record.committed")
 
     def claim(
         self,
@@ -272,8 +284,8 @@ def _check_identity(stored: optuna.Study, name: str, identity: dict[str, Any]) -
         )
 
 
-def _open_storage(db: Path) -> optuna.storages.RDBStorage:
-    return optuna.storages.RDBStorage(f"sqlite:///{db}", engine_kwargs={"connect_args": {"timeout": _BUSY_S}})
+def _open_storage(db: Path) -> Storage:
+    return Storage(f"sqlite:///{db}", engine_kwargs={"connect_args": {"timeout": _BUSY_S}})
 
 
 def _translate(db: Path, verb: str) -> AbstractContextManager[None]:

@@ -4,6 +4,7 @@ import math
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from sweep.record import results
@@ -61,6 +62,9 @@ class _RecordedSource:
         self._folder = folder
         self._cut_off = deque(recover(record, folder))
         self._n_deaths: Counter[str] = Counter()  # trial key -> deaths of its workers
+
+    def write_together(self) -> AbstractContextManager[None]:
+        return self._record.write_together()
 
     def handle_death(self, death: WorkerDied) -> Trial | TrialResult:
         self._n_deaths[death.key] += 1
