@@ -1,10 +1,14 @@
+import sqlite3
+from collections import Counter
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from sweep.errors import Interrupted
 from sweep.execute.fake import FakeExecutor
-from sweep.loop import run_trials
+from sweep.loop import POLL_S, run_trials
 from sweep.record.recover import MAX_DEATHS
 from sweep.record.trials import Record
 from sweep.search.sources import SearchSource
@@ -23,6 +27,9 @@ class ListSource:
         self.by_key = {trial.key: trial for trial in self.waiting}
         self.told = []
         self.asked = []
+
+    def write_together(self):
+        return nullcontext()
 
     def next(self):
         return self.waiting.pop(0) if self.waiting else None
@@ -173,3 +180,73 @@ def test_stops_of_the_coordinator_are_not_deaths_of_a_worker(runs):
     again = source.handle_death(WorkerDied(cut_off[0].key, "its worker was killed by signal 9"))
     assert isinstance(again, Trial)
     assert again.attempt == 6
+
+
+class Bursts(FakeExecutor):
+    """Gives all events that its trials have ready at once, as many workers do that end together."""
+
+    def wait(self, timeout_s):
+        return super().wait(timeout_s or POLL_S)
+
+
+def read_states(runs):
+    """Return the states of trials as another process reads them, by key."""
+    with closing(sqlite3.connect(runs.optuna_db)) as connection:
+        return {f"trial-{n:05d}": state for n, state in connection.execute("SELECT number, state FROM trials")}
+
+
+def test_in_a_burst_trials_start_once_claimed_on_disk_and_are_tracked_once_told_there(runs):
+    started, tracked = {}, {}
+
+    def watch(trial, event):
+        if event is None:
+            started[trial.key] = read_states(runs).get(trial.key)
+
+    run_trials(
+        search(runs),
+        lambda: Bursts(runs.results("tiny"), n_slots=3),
+        lambda trial, result: tracked.update({trial.key: read_states(runs).get(trial.key)}),
+        watch,
+    )
+    assert list(started.values()) == ["RUNNING"] * 5
+    assert tracked == dict.fromkeys(started, "COMPLETE")
+
+
+def test_what_waits_is_written_in_one_transaction(runs):
+    source = search(runs)
+    n_commits = [0]
+    event.listen(
+        source._record._storage.engine, "commit", lambda connection: n_commits.__setitem__(0, n_commits[0] + 1)
+    )
+    trials = [source.next() for _ in range(3)]
+    assert n_commits == [3]
+    executor = FakeExecutor(runs.results("tiny"), n_slots=3)
+    for trial in trials:
+        executor.submit(trial)
+    ended = []
+    while executor.n_running:
+        heard = executor.wait(POLL_S)
+        if isinstance(heard, TrialResult):
+            ended.append(heard)
+    n_commits[0] = 0
+    with source.write_together():
+        for result in ended:
+            source.tell(result)
+        source.next()
+    assert n_commits == [1]
+    assert Counter(read_states(runs).values()) == {"COMPLETE": 3, "RUNNING": 1}
+
+
+def test_of_what_is_written_together_nothing_stays_where_it_cannot_all_be_written(runs):
+    source = search(runs)
+
+    def claim_and_fail():
+        with source.write_together():
+            source.next()
+            source.next()
+            raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="the disk is full"):
+        claim_and_fail()
+    assert read_states(runs) == {}
+    assert search(runs).next().number == 0

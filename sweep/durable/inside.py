@@ -3,7 +3,7 @@
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from io import BufferedReader
 from pathlib import Path
 
@@ -36,11 +36,11 @@ def open_inside(folder: Path, name: str) -> BufferedReader:
     return os.fdopen(handle, "rb")
 
 
-def walk_folders(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """Yield what lies in `folder` and in the folders in it. Looks behind no link."""
+def walk_folders(folder: Path, enters: Callable[[str], bool]) -> Iterator[os.DirEntry[str]]:
+    """Yield what lies in `folder`, and in those folders in it whose name `enters` says yes to. Looks behind no link."""
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         yield entry
-        if entry.is_dir(follow_symlinks=False):
+        if enters(entry.name) and entry.is_dir(follow_symlinks=False):
             yield from sorted(os.scandir(entry), key=lambda inner: inner.name)
 
 

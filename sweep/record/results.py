@@ -61,8 +61,11 @@ def remove_drafts(folder: Path) -> None:
 
 def list_drafts(folder: Path) -> list[Path]:
     """List unfinished drafts (dot-files) left below `folder` by writers that died."""
-    hidden = (entry for entry in walk_folders(folder) if entry.name.startswith(".")) if folder.exists() else ()
-    return sorted(Path(entry) for entry in hidden if entry.name not in (LOCK, DELETING))
+    if not folder.exists():
+        return []
+    # Below result folders, only scores are written: looking into those of 100,000 searched trials would take seconds.
+    found = walk_folders(folder, lambda name: name.startswith("replicate-"))
+    return sorted(Path(entry) for entry in found if entry.name.startswith(".") and entry.name not in (LOCK, DELETING))
 
 
 def refuse_deleted(runs: RunsDir, study: str) -> None:
@@ -73,7 +76,8 @@ def refuse_deleted(runs: RunsDir, study: str) -> None:
 
 def list_strangers(folder: Path, known: Container[str]) -> list[Path]:
     """List the result folders of trials whose keys are not in `known`."""
-    return [path for path in sorted(folder.glob("[!.]*")) if path.is_dir() and path.name not in known]
+    unknown = (path for path in folder.glob("[!.]*") if path.name not in known)
+    return sorted(path for path in unknown if path.is_dir())
 
 
 def find(folder: Path) -> TrialResult | None:

@@ -4,8 +4,8 @@ import shlex
 
 from sweep.errors import LostExperimentError
 from sweep.layout import RunsDir
-from sweep.track.errors import check_id, translate_errors
-from sweep.track.mlflow_api import Experiment, MlflowClient, Run
+from sweep.track.errors import translate_errors
+from sweep.track.mlflow_api import Experiment, MlflowClient
 from sweep.track.tables import create_database
 
 
@@ -51,17 +51,3 @@ def _command(runs: RunsDir, verb: str, experiment: Experiment) -> str:
     """Return the command of MLflow that does something with an experiment."""
     where = f"MLFLOW_TRACKING_URI={shlex.quote(runs.mlflow_uri)}"
     return f"{where} python -m mlflow experiments {verb} --experiment-id {experiment.experiment_id}"
-
-
-def list_runs(client: MlflowClient, runs: RunsDir, experiment: str) -> list[Run]:
-    """List every run of an experiment that is not deleted, page by page. Raises TrackingError for an id that is none."""
-    found: list[Run] = []
-    token = None
-    while True:
-        page = client.search_runs([experiment], max_results=1000, page_token=token)
-        for run in page:
-            check_id(runs, run.info.run_id)
-        found += page
-        token = page.token
-        if not token:
-            return found

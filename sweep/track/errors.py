@@ -24,10 +24,10 @@ def translate_errors(runs: RunsDir) -> AbstractContextManager[None]:
     return translate(MlflowException, SQLAlchemyError, OSError, into=into)
 
 
-def check_id(runs: RunsDir, given: object) -> str:
-    """Return the id of a run or a model, which becomes a folder's name. Raises TrackingError for anything but plain characters."""
+def check_id(given: object) -> str:
+    """Return the id of a run or a model, which becomes a folder's name. Raises MlflowException for anything but plain characters."""
     if not re.fullmatch(r"[\w-]{1,100}", str(given), re.ASCII):
-        raise TrackingError(f"MLflow at {runs.mlflow_name}: {given!r:.100} is no id of a run or a model")
+        raise MlflowException(f"{given!r:.100} is no id of a run or a model")
     return str(given)
 
 

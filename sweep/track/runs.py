@@ -13,9 +13,10 @@ from sweep.record.predictions import Predictions
 from sweep.record.results import refuse_deleted
 from sweep.study.file import parse_study
 from sweep.study.schema import Study
-from sweep.track.client import find_experiment, list_runs, open_client
+from sweep.track.client import find_experiment, open_client
 from sweep.track.errors import translate_errors
 from sweep.track.fields import TrackedTrial, from_run
+from sweep.track.listing import list_runs
 from sweep.track.mlflow_api import MlflowException, Run
 from sweep.track.names import FACTS_FILE, PARENT, RUNNING, STUDY_FILE
 from sweep.track.run_files import RunFiles
@@ -115,7 +116,7 @@ def _list_runs(runs: RunsDir, name: str) -> list[Run]:
     client = open_client(runs)
     with translate_errors(runs):
         experiment = find_experiment(client, runs, name)
-        return [] if experiment is None else list_runs(client, runs, experiment.experiment_id)
+        return [] if experiment is None else list_runs(client, experiment.experiment_id)
 
 
 def _read_json(path: Path, make: Callable[[dict[str, Any]], T]) -> T:

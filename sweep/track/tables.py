@@ -10,6 +10,7 @@ revision, runs go through the client.
 import logging
 import shutil
 import uuid
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from sweep.errors import TrackingError
 from sweep.layout import RunsDir
 from sweep.track.errors import translate_errors
 from sweep.track.fields import NewRun
+from sweep.track.listing import ASKED, FoundRun
 from sweep.track.mlflow_api import (
     DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH,
     Dataset,
@@ -152,6 +154,22 @@ class TableRuns(ClientRuns):
         self._study = study
         self._engine = _engine(runs)
         self._datasets: dict[tuple[str, str], str] = {}  # ids by name and digest
+
+    def find_runs(self) -> list[FoundRun]:
+        """Find the runs of the experiment, without their metrics: MLflow's client takes minutes for 100,000 of them."""
+        run, tag, edge = dbmodels.SqlRun, dbmodels.SqlTag, dbmodels.SqlInput
+        is_ours: Any = (run.experiment_id == int(self._experiment)) & (run.lifecycle_stage == "active")
+        of_model: Any = (edge.source_type == "RUN_OUTPUT") & (edge.destination_type == "MODEL_OUTPUT")
+        with self._engine.connect() as connection:
+            runs: Any = connection.execute(select(run.run_uuid, run.status, run.start_time).where(is_ours)).all()
+            tags: defaultdict[str, dict[str, str]] = defaultdict(dict)
+            of_ours: Any = (
+                select(tag.run_uuid, tag.key, tag.value).join(run, tag.run_uuid == run.run_uuid).where(is_ours)
+            )
+            for run_id, key, value in connection.execute(of_ours.where(tag.key.in_(ASKED))):
+                tags[run_id][key] = value
+            with_model: set[str] = set(connection.scalars(select(edge.source_id).where(of_model)))
+        return [FoundRun(id_, status, start, tags[id_], id_ in with_model) for id_, status, start in runs]
 
     def create(self, runs: Sequence[NewRun]) -> list[str]:
         """Create runs, RUNNING, with everything that is given, in one transaction; return their ids."""

@@ -62,7 +62,8 @@ def test_folders_are_walked_but_not_those_behind_links(folder, elsewhere):
     (folder / "inner").mkdir()
     (folder / "inner" / "file").touch()
     (folder / "link").symlink_to(elsewhere)
-    assert [entry.name for entry in walk_folders(folder)] == ["inner", "file", "link"]
+    assert [entry.name for entry in walk_folders(folder, lambda name: True)] == ["inner", "file", "link"]
+    assert [entry.name for entry in walk_folders(folder, lambda name: name != "inner")] == ["inner", "link"]
 
 
 def test_a_link_is_refused_by_name_and_by_where_it_leads(folder, elsewhere):

@@ -203,10 +203,16 @@ def test_a_result_that_is_found_is_on_the_disk_under_its_name_before_it_is_relie
 
 
 def test_dot_files_are_drafts_but_for_the_lock_and_the_mark_of_a_deletion(tmp_path):
-    make_folder(tmp_path / "trial-00000")
-    for name in (results.LOCK, results.DELETING, ".trial-00001.77", "trial-00000/.score.json.77", "trial-00000/file"):
+    make_folder(tmp_path / "replicate-00000")
+    for name in (
+        results.LOCK,
+        results.DELETING,
+        ".trial-00001.77",
+        "replicate-00000/.score.json.77",
+        "replicate-00000/file",
+    ):
         (tmp_path / name).touch()
-    assert results.list_drafts(tmp_path) == [tmp_path / ".trial-00001.77", tmp_path / "trial-00000/.score.json.77"]
+    assert results.list_drafts(tmp_path) == [tmp_path / ".trial-00001.77", tmp_path / "replicate-00000/.score.json.77"]
 
 
 def test_a_stranger_is_a_folder_of_no_known_trial_and_no_file_that_lies_there(tmp_path):

@@ -15,8 +15,9 @@ from sweep.record import results
 from sweep.study.config import Config
 from sweep.study.file import parse_study
 from sweep.track import tables
-from sweep.track.client import list_runs, open_client
+from sweep.track.client import open_client
 from sweep.track.experiment import ProjectedStudy
+from sweep.track.listing import list_runs
 from sweep.track.models import N_BEST
 from sweep.track.projection import Projection
 from sweep.track.runs import read_study
@@ -325,7 +326,7 @@ def test_a_run_of_a_cohort_that_is_not_what_was_written_leaves_the_parent_run_en
     open_client(runs).set_tag(run.run_id, "seed", "?")
     projection.close("FINISHED")
     assert "not among the logged models: run" in caplog.text
-    [parent] = [r for r in list_runs(open_client(runs), runs, projection._experiment) if r.data.tags["key"] == "study"]
+    [parent] = [r for r in list_runs(open_client(runs), projection._experiment) if r.data.tags["key"] == "study"]
     assert parent.info.status == "FINISHED"
 
 
