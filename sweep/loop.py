@@ -1,5 +1,6 @@
 """Take a trial, run it, follow it, record how it ended, track it, until no trial is left."""
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -95,31 +96,42 @@ class _Slots:
         return is_submitted
 
     def hear(self, events: Sequence[Event]) -> None:
-        """Act on events that have happened together: record them and claim what comes next, in one go; then show them."""
+        """Act on events that have happened together: record them and claim what comes next, in one go; then answer and show them."""
         results = [event for event in events if isinstance(event, TrialResult)]
+        verdicts: dict[str, bool] = {}  # trial key -> whether it goes on
         n_free = len(results)
         while n_free and self._submit():  # first: a slot that became free does not wait for what is written below
             n_free -= 1
         with self.source.write_together():
             for event in events:
-                results += self._follow(event)
+                verdicts |= self._judge(event)
+                results += self._retry(event)
             ended = [(self.source.tell(result), result) for result in results]
             self._ask(1 + n_free)
+        dead = {event.key for event in events if isinstance(event, WorkerDied)}  # after their reports
+        for key in verdicts.keys() - dead:
+            self.executor.answer(key, verdicts[key])  # before anything is shown: its worker waits
+        for report in itertools.chain.from_iterable(map(_list_reports, events)):
+            self.watch(self.running[report.key], report)
         for trial, result in ended:
             self.track(trial, result)
             self.watch(self.running.pop(result.key), result)
 
-    def _follow(self, event: Event) -> list[TrialResult]:
-        """Answer what waits for a verdict, and try again what died; return the result of a trial that died too often."""
-        match event:
-            case EpochReport():
-                self._report([event])
-            case CohortReport(reports):
-                self._report(reports)
-            case WorkerDied() if not self.is_interrupted():  # the signal that stops the sweep reached its worker too
-                self.watch(self.running[event.key], event)
-                return self._retry(event)
-        return []
+    def _judge(self, event: Event) -> dict[str, bool]:
+        """Decide which of the trials that wait for a verdict go on."""
+        return self.source.judge([report for report in _list_reports(event) if report.waits])
+
+    def _retry(self, event: Event) -> list[TrialResult]:
+        """Try a trial again whose worker died; return its result if it died too often."""
+        if not isinstance(event, WorkerDied) or self.is_interrupted():  # the signal that stops the sweep reached it too
+            return []
+        self.watch(self.running[event.key], event)
+        match self.source.handle_death(event):
+            case Trial() as again:
+                self.ahead.appendleft(again)  # its slot may have been given to the next trial in the meantime
+                return []
+            case TrialResult() as result:
+                return [result]
 
     def _ask(self, n: int = 1) -> None:
         """Ask ahead: for a trial, or for up to `n` where the executor takes them."""
@@ -138,16 +150,13 @@ class _Slots:
         self.watch(trial, None)
         return True
 
-    def _report(self, reports: Sequence[EpochReport]) -> None:
-        for key, goes_on in self.source.judge([report for report in reports if report.waits]).items():
-            self.executor.answer(key, goes_on)  # before anything is shown: its worker waits
-        for report in reports:
-            self.watch(self.running[report.key], report)
 
-    def _retry(self, death: WorkerDied) -> list[TrialResult]:
-        match self.source.handle_death(death):
-            case Trial() as again:
-                self.ahead.appendleft(again)  # its slot may have been given to the next trial in the meantime
-                return []
-            case TrialResult() as result:
-                return [result]
+def _list_reports(event: Event) -> Sequence[EpochReport]:
+    """List the reports that an event brings."""
+    match event:
+        case EpochReport():
+            return [event]
+        case CohortReport(reports):
+            return reports
+        case _:
+            return []

@@ -113,9 +113,12 @@ class DyingExecutor(FakeExecutor):
         return event
 
 
-def search(runs):
+PRUNED = {"pruner": {"kind": "median", "rungs": [1]}}
+
+
+def search(runs, more=None):
     """Return the source of the tiny study's search: a baseline, then four trials."""
-    study = parse_study(tiny_table(search={"trials": 4, "sampler": "random"}), "tiny.toml")
+    study = parse_study(tiny_table(search={"trials": 4, "sampler": "random", **(more or {})}), "tiny.toml")
     record = Record.open(runs.optuna_db, study, Phase.SEARCH, FACTS)
     return SearchSource(study, record, runs.results("tiny"))
 
@@ -210,6 +213,59 @@ def test_in_a_burst_trials_start_once_claimed_on_disk_and_are_tracked_once_told_
     )
     assert list(started.values()) == ["RUNNING"] * 5
     assert tracked == dict.fromkeys(started, "COMPLETE")
+
+
+class AnswersSeen(Bursts):
+    """Remembers which values at rungs another process can read when a trial is answered."""
+
+    def __init__(self, runs):
+        super().__init__(runs.results("tiny"), n_slots=3)
+        self.runs = runs
+        self.answered = []
+
+    def answer(self, key, goes_on):
+        with closing(sqlite3.connect(self.runs.optuna_db)) as connection:
+            rows = connection.execute("SELECT number FROM trials JOIN trial_intermediate_values USING (trial_id)")
+            self.answered.append(key in {f"trial-{number:05d}" for (number,) in rows})
+        super().answer(key, goes_on)
+
+
+def test_a_verdict_is_given_once_the_value_that_it_rests_on_is_on_disk(runs):
+    executor = AnswersSeen(runs)
+    run_trials(search(runs, PRUNED), lambda: executor, lambda trial, result: None, lambda trial, event: None)
+    assert executor.answered == [True] * 4
+
+
+class DiesWaiting(FakeExecutor):
+    """The first trial that waits for a verdict has lost its worker by the time that it is heard."""
+
+    died: WorkerDied | None = None
+    has_died = False
+
+    def wait(self, timeout_s):
+        if self.died is not None:
+            event, self.died = self.died, None
+            self._running = type(self._running)(pair for pair in self._running if pair[0].key != event.key)
+            return event
+        event = super().wait(timeout_s)
+        if isinstance(event, EpochReport) and event.waits and not self.has_died:
+            self.has_died, self.died = True, WorkerDied(event.key, "its worker was killed by signal 9")
+        return event
+
+    def answer(self, key, goes_on):
+        assert key in {trial.key for trial, _ in self._running}, "its worker is gone"
+        super().answer(key, goes_on)
+
+
+def test_a_trial_whose_worker_died_while_it_waited_is_not_answered_and_tried_again(runs):
+    attempts = {}
+    run_trials(
+        search(runs, PRUNED),
+        lambda: DiesWaiting(runs.results("tiny")),
+        lambda trial, result: attempts.update({trial.key: trial.attempt}),
+        lambda trial, event: None,
+    )
+    assert sorted(attempts.values()) == [1, 1, 1, 1, 2]
 
 
 def test_what_waits_is_written_in_one_transaction(runs):

@@ -52,6 +52,9 @@ MUTATIONS = {
     "files are written where a database says": (
         "report/upload.py", "    refuse_elsewhere(runs, conclusion.tracked.study.name)\n", "", "tests/test_handed_over.py",
     ),
+    "a trial whose worker is gone is answered": (
+        "loop.py", "verdicts.keys() - dead", "verdicts.keys()", "tests/test_loop.py",
+    ),
     "sealed files are not checked": (
         "record/results.py", "if _seal(content) != text:", "if False:", "tests/record/test_results.py",
     ),
