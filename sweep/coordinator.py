@@ -19,8 +19,9 @@ from sweep.layout import RunsDir
 from sweep.loop import Watch, run_trials
 from sweep.record import results
 from sweep.record.provenance import read_provenance
+from sweep.record.storage import is_recorded
 from sweep.record.takeover import check_alike, list_offers
-from sweep.record.trials import Record, RecordedTrial, is_recorded, read_stored_search
+from sweep.record.trials import Record, RecordedTrial, read_stored_search
 from sweep.search.finalists import Finalist
 from sweep.search.sources import ConfirmSource, SearchSource, choose_finalists
 from sweep.study.schema import Study

@@ -12,7 +12,7 @@ from sweep.durable.lock import hold
 from sweep.errors import MissingRunsError
 from sweep.layout import RunsDir
 from sweep.record import results
-from sweep.record.trials import count_recorded, delete_recorded
+from sweep.record.storage import count_recorded, delete_recorded
 from sweep.track.removal import Tracked, count_tracked, delete_tracked
 
 
