@@ -108,8 +108,8 @@ def sync_study(job: Job) -> None:
 def check_recorded(runs: RunsDir, name: str) -> None:
     """Raise MissingRunsError if the record holds no study of that name, or a half deleted one."""
     results.refuse_deleted(runs, name)
-    if not is_recorded(runs.optuna_db, name):
-        raise MissingRunsError(f"{runs.optuna_db}: holds no study {name!r}; run it first: make sweep")
+    if not is_recorded(runs.record, name):
+        raise MissingRunsError(f"{runs.record}: holds no study {name!r}; run it first: make sweep")
 
 
 def open_records(job: Job) -> tuple[Record, Record]:
@@ -118,9 +118,10 @@ def open_records(job: Job) -> tuple[Record, Record]:
     Raises ChangedStudyError, RecordError, StorageError, and MissingRunsError for a half deleted study.
     """
     results.refuse_deleted(job.runs, job.study.name)
-    check_keeps_locks(job.runs.root)
-    db, facts = job.runs.optuna_db, job.data.facts
-    return Record.open(db, job.study, Phase.SEARCH, facts), Record.open(db, job.study, Phase.CONFIRM, facts)
+    if job.runs.holds_databases:
+        check_keeps_locks(job.runs.root)
+    where, facts = job.runs.record, job.data.facts
+    return Record.open(where, job.study, Phase.SEARCH, facts), Record.open(where, job.study, Phase.CONFIRM, facts)
 
 
 def _refuse_strangers(folder: Path, *records: Record) -> None:
@@ -132,7 +133,7 @@ def _refuse_strangers(folder: Path, *records: Record) -> None:
     if strangers := results.list_strangers(folder, {key for record in records for key in record.trials}):
         raise RecordError(
             f"{strangers[0]}: a result of no recorded trial, {len(strangers)} in all: they belong to another record than "
-            "this optuna.db; restore it from a copy, or choose another --runs-dir"
+            "this one; restore it from a copy, or choose another --runs-dir"
         )
 
 
@@ -204,7 +205,7 @@ def _take_over(job: Job, name: str, search: Record, source: SearchSource) -> Non
     if name == job.study.name:
         raise ChangedStudyError(f"--fork {name}: give the study file another name first, or leave --fork out")
     check_recorded(job.runs, name)
-    identity, trials = read_stored_search(job.runs.optuna_db, name)
+    identity, trials = read_stored_search(job.runs.record, name)
     check_alike(name, identity, search.identity)
     n_before = len(search.trials)
     source.take_over(list_offers(name, trials, job.runs.results(name)))

@@ -36,7 +36,7 @@ def find_belongings(runs: RunsDir, name: str, with_exports: bool) -> Belongings:
     folders = [runs.artifacts(name), runs.reports(name), runs.logs(name), runs.deleted_exports(name), *exports]
     folders += [runs.deleted_results(name), runs.results(name)]
     found = Belongings(
-        count_recorded(runs.optuna_db, name),
+        count_recorded(runs.record, name),
         count_tracked(runs, name),
         tuple(folder for folder in folders if folder.exists()),
     )
@@ -63,8 +63,8 @@ def delete_study(runs: RunsDir, name: str, with_exports: bool, say: Callable[[st
                 f"{found.tracked.n_runs} runs and {found.tracked.n_versions} model versions deleted in {runs.mlflow_name}"
             )
         if found.n_trials is not None:
-            delete_recorded(runs.optuna_db, name)
-            say(f"{found.n_trials} trials deleted in {runs.optuna_db}")
+            delete_recorded(runs.record, name)
+            say(f"{found.n_trials} trials deleted in {runs.record}")
         for left in found.folders:
             if left != folder:
                 # A bundle may be in use elsewhere, so no half of one may have its name.

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "sweep"
 
 # Folders and single files, each of which may import from those before it and from itself.
-ORDER = "plain_text errors layout durable study trial data record search train execute track loop replay report champion coordinator doctor removal cli __main__"
+ORDER = "plain_text errors record_server layout durable study trial data record search train execute track loop replay report champion coordinator doctor removal cli __main__"
 RANK = {place: rank for rank, place in enumerate(ORDER.split())}
 
 LIBRARIES = {
@@ -49,7 +49,7 @@ LIBRARIES = {
         "report.search_figures",
     },
     "mlflow": {"track.mlflow_api"},
-    "sqlalchemy": {"track.tables", "track.errors", "record.storage"},
+    "sqlalchemy": {"track.tables", "track.errors", "record.storage", "record.server"},
     "sklearn": {"data.prepared"},
     "matplotlib": {"train.figure", "train.pictures"},
     "plotly": {"report.figures", "report.search_figures", "report.page"},

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from sweep.layout import RunsDir, tracking_server
+from sweep.record_server import RecordServer, parse_record_server
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -33,8 +34,16 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def locate_runs(arguments: argparse.Namespace) -> RunsDir:
-    """Return the runs directory and tracking server that the user chose. Raises InvalidSettingError."""
-    return RunsDir(arguments.runs_dir, tracking_server(os.environ.get("MLFLOW_TRACKING_URI")))
+    """Return the runs directory and the servers that the user chose. Raises InvalidSettingError."""
+    server = tracking_server(os.environ.get("MLFLOW_TRACKING_URI"))
+    return RunsDir(arguments.runs_dir, server, _locate_record(arguments.record))
+
+
+def _locate_record(given: str | None) -> RecordServer | None:
+    if given is not None:
+        return parse_record_server(given, "--record", keeps_secrets=False)
+    from_environment = os.environ.get("SWEEP_RECORD")
+    return parse_record_server(from_environment, "SWEEP_RECORD", keeps_secrets=True) if from_environment else None
 
 
 def list_study_files(arguments: argparse.Namespace) -> list[Path]:
@@ -130,5 +139,11 @@ def _add_command(commands: Commands, name: str, help: str) -> argparse.ArgumentP
     parser = commands.add_parser(name, help=help)
     parser.add_argument(
         "--runs-dir", type=Path, default=Path("mlruns"), metavar="DIR", help="where runs are kept (default: mlruns)"
+    )
+    parser.add_argument(
+        "--record",
+        metavar="URL",
+        help="keep the record of trials in PostgreSQL: postgresql://USER@HOST:PORT/DATABASE (default: SWEEP_RECORD, or "
+        "optuna.db in the runs directory)",
     )
     return parser

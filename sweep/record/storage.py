@@ -1,4 +1,4 @@
-"""Optuna's storage, where the record of trials is kept: opened, its errors translated, a study's name and identity in it."""
+"""Optuna's storage, where the record of trials is kept: opened, and a study's names and identity in it."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -12,23 +12,41 @@ from sweep.data.prepared import DataFacts
 from sweep.durable.failpoint import failpoint
 from sweep.durable.lock import hold_in_turn
 from sweep.errors import ChangedStudyError, RecordError, translate
+from sweep.record import server
+from sweep.record_server import RecordServer
 from sweep.study.schema import Study, differences
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-Where: TypeAlias = Path  # a SQLite file
+Where: TypeAlias = Path | RecordServer  # a SQLite file, or a database of a PostgreSQL server
 
 _BUSY_S = 60  # how long to wait for the transaction of another process
 
 
 def open_storage(where: Where) -> optuna.storages.RDBStorage:
     """Open the storage at `where`; create its tables where they are missing. Raises errors that `translate_errors` knows."""
+    if isinstance(where, RecordServer):
+        return _open_on_server(where)
     return optuna.storages.RDBStorage(f"sqlite:///{where}", engine_kwargs={"connect_args": {"timeout": _BUSY_S}})
+
+
+def _open_on_server(where: RecordServer) -> optuna.storages.RDBStorage:
+    try:
+        return optuna.storages.RDBStorage(server.DRIVER, engine_kwargs=server.engine_options(where))
+    except RuntimeError as error:  # the revision of its tables is none of Optuna's
+        raise RecordError(
+            f"{where}: holds tables of another program, or of another version of Optuna; give the record a database of its "
+            "own, which MLflow does not use either"
+        ) from error
 
 
 @contextmanager
 def hold_creation(where: Where) -> Iterator[None]:
     """Wait for the turn to create what is missing at `where`: Optuna fails where two processes create its tables at once."""
+    if isinstance(where, RecordServer):
+        with server.hold_creation(where):
+            yield
+        return
     where.parent.mkdir(parents=True, exist_ok=True)
     with hold_in_turn(where.with_name(f".{where.name}.lock")):
         yield
@@ -36,6 +54,9 @@ def hold_creation(where: Where) -> Iterator[None]:
 
 def translate_errors(where: Where, verb: str) -> AbstractContextManager[None]:
     """Translate errors of the storage at `where` into RecordError. verb: what cannot be done there."""
+
+    if isinstance(where, RecordServer):
+        return server.translate_errors(where, verb)
 
     def into(error: Exception) -> RecordError:
         first_line = str(error).splitlines()[0]
@@ -49,21 +70,24 @@ def translate_errors(where: Where, verb: str) -> AbstractContextManager[None]:
 
 def is_recorded(where: Where, study: str) -> bool:
     """Return whether the record holds a study of that name. Creates nothing. Raises RecordError."""
-    if not where.exists():
-        return False
     with translate_errors(where, "read"):
-        return study in optuna.study.get_all_study_names(open_storage(where))
+        return _exists(where) and study in optuna.study.get_all_study_names(open_storage(where))
 
 
 def count_recorded(where: Where, study: str) -> int | None:
     """Count the trials that the record holds of a study, replicates included; None where it holds no such study. Raises RecordError."""
-    if not where.exists():
-        return None
     with translate_errors(where, "read"):
+        if not _exists(where):
+            return None
         storage = open_storage(where)
         held = set(optuna.study.get_all_study_names(storage)) & set(list_names(study))
         counts = [len(optuna.load_study(storage=storage, study_name=name).get_trials(deepcopy=False)) for name in held]
     return sum(counts) if held else None
+
+
+def _exists(where: Where) -> bool:
+    """Return whether the tables of a record are there, or at least their file. Creates nothing."""
+    return server.has_record(where) if isinstance(where, RecordServer) else where.exists()
 
 
 def delete_recorded(where: Where, study: str) -> None:
