@@ -13,10 +13,10 @@ from sweep.champion.export import best_replicate
 from sweep.champion.registry import list_registered_runs
 from sweep.coordinator import Job, open_records, sync_study
 from sweep.durable.files import sha256_of
-from sweep.durable.lock import hold
 from sweep.errors import DamagedResultError, LostExperimentError, MissingRunsError, TrackingError
 from sweep.layout import RunsDir
 from sweep.record import results
+from sweep.record.hold import hold_study
 from sweep.record.trials import Record
 from sweep.report.conclusion import Conclusion, conclude
 from sweep.report.files import find_stale, publish
@@ -65,8 +65,8 @@ def diagnose(job: Job) -> Diagnosis:
     if damaged := list(_databases(job.runs)):
         return Diagnosis(0, 0, damaged)
     folder = job.runs.results(job.study.name)
-    with hold(folder / results.LOCK):
-        records = open_records(job)
+    with hold_study(job.runs, job.study.name) as held:
+        records = open_records(job, held)
         ended, findings = _diagnose_record(job, records, folder)
         try:
             tracked = read_study(job.runs, job.study.name)
@@ -93,7 +93,7 @@ def mend(job: Job, findings: list[Finding], release: Callable[[Conclusion], obje
     remedies = {finding.remedy for finding in findings}
     if Remedy.DRAFTS in remedies:
         folder = job.runs.results(job.study.name)
-        with hold(folder / results.LOCK):
+        with hold_study(job.runs, job.study.name):
             results.remove_drafts(folder)
     if Remedy.SYNC in remedies:
         sync_study(job)

@@ -39,9 +39,9 @@ class Postgres:
         given: dict[str, Any] = {"user": USER, "password": PASSWORD, **changes}
         return RecordServer("127.0.0.1", self.port, database, **given)
 
-    def new_database(self, template: str = "template1") -> RecordServer:
-        """Create a database as a copy of another."""
-        name = f"record_{next(self.numbers)}"
+    def new_database(self, template: str = "empty", name: str | None = None) -> RecordServer:
+        """Create a database as a copy of another, by default of one with an empty record."""
+        name = name or f"record_{next(self.numbers)}"
         self.execute(self.at("postgres"), f"CREATE DATABASE {name} TEMPLATE {template}")
         return self.at(name)
 
@@ -55,10 +55,11 @@ class Postgres:
 
 
 @contextmanager
-def postgres_server() -> Iterator[Postgres]:
+def run_server() -> Iterator[Postgres]:
     """Run a server until this is left. It does not run as root: it is `postgres` then, or `nobody`."""
     initdb, postgres = find_program("initdb"), find_program("postgres")
-    assert initdb and postgres
+    assert initdb
+    assert postgres
     user = {"user": _unprivileged(), "extra_groups": []} if os.geteuid() == 0 else {}
     folder = Path(tempfile.mkdtemp(prefix="sweep-postgres-"))  # short, and one that another user can enter
     secret, log = folder / "password", folder / "log"
@@ -95,7 +96,7 @@ def postgres_server() -> Iterator[Postgres]:
                 _wait_until_ready(process, log)
                 yield Postgres(port, count())
             finally:
-                process.send_signal(signal.SIGINT)  # it ends its sessions, then itself
+                process.send_signal(signal.SIGQUIT)  # at once: nothing of it is needed
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import socket
 from pathlib import Path
 
 from sweep.durable.disk import sync
@@ -17,9 +18,14 @@ def make_folder(folder: Path) -> None:
         sync(path.parent)
 
 
+def name_draft(path: Path) -> Path:
+    """Return the path beside `path` under which this process writes it. On a shared disk, processes of two machines have the same id."""
+    return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
+
+
 def make_draft(folder: Path) -> Path:
     """Create an empty folder beside `folder`, to be filled and then renamed to `folder`."""
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}")
+    draft = name_draft(folder)
     shutil.rmtree(draft, ignore_errors=True)  # left by a process that had our id and was killed
     draft.mkdir(parents=True)
     return draft
@@ -33,7 +39,7 @@ def sync_folder(folder: Path) -> None:
 
 def write_durably(path: Path, content: bytes) -> None:
     """Replace the content of `path`, as a whole or not at all."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = name_draft(path)
     draft.write_bytes(content)
     sync(draft)
     failpoint("durable.draft")

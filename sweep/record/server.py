@@ -21,10 +21,11 @@ FOR_WRITING = {"idle_in_transaction_session_timeout": LEASE_S * 1000}  # a froze
 _CREATION = 7_305_114_877_129_440_001  # key of the advisory lock under which tables are created; any number of our own
 
 
-def engine_options(server: RecordServer) -> dict[str, Any]:
+def engine_options(server: RecordServer, keeps_sessions: bool) -> dict[str, Any]:
     """Return how SQLAlchemy opens sessions that write the record. Raises MissingPackageError without psycopg."""
     _check_is_installed(server)
-    return {"connect_args": server.connect_args(**FOR_WRITING), "pool_pre_ping": True}
+    pool: dict[str, Any] = {"pool_pre_ping": True} if keeps_sessions else {"poolclass": NullPool}
+    return {"connect_args": server.connect_args(**FOR_WRITING), **pool}
 
 
 def open_sessions(server: RecordServer, **settings: str | int) -> Engine:
@@ -34,9 +35,12 @@ def open_sessions(server: RecordServer, **settings: str | int) -> Engine:
 
 
 def has_record(server: RecordServer) -> bool:
-    """Return whether all of Optuna's tables are there. Creates nothing."""
+    """Return whether all of Optuna's tables are there. Creates nothing. Raises RecordError for tables of MLflow."""
     tables = inspect(open_sessions(server))
-    return tables.has_table("studies") and tables.has_table("alembic_version")  # the last that it creates
+    has_trials, has_revision = tables.has_table("studies"), tables.has_table("alembic_version")
+    if has_revision and not has_trials:  # Optuna creates it last, and MLflow gives its own the same name
+        raise RecordError(f"{server}: holds tables of another program; give the record a database of its own")
+    return has_trials and has_revision
 
 
 @contextmanager
@@ -50,12 +54,20 @@ def hold_creation(server: RecordServer) -> Iterator[None]:
         yield
 
 
+def create_table(server: RecordServer, name: str, statement: str) -> None:
+    """Create a table where it is missing."""
+    with open_sessions(server, **FOR_WRITING).begin() as turn:
+        if not inspect(turn).has_table(name):
+            turn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CREATION})
+            turn.execute(text(statement))
+
+
 def translate_errors(server: RecordServer, verb: str) -> AbstractContextManager[None]:
     """Translate errors of the record on `server` into RecordError, without the password. verb: what cannot be done."""
 
     def into(error: Exception) -> RecordError:
         cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
-        said = server.conceal(str(getattr(cause, "orig", cause)).strip())
+        said = " ".join(server.conceal(str(getattr(cause, "orig", cause))).split())
         return RecordError(
             f"cannot {verb} the record of trials {server}: {said}; check that the server runs and that this user may connect "
             "to this database and create tables in it; its password is read from SWEEP_RECORD, PGPASSWORD or ~/.pgpass"

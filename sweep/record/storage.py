@@ -13,6 +13,7 @@ from sweep.durable.failpoint import failpoint
 from sweep.durable.lock import hold_in_turn
 from sweep.errors import ChangedStudyError, RecordError, translate
 from sweep.record import server
+from sweep.record.hold import ALONE, Hold
 from sweep.record_server import RecordServer
 from sweep.study.schema import Study, differences
 
@@ -23,21 +24,21 @@ Where: TypeAlias = Path | RecordServer  # a SQLite file, or a database of a Post
 _BUSY_S = 60  # how long to wait for the transaction of another process
 
 
-def open_storage(where: Where) -> optuna.storages.RDBStorage:
-    """Open the storage at `where`; create its tables where they are missing. Raises errors that `translate_errors` knows."""
+def open_storage(where: Where, hold: Hold = ALONE) -> optuna.storages.RDBStorage:
+    """Open the storage at `where`; create its tables where they are missing. Raises errors that `translate_errors` knows.
+
+    hold: of a study, without which nothing is written from now on.
+    """
     if isinstance(where, RecordServer):
-        return _open_on_server(where)
+        return _open_on_server(where, hold)
     return optuna.storages.RDBStorage(f"sqlite:///{where}", engine_kwargs={"connect_args": {"timeout": _BUSY_S}})
 
 
-def _open_on_server(where: RecordServer) -> optuna.storages.RDBStorage:
-    try:
-        return optuna.storages.RDBStorage(server.DRIVER, engine_kwargs=server.engine_options(where))
-    except RuntimeError as error:  # the revision of its tables is none of Optuna's
-        raise RecordError(
-            f"{where}: holds tables of another program, or of another version of Optuna; give the record a database of its "
-            "own, which MLflow does not use either"
-        ) from error
+def _open_on_server(where: RecordServer, hold: Hold) -> optuna.storages.RDBStorage:
+    options = server.engine_options(where, keeps_sessions=hold is not ALONE)  # for as long as the hold
+    storage = optuna.storages.RDBStorage(server.DRIVER, engine_kwargs=options)
+    hold.guard(storage.engine)
+    return storage
 
 
 @contextmanager
@@ -90,10 +91,10 @@ def _exists(where: Where) -> bool:
     return server.has_record(where) if isinstance(where, RecordServer) else where.exists()
 
 
-def delete_recorded(where: Where, study: str) -> None:
+def delete_recorded(where: Where, study: str, hold: Hold = ALONE) -> None:
     """Delete what `count_recorded` counts. Safe to repeat. Raises RecordError."""
     with translate_errors(where, "write"):
-        storage = open_storage(where)
+        storage = open_storage(where, hold)
         for name in set(optuna.study.get_all_study_names(storage)) & set(list_names(study)):
             optuna.delete_study(study_name=name, storage=storage)
             failpoint("delete.recorded")

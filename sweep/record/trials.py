@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sweep.data.prepared import DataFacts
 from sweep.durable.failpoint import failpoint
+from sweep.record.hold import ALONE, Hold
 from sweep.record.optuna_terms import OPTUNA_STATES, STATES, to_direction
 from sweep.record.storage import (
     Where,
@@ -67,8 +68,10 @@ class Record:
         study: Study,
         identity: dict[str, Any],
         trials: Iterable[FrozenTrial],
+        hold: Hold,
     ) -> None:
         """Hold what `open` opened. stored: the study in Optuna's storage; trials: those it has already, by number."""
+        self.hold = hold
         self._where = where
         self._storage = storage
         self._stored = stored
@@ -87,14 +90,22 @@ class Record:
                 self._rung_values.setdefault(rung, {})[recorded.trial.key] = value
 
     @classmethod
-    def open(cls, where: Where, study: Study, part: Literal[Phase.SEARCH, Phase.CONFIRM], facts: DataFacts) -> "Record":
+    def open(
+        cls,
+        where: Where,
+        study: Study,
+        part: Literal[Phase.SEARCH, Phase.CONFIRM],
+        facts: DataFacts,
+        hold: Hold = ALONE,
+    ) -> "Record":
         """Open one part of `study` in the record at `where`, and read its trials. Create either where it is missing.
 
+        hold: of the study, without which nothing is written.
         Raises ChangedStudyError if the study is not the one that was recorded, RecordError if it cannot be opened.
         """
         identity = identify(study, facts)
         with translate_errors(where, "open"), hold_creation(where):
-            storage = open_storage(where)
+            storage = open_storage(where, hold)
             stored = optuna.create_study(
                 storage=storage,
                 study_name=list_names(study.name)[part == Phase.CONFIRM],
@@ -105,7 +116,7 @@ class Record:
             failpoint("record.created")
             check_identity(stored, study.name, identity)
             failpoint("record.identified")
-            return cls(where, storage, stored, study, identity, stored.get_trials(deepcopy=False))
+            return cls(where, storage, stored, study, identity, stored.get_trials(deepcopy=False), hold)
 
     def read_frozen(self) -> list[FrozenTrial]:
         """Read the trials as Optuna has them now, by number."""

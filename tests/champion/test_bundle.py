@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import pytest
 
 from sweep.champion import bundle, verify
 from sweep.champion.export import export
+from sweep.durable.files import name_draft
 from sweep.errors import ConversionError, DamagedResultError
 from sweep.layout import RunsDir
 from sweep.report.conclusion import conclude
@@ -264,7 +264,7 @@ def test_a_bundle_that_was_renamed_away_when_the_writer_died_stands_again(tmp_pa
 def test_a_bundle_is_synced_before_it_has_its_name(tmp_path, disk_calls):
     folder = tmp_path / "exports" / "tiny"
     bundle.write_bundle(folder, lambda draft: (draft / "model.onnx").write_bytes(b"model"))
-    draft = folder.with_name(f".tiny.{os.getpid()}")
+    draft = name_draft(folder)
     assert disk_calls[-5:] == [
         ("sync", draft / "SHA256SUMS"),
         ("sync", draft / "model.onnx"),

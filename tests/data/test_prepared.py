@@ -10,6 +10,7 @@ import pytest
 from sweep.data import files as data_files
 from sweep.data.files import check_images, check_rows, read
 from sweep.data.prepared import open_scaling, open_test_split, open_training_split, prepare, read_sample
+from sweep.durable.files import name_draft
 from sweep.errors import InvalidDataError, StorageError
 from sweep.study.schema import Data
 from tests.studies import write_tiny_data
@@ -238,7 +239,7 @@ def test_prepared_rows_are_on_the_disk_before_they_have_their_name(folder, disk_
 
 def test_what_a_killed_process_of_the_same_id_has_left_is_no_obstacle(folder):
     rows = prepared(folder).folder
-    rows.rename(rows.with_name(f".{rows.name}.{os.getpid()}"))
+    rows.rename(name_draft(rows))
     assert prepared(folder).folder == rows
     assert [path.name for path in rows.parent.iterdir()] == [rows.name]
 

@@ -23,13 +23,13 @@ MUTATIONS = {
         "durable/files.py", "    sync(path.parent)\n\n\ndef sha256_of", "\n\ndef sha256_of", "tests/record/test_results.py",
     ),
     "a new folder's name is not synced": (
-        "durable/files.py", "        sync(path.parent)\n\n\ndef make_draft(", "        pass\n\n\ndef make_draft(", "tests/record/test_results.py",
+        "durable/files.py", "        sync(path.parent)\n\n\ndef name_draft(", "        pass\n\n\ndef name_draft(", "tests/record/test_results.py",
     ),
     "a score is written under its own name": (
-        "durable/files.py", 'draft = path.with_name(f".{path.name}.{os.getpid()}")', "draft = path", "tests/record/test_results.py",
+        "durable/files.py", "draft = name_draft(path)", "draft = path", "tests/record/test_results.py",
     ),
     "a result is written under its own name": (
-        "durable/files.py", 'draft = folder.with_name(f".{folder.name}.{os.getpid()}")', "draft = folder", "tests/record/test_results.py",
+        "durable/files.py", "draft = name_draft(folder)", "draft = folder", "tests/record/test_results.py",
     ),
     "files are not checked": (
         "record/results.py", "if sha256_of(folder / name) != digest:", "if False:", "tests/record/test_results.py",

@@ -200,3 +200,12 @@ def test_a_score_is_on_the_disk_before_it_has_its_name_and_its_name_is_on_the_di
 def test_a_result_that_is_found_is_on_the_disk_under_its_name_before_it_is_relied_on(folder, disk_calls):
     results.find(folder)
     assert disk_calls == [("sync", folder.parent)]
+
+
+def test_of_two_results_of_one_trial_the_first_stays_and_is_what_the_second_writer_gets(folder):
+    """A worker of a coordinator that was taken over ends the same trial on another machine."""
+    first = results.load(folder)
+    other = replace(RESULT, metrics={"val_accuracy": 0.5})
+    assert results.save(folder, other, lambda draft: (draft / results.MODEL).write_bytes(b"other")) == first
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+    assert (folder / results.MODEL).read_bytes() == b"weights"
