@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sweep.record_server import RecordServer
 from tests.servers import free_port
@@ -25,6 +26,11 @@ def find_program(name: str) -> str | None:
     """Return the path of a program of the server; None where no server is installed."""
     newest = sorted(DEBIAN.glob(f"*/bin/{name}"), key=lambda path: int(path.parts[-3]))
     return str(newest[-1]) if newest else shutil.which(name)
+
+
+def whole_address(server: RecordServer) -> str:
+    """Return the address of a database with its password."""
+    return str(server).replace("@", f":{quote(server.password or '', safe='')}@", 1)
 
 
 @dataclass

@@ -12,6 +12,7 @@ from sweep.errors import LostStudyError, MissingPackageError, RecordError, Study
 from sweep.layout import RunsDir
 from sweep.record import hold as hold_room
 from sweep.record.hold import hold_study
+from sweep.record.recover import MAX_DEATHS, handle_death, recover
 from sweep.record.storage import count_recorded, delete_recorded, is_recorded
 from sweep.record.trials import read_stored_search
 from sweep.removal import delete_study
@@ -141,6 +142,14 @@ def test_a_holder_whose_session_ended_stops_though_nobody_took_over(runs_on_serv
             held.poll()
 
 
+def test_a_holder_that_was_not_answered_for_too_long_stops_without_asking(runs_on_server, monkeypatch):
+    with hold_study(runs_on_server, "tiny") as held:
+        held.poll()
+        monkeypatch.setattr(hold_room, "LEASE_S", -1)
+        with pytest.raises(LostStudyError, match="the server was not heard for"):
+            held.poll()
+
+
 def test_a_server_ends_the_session_of_a_holder_that_is_silent(runs_on_server, postgres, monkeypatch):
     monkeypatch.setattr(hold_room, "LEASE_S", 0.2)  # and no ping before
     with hold_study(runs_on_server, "tiny"):
@@ -188,3 +197,18 @@ def test_numbers_are_never_given_twice(runs_on_server, postgres):
         with hold_study(runs_on_server, "tiny"):
             seen += postgres.execute(runs_on_server.record, "SELECT number FROM sweep_coordinators")
     assert len(set(seen)) == 3
+
+
+def test_a_coordinator_that_lost_its_study_removes_and_saves_no_file(runs_on_server, postgres):
+    folder = runs_on_server.results("tiny")
+    with hold_study(runs_on_server, "tiny") as held:
+        record, _ = open_records(job(runs_on_server), held)
+        trial = record.claim(Phase.SEARCH, CONFIG, 1)
+        (folder / ".trial-00000.of another coordinator").mkdir()
+        end_session(postgres, runs_on_server.record)
+        with hold_study(runs_on_server, "tiny"):
+            with pytest.raises(LostStudyError):
+                recover(record, folder)
+            with pytest.raises(LostStudyError):
+                handle_death(record, trial.key, "out of memory", MAX_DEATHS, folder)
+    assert [path.name for path in folder.iterdir()] == [".trial-00000.of another coordinator"]
