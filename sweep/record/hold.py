@@ -99,8 +99,13 @@ class ServerHold:
 
     def check(self) -> None:
         self.poll()
-        with translate_errors(self._server, "read"), self._engine.begin() as connection:
-            self._check(connection)
+        with translate_errors(self._server, "read"):
+            try:
+                with self._engine.begin() as connection:
+                    self._check(connection)
+            except SQLAlchemyError:
+                self.poll()  # a process that was frozen here is told that first
+                raise
 
     def guard(self, engine: Engine) -> None:
         event.listen(engine, "begin", self._check)
