@@ -50,7 +50,7 @@ LIBRARIES = {
         "report.search_figures",
     },
     "mlflow": {"track.mlflow_api"},
-    "sqlalchemy": {"track.tables", "track.errors", "record.storage", "record.server", "record.hold"},
+    "sqlalchemy": {"track.tables", "track.errors", "track.guard", "record.storage", "record.server", "record.hold"},
     "sklearn": {"data.prepared"},
     "matplotlib": {"train.figure", "train.pictures"},
     "plotly": {"report.figures", "report.search_figures", "report.page"},

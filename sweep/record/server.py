@@ -37,6 +37,11 @@ def open_sessions(server: RecordServer, **settings: str | int) -> Engine:
     return create_engine(DRIVER, poolclass=NullPool, connect_args=server.connect_args(**settings))
 
 
+def open_kept_sessions(server: RecordServer) -> Engine:
+    """Open an engine that keeps its sessions, to be closed by `dispose`."""
+    return create_engine(DRIVER, **engine_options(server, keeps_sessions=True))
+
+
 def has_record(server: RecordServer) -> bool:
     """Return whether all of Optuna's tables are there. Creates nothing. Raises RecordError for tables of MLflow."""
     tables = inspect(open_sessions(server))

@@ -15,6 +15,7 @@ from sweep.track.client import list_runs, open_client
 from sweep.track.errors import translate_errors
 from sweep.track.experiment import ParentRun, ProjectedStudy, find_or_create_experiment
 from sweep.track.fields import has_logged_model, is_archived, to_ms, to_run
+from sweep.track.guard import CheckHold, guard_client
 from sweep.track.mlflow_api import MLFLOW_PARENT_RUN_ID, MlflowClient, Run
 from sweep.track.models import Models, has_outputs
 from sweep.track.names import FINISHED, PARENT, RUNNING, STATUSES
@@ -26,11 +27,14 @@ from sweep.trial import Ended, Trial
 class Projection:
     """Writes the runs of one study. Not thread-safe: one thread uses it."""
 
-    def __init__(self, runs: RunsDir, projected: ProjectedStudy) -> None:
-        """Open MLflow, find what is there, and write the parent run. Raises TrackingError."""
+    def __init__(self, runs: RunsDir, projected: ProjectedStudy, check_hold: CheckHold = lambda: None) -> None:
+        """Open MLflow, find what is there, and write the parent run. Raises TrackingError.
+
+        check_hold: is called before each write; raises LostStudyError if there must be none.
+        """
         self._runs = runs
         self._projected = projected
-        self._client = open_client(runs)
+        self._client = guard_client(open_client(runs), check_hold)
         follow_move(runs)
         study = projected.study
         with translate_errors(runs):
@@ -44,7 +48,7 @@ class Projection:
             )
             self._parent = ParentRun.open(self._client, self._experiment, projected, self._before.get(PARENT))
             self._adopt_runs()
-            self._writer = _open_writer(self._client, self._experiment, runs, study.name)
+            self._writer = _open_writer(self._client, self._experiment, runs, study.name, check_hold)
             self._models = Models(self._client, self._experiment, runs.results(study.name), study, projected.facts)
 
     @property
@@ -144,8 +148,10 @@ def _find_runs(client: MlflowClient, experiment: str) -> dict[str, Run]:
     return found
 
 
-def _open_writer(client: MlflowClient, experiment: str, runs: RunsDir, study: str) -> ClientRuns:
+def _open_writer(client: MlflowClient, experiment: str, runs: RunsDir, study: str, check_hold: CheckHold) -> ClientRuns:
     """Choose how runs are written: as rows where the database is at hand and its tables are known, else by the client."""
     if runs.mlflow_server is not None:
         return ClientRuns(client, experiment)
-    return TableRuns(client, experiment, runs, study) if has_tested_schema(runs) else ClientRuns(client, experiment)
+    if not has_tested_schema(runs):
+        return ClientRuns(client, experiment)
+    return TableRuns(client, experiment, runs, study, check_hold)
