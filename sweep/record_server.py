@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 from sweep.errors import InvalidSettingError
+from sweep.masking import mask
 
 PORT = 5432
 SCHEMES = ("postgresql", "postgres")
@@ -47,7 +48,7 @@ class RecordServer:
 
     def conceal(self, text: str) -> str:
         """Return `text` without the password, should it quote it."""
-        return text if not self.password else text.replace(self.password, "***")
+        return mask(text, [self.password or ""])
 
 
 def parse_record_server(given: str, setting: str, keeps_secrets: bool) -> RecordServer:

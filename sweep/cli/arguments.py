@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from sweep.layout import RunsDir, tracking_server
+from sweep.durable.inside import refuse_links
+from sweep.layout import RunsDir, refuse_registry, tracking_server
 from sweep.record_server import RecordServer, parse_record_server
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -34,9 +35,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def locate_runs(arguments: argparse.Namespace) -> RunsDir:
-    """Return the runs directory and the servers that the user chose. Raises InvalidSettingError."""
+    """Return the runs directory and the servers that the user chose. Raises InvalidSettingError, StorageError."""
     server = tracking_server(os.environ.get("MLFLOW_TRACKING_URI"))
-    return RunsDir(arguments.runs_dir, server, _locate_record(arguments.record))
+    refuse_registry(os.environ.get("MLFLOW_REGISTRY_URI"), server)
+    runs = RunsDir(arguments.runs_dir, server, _locate_record(arguments.record))
+    refuse_links(runs.list_places())
+    return runs
 
 
 def _locate_record(given: str | None) -> RecordServer | None:
@@ -101,7 +105,9 @@ def _add_predict(commands: Commands) -> None:
     predict.add_argument(
         "rows", type=Path, metavar="ROWS.npz", help="rows as in the study's data: array x, x_test, or the only one"
     )
-    predict.add_argument("--out", type=Path, metavar="FILE", help="file for the CSV (default: standard output)")
+    predict.add_argument(
+        "--out", type=Path, default=Path("-"), metavar="FILE", help="file for the CSV (default: -, standard output)"
+    )
 
 
 def _add_doctor(commands: Commands) -> None:

@@ -14,6 +14,7 @@ from sweep.durable.lock import hold_in_turn
 from sweep.errors import ChangedStudyError, MissingRunsError, RecordError, translate
 from sweep.record import server
 from sweep.record.hold import ALONE, Hold
+from sweep.record.rows import Storage
 from sweep.record_server import RecordServer
 from sweep.study.schema import Study, differences
 
@@ -24,28 +25,28 @@ Where: TypeAlias = Path | RecordServer  # a SQLite file, or a database of a Post
 _BUSY_S = 60  # how long to wait for the transaction of another process
 
 
-def open_storage(where: Where, hold: Hold = ALONE) -> optuna.storages.RDBStorage:
+def open_storage(where: Where, hold: Hold = ALONE) -> Storage:
     """Open the storage at `where`; create its tables where they are missing. Raises errors that `translate_errors` knows.
 
     hold: of a study, without which nothing is written from now on.
     """
     if isinstance(where, RecordServer):
         return _open_on_server(where, hold)
-    return optuna.storages.RDBStorage(f"sqlite:///{where}", engine_kwargs={"connect_args": {"timeout": _BUSY_S}})
+    return Storage(f"sqlite:///{where}", engine_kwargs={"connect_args": {"timeout": _BUSY_S}})
 
 
-def open_to_read(where: RecordServer) -> optuna.storages.RDBStorage:
+def open_to_read(where: RecordServer) -> Storage:
     """Open the storage on a server, which lets nothing be written to it. Raises MissingRunsError, RecordError."""
     with translate_errors(where, "read"):
         if not _exists(where):
             raise MissingRunsError(f"{where}: holds no study; run one first: make sweep")
         options = server.engine_options(where, keeps_sessions=False, default_transaction_read_only="on")
-        return optuna.storages.RDBStorage(server.DRIVER, engine_kwargs=options)
+        return Storage(server.DRIVER, engine_kwargs=options)
 
 
-def _open_on_server(where: RecordServer, hold: Hold) -> optuna.storages.RDBStorage:
+def _open_on_server(where: RecordServer, hold: Hold) -> Storage:
     options = server.engine_options(where, keeps_sessions=hold is not ALONE)  # for as long as the hold
-    storage = optuna.storages.RDBStorage(server.DRIVER, engine_kwargs=options)
+    storage = Storage(server.DRIVER, engine_kwargs=options)
     hold.guard(storage.engine)
     return storage
 
@@ -91,7 +92,7 @@ def count_recorded(where: Where, study: str) -> int | None:
             return None
         storage = open_storage(where)
         held = set(optuna.study.get_all_study_names(storage)) & set(list_names(study))
-        counts = [len(optuna.load_study(storage=storage, study_name=name).get_trials(deepcopy=False)) for name in held]
+        counts = [storage.get_n_trials(storage.get_study_id_from_name(name)) for name in held]
     return sum(counts) if held else None
 
 

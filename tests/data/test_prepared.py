@@ -324,3 +324,21 @@ def digest_of(folder):
     for path in sorted(path for path in folder.rglob("*.npy")):
         whole.update(f"{path.relative_to(folder)}\n".encode() + path.read_bytes())
     return whole.hexdigest()
+
+
+@pytest.mark.parametrize(
+    "name", ["train/x.npy", "train/y.npy", "validation/y.npy", "test/x.npy", "test/y.npy", "facts.json"]
+)
+def test_a_flipped_byte_in_prepared_rows_is_refused(folder, name):
+    path = prepared(folder, test_rows=10).folder / name
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(StorageError, match=rf"{name} is not what was written \(sha256\).* remove it"):
+        prepared(folder, test_rows=10)
+
+
+def test_which_rows_are_drawn_stays_as_it_was_for_the_studies_that_people_have(folder):
+    _, validation, test = parts(prepared(folder, test_rows=10, validation_rows=10, seed=3))
+    assert validation == [27, 44, 45, 49, 54, 56, 57, 70, 82, 98]
+    assert test == [2, 11, 21, 26, 32, 40, 46, 65, 71, 81]

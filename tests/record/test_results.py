@@ -209,3 +209,24 @@ def test_of_two_results_of_one_trial_the_first_stays_and_is_what_the_second_writ
     assert results.save(folder, other, lambda draft: (draft / results.MODEL).write_bytes(b"other")) == first
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
     assert (folder / results.MODEL).read_bytes() == b"weights"
+
+
+def test_dot_files_are_drafts_but_for_the_lock_and_the_mark_of_a_deletion(tmp_path):
+    make_folder(tmp_path / "replicate-00000")
+    for name in (
+        results.LOCK,
+        results.DELETING,
+        ".trial-00001.77",
+        "replicate-00000/.score.json.77",
+        "replicate-00000/file",
+    ):
+        (tmp_path / name).touch()
+    assert results.list_drafts(tmp_path) == [tmp_path / ".trial-00001.77", tmp_path / "replicate-00000/.score.json.77"]
+
+
+def test_a_stranger_is_a_folder_of_no_known_trial_and_no_file_that_lies_there(tmp_path):
+    for name in ("trial-00000", "trial-00001", ".trial-00002.77"):
+        make_folder(tmp_path / name)
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / results.LOCK).touch()
+    assert results.list_strangers(tmp_path, {"trial-00000"}) == [tmp_path / "trial-00001"]
