@@ -69,7 +69,7 @@ def run_study(job: Job, runtime: Runtime, fork: str | None = None) -> None:
         runtime = replace(runtime, is_interrupted=partial(_is_interrupted, held, runtime.is_interrupted))
         search, confirmation = open_records(job, held)
         _refuse_strangers(folder, search, confirmation)
-        tracker = Tracker(partial(_open_projection, job), held.check)
+        tracker = Tracker(partial(_open_projection, job, held), held.check)
         runtime.remember([*search.trials.values(), *confirmation.trials.values()])
         try:
             with _LazyExecutor(partial(runtime.start_executor, folder)) as executor:
@@ -98,7 +98,7 @@ def sync_study(job: Job) -> None:
         search, confirmation = open_records(job, held)
         waiting = _list_unscored(job, confirmation, folder)
         is_whole = not (waiting or search.list_unfinished() or confirmation.list_unfinished())
-        tracker = Tracker(partial(_open_projection, job), held.check)
+        tracker = Tracker(partial(_open_projection, job, held), held.check)
         _track_all(tracker, search, folder)
         _track_all(tracker, confirmation, folder, but=waiting)
         if trouble := tracker.close(FINISHED if is_whole else KILLED):
@@ -156,12 +156,13 @@ def _stop_if_asked(runtime: Runtime) -> None:
         raise Interrupted
 
 
-def _open_projection(job: Job) -> Projection:
+def _open_projection(job: Job, held: Hold) -> Projection:
     # Imported here, on the tracker's thread: MLflow takes seconds to load, and the workers start meanwhile.
     from sweep.track.experiment import ProjectedStudy
     from sweep.track.projection import Projection as MlflowProjection
 
-    return MlflowProjection(job.runs, ProjectedStudy(job.study, job.table, job.data.facts, read_provenance()))
+    projected = ProjectedStudy(job.study, job.table, job.data.facts, read_provenance())
+    return MlflowProjection(job.runs, projected, held.check)
 
 
 class _LazyExecutor(AbstractContextManager["_LazyExecutor"]):

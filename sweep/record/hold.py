@@ -25,7 +25,7 @@ from sweep.durable.lock import hold
 from sweep.errors import LostStudyError, RecordError, StudyInUseError
 from sweep.layout import RunsDir
 from sweep.record import results
-from sweep.record.server import LEASE_S, create_table, open_sessions, translate_errors
+from sweep.record.server import LEASE_S, create_table, open_kept_sessions, open_sessions, translate_errors
 from sweep.record_server import RecordServer
 
 PING_S = LEASE_S / 6
@@ -82,8 +82,8 @@ class ServerHold:
 
     def __init__(self, server: RecordServer, study: str, session: Connection, number: int) -> None:
         self._server, self._study, self._session, self._number = server, study, session, number
-        self._engine = open_sessions(server)
-        self._guarded: list[Engine] = []
+        self._checks = open_kept_sessions(server)
+        self._opened = [self._checks]
         self._trouble: str | None = None
         self._answered_at = time.monotonic()
         self._ending = threading.Event()
@@ -99,18 +99,23 @@ class ServerHold:
 
     def check(self) -> None:
         self.poll()
-        with translate_errors(self._server, "read"), self._engine.begin() as connection:
-            self._check(connection)
+        with translate_errors(self._server, "read"):
+            try:
+                with self._checks.begin() as connection:
+                    self._check(connection)
+            except SQLAlchemyError:
+                self.poll()  # a process that was frozen here is told that first
+                raise
 
     def guard(self, engine: Engine) -> None:
         event.listen(engine, "begin", self._check)
-        self._guarded.append(engine)
+        self._opened.append(engine)
 
     def end(self) -> None:
         """Let the study go. Safe to call when it is lost."""
         self._ending.set()
         self._thread.join()
-        for engine in self._guarded:
+        for engine in self._opened:
             engine.dispose()
         with suppress(SQLAlchemyError):
             self._session.execute(text(f"DELETE FROM {TABLE} WHERE number = :number"), {"number": self._number})

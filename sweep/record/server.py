@@ -21,17 +21,25 @@ FOR_WRITING = {"idle_in_transaction_session_timeout": LEASE_S * 1000}  # a froze
 _CREATION = 7_305_114_877_129_440_001  # key of the advisory lock under which tables are created; any number of our own
 
 
-def engine_options(server: RecordServer, keeps_sessions: bool) -> dict[str, Any]:
-    """Return how SQLAlchemy opens sessions that write the record. Raises MissingPackageError without psycopg."""
+def engine_options(server: RecordServer, keeps_sessions: bool, **settings: str) -> dict[str, Any]:
+    """Return how SQLAlchemy opens sessions on the record. Raises MissingPackageError without psycopg.
+
+    settings: the server's, for each session.
+    """
     _check_is_installed(server)
     pool: dict[str, Any] = {"pool_pre_ping": True} if keeps_sessions else {"poolclass": NullPool}
-    return {"connect_args": server.connect_args(**FOR_WRITING), **pool}
+    return {"connect_args": server.connect_args(**FOR_WRITING, **settings), **pool}
 
 
 def open_sessions(server: RecordServer, **settings: str | int) -> Engine:
     """Open an engine that keeps no session for later. settings: the server's, for each of them."""
     _check_is_installed(server)
     return create_engine(DRIVER, poolclass=NullPool, connect_args=server.connect_args(**settings))
+
+
+def open_kept_sessions(server: RecordServer) -> Engine:
+    """Open an engine that keeps its sessions, to be closed by `dispose`."""
+    return create_engine(DRIVER, **engine_options(server, keeps_sessions=True))
 
 
 def has_record(server: RecordServer) -> bool:
@@ -80,5 +88,5 @@ def _check_is_installed(server: RecordServer) -> None:
     if find_spec("psycopg") is None:
         raise MissingPackageError(
             f"{server}: psycopg is not installed, which reads and writes PostgreSQL; `make setup` installs it, or: "
-            "pip install 'psycopg[binary]'"
+            "pip install psycopg psycopg-binary"
         )

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sweep.data.prepared import DataFacts
 from sweep.durable.failpoint import failpoint
 from sweep.durable.lock import hold_in_turn
-from sweep.errors import ChangedStudyError, RecordError, translate
+from sweep.errors import ChangedStudyError, MissingRunsError, RecordError, translate
 from sweep.record import server
 from sweep.record.hold import ALONE, Hold
 from sweep.record.rows import Storage
@@ -33,6 +33,15 @@ def open_storage(where: Where, hold: Hold = ALONE) -> Storage:
     if isinstance(where, RecordServer):
         return _open_on_server(where, hold)
     return Storage(f"sqlite:///{where}", engine_kwargs={"connect_args": {"timeout": _BUSY_S}})
+
+
+def open_to_read(where: RecordServer) -> Storage:
+    """Open the storage on a server, which lets nothing be written to it. Raises MissingRunsError, RecordError."""
+    with translate_errors(where, "read"):
+        if not _exists(where):
+            raise MissingRunsError(f"{where}: holds no study; run one first: make sweep")
+        options = server.engine_options(where, keeps_sessions=False, default_transaction_read_only="on")
+        return Storage(server.DRIVER, engine_kwargs=options)
 
 
 def _open_on_server(where: RecordServer, hold: Hold) -> Storage:

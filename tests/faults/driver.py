@@ -130,6 +130,12 @@ class Beside(Sweep):
     """A second command on the same study."""
 
     name: str = ""
+    started: list[ForkServerProcess] = field(default_factory=list)
+
+    def start(self, *arguments: str, is_training: bool = False, **environment: str) -> ForkServerProcess:
+        process = super().start(*arguments, is_training=is_training, **environment)
+        self.started.append(process)
+        return process
 
     @property
     def _printed(self) -> Path:

@@ -23,7 +23,7 @@ MUTATIONS = {
         "durable/files.py", "    sync(path.parent)\n\n\ndef _clear", "\n\ndef _clear", "tests/record/test_results.py",
     ),
     "a new folder's name is not synced": (
-        "durable/files.py", "        sync(path.parent)\n\n\ndef name_draft(", "        pass\n\n\ndef name_draft(", "tests/record/test_results.py",
+        "durable/files.py", "        sync(path.parent)\n\n\ndef make_draft(", "        pass\n\n\ndef make_draft(", "tests/record/test_results.py",
     ),
     "a score is written under its own name": (
         "durable/files.py", "draft = name_draft(path)", "draft = path", "tests/record/test_results.py",
@@ -212,7 +212,7 @@ MUTATIONS = {
         "record/results.py", "if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):", "if True:", "tests/record/test_results.py::test_of_two_results_of_one_trial_the_first_stays_and_is_what_the_second_writer_gets",
     ),
     "a password is quoted": (
-        "record_server.py", 'text.replace(self.password, "***")', "text", "tests/test_record_server.py::test_no_text_of_a_server_holds_its_password",
+        "record_server.py", 'mask(text, [self.password or ""])', "text", "tests/test_record_server.py::test_no_text_of_a_server_holds_its_password",
     ),
 }  # fmt: skip
 

@@ -6,14 +6,15 @@ from contextlib import closing
 from dataclasses import replace
 
 import pytest
+from optuna.exceptions import StorageInternalError
 
 from sweep.coordinator import open_records
-from sweep.errors import LostStudyError, MissingPackageError, RecordError, StudyInUseError
+from sweep.errors import LostStudyError, MissingPackageError, MissingRunsError, RecordError, StudyInUseError
 from sweep.layout import RunsDir
 from sweep.record import hold as hold_room
 from sweep.record.hold import hold_study
 from sweep.record.recover import MAX_DEATHS, handle_death, recover
-from sweep.record.storage import count_recorded, delete_recorded, is_recorded
+from sweep.record.storage import count_recorded, delete_recorded, is_recorded, open_to_read
 from sweep.record.trials import read_stored_search
 from sweep.removal import delete_study
 from sweep.study.config import derive_seed
@@ -212,3 +213,16 @@ def test_a_coordinator_that_lost_its_study_removes_and_saves_no_file(runs_on_ser
             with pytest.raises(LostStudyError):
                 handle_death(record, trial.key, "out of memory", MAX_DEATHS, folder)
     assert [path.name for path in folder.iterdir()] == [".trial-00000.of another coordinator"]
+
+
+def test_a_record_that_is_opened_to_read_cannot_be_changed(runs_on_server, postgres):
+    with pytest.raises(MissingRunsError, match=r"holds no study; run one first"):
+        open_to_read(postgres.new_database("template1"))
+    with hold_study(runs_on_server, "tiny") as held:
+        record, _ = open_records(job(runs_on_server), held)
+        record.claim(Phase.SEARCH, CONFIG, 1)
+    storage = open_to_read(runs_on_server.record)
+    [trial] = storage.get_all_trials(storage.get_study_id_from_name("tiny"))
+    with pytest.raises(StorageInternalError) as error:
+        storage.set_trial_user_attr(trial._trial_id, "changed", True)
+    assert "read-only transaction" in str(error.value.__cause__)
