@@ -162,7 +162,7 @@ class Record:
             user_attrs={"trial": lasting},
         )
         with translate_errors(self._where, "write"):
-            self._ids[trial.key] = self._storage.create_new_trial(self._study_id, claimed)
+            self._ids[trial.key] = self._storage.add_trial(self._study_id, trial.number, claimed)
         failpoint("record.claimed")
         self.trials[trial.key] = RecordedTrial(trial, None, None)
         return trial
@@ -171,7 +171,7 @@ class Record:
         """Write that a trial starts again after its last attempt died. Return it as its next attempt."""
         again = replace(trial, attempt=trial.attempt + 1)
         with translate_errors(self._where, "write"):
-            self._storage.set_trial_user_attr(self._ids[trial.key], "attempt", again.attempt)
+            self._storage.put_attribute(self._ids[trial.key], "attempt", again.attempt)
         failpoint("record.restarted")
         self.trials[trial.key] = RecordedTrial(again, None, None)
         return again
@@ -180,7 +180,7 @@ class Record:
         """Write the objective of a trial that has reached a rung. A value that is written already is kept."""
         if key not in self.rungs.values_at(rung):  # a restarted trial reaches the rung again
             with translate_errors(self._where, "write"):
-                self._storage.set_trial_intermediate_value(self._ids[key], rung, value)
+                self._storage.add_point(self._ids[key], rung, value)
             self.rungs.add(rung, key, value)
         failpoint("record.rung")
 
@@ -188,15 +188,12 @@ class Record:
         """Write how a trial ended, which makes it done. Its result must be durable already."""
         trial, value = self.trials[result.key].trial, self._value_of(result)
         course = Course.of(result, self.objective)
+        attributes: dict[str, Any] = {"course": asdict(course)}
+        if result.state == State.FAILED:
+            attributes["reason"] = result.reason
         failpoint("record.tell")
         with translate_errors(self._where, "write"):
-            self._storage.set_trial_user_attr(self._ids[trial.key], "course", asdict(course))
-            if result.state == State.FAILED:
-                self._storage.set_trial_user_attr(self._ids[trial.key], "reason", result.reason)
-            # The same write as in `Study.tell`, which also reads the trial twice.
-            self._storage.set_trial_state_values(
-                self._ids[trial.key], OPTUNA_STATES[result.state], None if value is None else [value]
-            )
+            self._storage.end_trial(self._ids[trial.key], OPTUNA_STATES[result.state], value, attributes)
         failpoint("record.told")
         self.trials[result.key] = RecordedTrial(trial, result.state, value, course)
 

@@ -34,7 +34,7 @@ class Limits:
     running: int
 
 
-LIMITS = {"tpe": Limits(best=50, drawn=200, running=50), "gp": Limits(best=50, drawn=100, running=50)}
+LIMITS = {"tpe": Limits(best=30, drawn=300, running=50), "gp": Limits(best=50, drawn=100, running=50)}
 
 
 class History:

@@ -25,18 +25,25 @@ from sweep.trial import EpochReport, Phase, State, Trial, TrialResult, WorkerDie
 def choose_finalists(study: Study, search: Record, confirmation: Record, folder: Path) -> list[Finalist]:
     """Select the finalists of what is recorded. Raises DamagedResultError."""
     confirmed = {(r.trial.name, r.trial.config) for r in confirmation.trials.values()}
-    return select_finalists(study, _list_candidates(search, folder), confirmed)
+    return select_finalists(study, _list_candidates(study, search, folder), confirmed)
 
 
-def _list_candidates(search: Record, folder: Path) -> list[Candidate]:
-    """List the complete trials of the search, by number. Reads the validation loss of those alone that are tied."""
+def _list_candidates(study: Study, search: Record, folder: Path) -> list[Candidate]:
+    """List the complete trials of the search, by number. Reads the validation loss of those alone that are tied for the best."""
     complete = {key: r for key, r in search.trials.items() if r.state == State.COMPLETE and r.value is not None}
+    if study.confirmation is None or not complete:
+        return []
     if len({recorded.course is None for recorded in complete.values()}) > 1:
         return _list_candidates_of_two_versions(search, complete, folder)
-    n_with = Counter(recorded.value for recorded in complete.values())
+    # Among many trials most values are tied, and to load a result is to check its model.
+    costs = {key: cost(study.objective, recorded.value or 0.0) for key, recorded in complete.items()}
+    groups = {key: getattr(recorded.trial.config, study.confirmation.group_by) for key, recorded in complete.items()}
+    n_with = Counter((groups[key], costs[key]) for key in complete)
+    best = {group: min(c for other, c in n_with if other == group) for group in set(groups.values())}
 
     def to_candidate(key: str, recorded: RecordedTrial) -> Candidate:
-        metrics = results.load(folder / key).metrics if n_with[recorded.value] > 1 else {}
+        is_tied = costs[key] == best[groups[key]] and n_with[groups[key], costs[key]] > 1
+        metrics = results.load(folder / key).metrics if is_tied else {}
         return Candidate(recorded.trial.config, recorded.value or 0.0, metrics.get("val_loss", math.inf))
 
     return [to_candidate(key, recorded) for key, recorded in complete.items()]
@@ -79,7 +86,7 @@ class SearchSource(_RecordedSource):
         self._study = study
         self._learn_earlier_courses()
         self._budget = Budget(study, record, clock)
-        self._suggester = _open_suggester(study, record)
+        self._suggester = open_suggester(study, record)
         known = {recorded.trial.config for recorded in record.trials.values()}
         # Without validation rows baselines cannot be compared here; they are trained as finalists.
         wanted = study.baselines if study.data.validation_rows else ()
@@ -153,7 +160,8 @@ class SearchSource(_RecordedSource):
                 self._record.add_earlier_course(key, results.load(self._folder / key))
 
 
-def _open_suggester(study: Study, record: Record) -> FreezeThaw | Suggester:
+def open_suggester(study: Study, record: Record) -> FreezeThaw | Suggester:
+    """Return what proposes the configs of a study, which has learned from its record."""
     return (
         FreezeThaw(study, record)
         if study.search.proposer == "freeze_thaw" and study.space

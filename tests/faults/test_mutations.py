@@ -158,7 +158,7 @@ MUTATIONS = {
         "search/sources.py", "            return False  # a probe ends here", "            return True  # a probe ends here", "tests/search/test_freeze_thaw.py::test_a_probe_takes_an_epoch_and_a_promoted_one_all_of_them",
     ),
     "how a trial went is not recorded": (
-        "record/trials.py", '            self._storage.set_trial_user_attr(self._ids[trial.key], "course", asdict(course))\n', "", "tests/search/test_freeze_thaw.py::test_what_is_proposed_follows_from_the_record_and_the_seed",
+        "record/trials.py", '{"course": asdict(course)}', "{}", "tests/search/test_freeze_thaw.py::test_what_is_proposed_follows_from_the_record_and_the_seed",
     ),
     "a promotion is forgotten": (
         "record/trials.py", 'lasting["promoted_from"] = promoted_from', "pass", "tests/search/test_freeze_thaw.py::test_a_search_that_is_cut_off_between_any_events_tries_what_an_uncut_one_does",
