@@ -46,14 +46,15 @@ class History:
 
     def __init__(self, study: Study, limits: Limits) -> None:
         self._study, self._limits = study, limits
-        self._running: dict[str, tuple[Trial, FrozenTrial]] = {}  # by key, oldest first
+        self._running: dict[str, Trial] = {}  # by key, oldest first
+        self._shown_running: dict[str, FrozenTrial] = {}  # by key, of those that run
         self._at_rungs: dict[str, dict[int, float]] = {}  # of those that run
         self._best: list[tuple[Rank, int, FrozenTrial]] = []  # sorted; the best first
         self._drawn: list[tuple[int, int, FrozenTrial]] = []  # a heap; the largest hash, negated, first
 
     def start(self, trial: Trial) -> None:
         """Learn of a trial that was just claimed."""
-        self._running[trial.key] = trial, self._to_shown(trial, state=TrialState.RUNNING)
+        self._running[trial.key] = trial
 
     def report(self, key: str, rung: int, value: float) -> None:
         """Learn the objective of a trial at a rung."""
@@ -61,8 +62,15 @@ class History:
 
     def end(self, key: str, state: State, value: float | None) -> None:
         """Learn how a trial ended. Samplers ignore one that failed."""
-        (trial, _), at_rungs = self._running.pop(key), self._at_rungs.pop(key, {})
+        trial, at_rungs = self._running.pop(key), self._at_rungs.pop(key, {})
+        self._shown_running.pop(key, None)
         if state == State.FAILED:
+            return
+        rank = self._rank(state, value, at_rungs), trial.number
+        priority = -derive_seed(self._study.seed, "shown", trial.number), trial.number
+        is_best = len(self._best) < self._limits.best or bool(self._best and rank < self._best[-1][:2])
+        is_drawn = len(self._drawn) < self._limits.drawn or bool(self._drawn and priority > self._drawn[0][:2])
+        if not (is_best or is_drawn):  # of many trials most are neither, and making one up takes longer than all this
             return
         ended = self._to_shown(
             trial,
@@ -70,18 +78,25 @@ class History:
             intermediate_values=at_rungs,
             value=value if state == State.COMPLETE else None,
         )
-        bisect.insort(self._best, (self._rank(state, value, at_rungs), trial.number, ended))
-        del self._best[self._limits.best :]
-        heapq.heappush(self._drawn, (-derive_seed(self._study.seed, "shown", trial.number), trial.number, ended))
-        if len(self._drawn) > self._limits.drawn:
-            heapq.heappop(self._drawn)
+        if is_best:
+            bisect.insort(self._best, (*rank, ended))
+            del self._best[self._limits.best :]
+        if is_drawn:
+            heapq.heappush(self._drawn, (*priority, ended))
+            if len(self._drawn) > self._limits.drawn:
+                heapq.heappop(self._drawn)
 
     def show(self) -> list[FrozenTrial]:
         """Return the trials to learn from, by number, which counts from 1 here: the trial that is asked for is number 0."""
         newest = islice(reversed(self._running.values()), self._limits.running)
-        running = [trial for _, trial in newest]
+        running = [self._show_running(trial) for trial in newest]
         shown = {trial.number: trial for *_, trial in (*self._best, *self._drawn)}
         return [*(shown[number] for number in sorted(shown)), *reversed(running)]
+
+    def _show_running(self, trial: Trial) -> FrozenTrial:
+        if trial.key not in self._shown_running:
+            self._shown_running[trial.key] = self._to_shown(trial, state=TrialState.RUNNING)
+        return self._shown_running[trial.key]
 
     def _to_shown(self, trial: Trial, **how: Any) -> FrozenTrial:
         params, distributions = to_params(self._study, trial.config)
