@@ -112,7 +112,7 @@ def _start_on_cluster(study: Study, place: Place, address: str) -> ClusterExecut
         rows=partial(pack_training_rows, place.data),
         log=place.logs / "bridge.log",
     )
-    link = Link(address, partial(start_bridge, bridge), str(bridge.log))
+    link = Link(address, partial(start_bridge, bridge), bridge.log)
     return ClusterExecutor(link, place.results, study.search.workers, read_provenance())
 
 

@@ -71,7 +71,7 @@ def start_fake_cluster(folder, machines, start):
         rows=no_rows,
         log=folder / "logs" / "bridge.log",
     )
-    link = Link("a fake cluster", partial(start_bridge, options), str(options.log))
+    link = Link("a fake cluster", partial(start_bridge, options), options.log)
     executor = ClusterExecutor(link, folder / "results", None, {})
     deadline = time.monotonic() + 60
     while executor.n_machines < len(machines):

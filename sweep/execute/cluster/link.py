@@ -1,11 +1,13 @@
 """The coordinator's end of the bridge: it starts one, and another where that ends."""
 
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import TypeAlias
 
 from sweep.errors import WorkersError
@@ -19,6 +21,7 @@ START_S = 60.0  # for a bridge to start and load the cluster's library; a machin
 RECONNECT_S = 60.0  # a cluster that was there and is gone may come back within
 PAUSE_S = 2.0  # between two attempts to reconnect
 CLOSE_S = 8.0
+PREFIX = re.compile(r"^\[[^]]*\] \S+:\d+: ")  # of a line of Ray's: time, level, processes, place
 
 Clock = Callable[[], float]
 Started: TypeAlias = tuple[BaseProcess, Connection]
@@ -39,7 +42,7 @@ def start_bridge(options: BridgeOptions) -> Started:
 class Link:
     """Holds a bridge. It starts at once; while there is none, messages go nowhere."""
 
-    def __init__(self, cluster: str, start: Callable[[], Started], log: str, clock: Clock = time.monotonic) -> None:
+    def __init__(self, cluster: str, start: Callable[[], Started], log: Path, clock: Clock = time.monotonic) -> None:
         """cluster, log: for messages."""
         self._cluster = cluster
         self._start = start
@@ -71,7 +74,7 @@ class Link:
             return None
         if not self._connection.poll(timeout_s):
             if not self.is_connected and self._clock() > self._deadline:
-                return self._fail(f"it does not answer within {CONNECT_S:.0f} s")
+                return self._fail(f"it does not answer within {CONNECT_S:.0f} s{self._quote_log()}")
             return None
         try:
             message: FromBridge = self._connection.recv()
@@ -103,8 +106,7 @@ class Link:
     def _handle_end(self) -> Cut | None:
         assert self._process is not None
         self._process.join()
-        reason = f"the bridge to it ended: {describe_death(self._process.exitcode).removeprefix('its worker ')}"
-        return self._fail(reason)
+        return self._fail(describe_death(self._process.exitcode).replace("its worker", "the bridge to it", 1))
 
     def _fail(self, reason: str) -> Cut | None:
         """Give this bridge up. Raises WorkersError if there is no hope in another."""
@@ -120,6 +122,11 @@ class Link:
             )
         self._start_at = now if was_connected else now + PAUSE_S
         return Cut(reason) if was_connected else None
+
+    def _quote_log(self) -> str:
+        """Return the last line of the bridge's log, in brackets: a cluster's library says there what it tries again."""
+        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines() if self._log.exists() else []
+        return f" ({PREFIX.sub('', lines[-1])[:200]})" if lines else ""
 
     def _kill(self) -> None:
         if self._process is not None and self._connection is not None:
