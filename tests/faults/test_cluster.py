@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from tests.clusters import run_cluster
+from tests.clusters import RayCluster, Wire, run_cluster
 from tests.execute.processes import find_descendants, is_running
 from tests.faults.checker import check
 from tests.faults.driver import Sweep
@@ -167,6 +167,43 @@ def test_a_machine_is_frozen_and_missed_within_70_s_and_thawed_when_all_is_over(
             os.kill(pid, signal.SIGCONT)
         cluster.kill(f"machine {repeat % 2}")
         cluster.add(repeat % 2)
+    check(sweep, reference)
+
+
+@pytest.fixture(scope="module")
+def wired(tmp_path_factory):
+    """A cluster whose second machine is at the far end of a wire, and that wire."""
+    pytest.importorskip("ray")
+    try:
+        wire = Wire()
+    except OSError as error:
+        pytest.skip(f"no network namespace can be made here: {error}")
+    cluster = RayCluster(tmp_path_factory.mktemp("wired"), wire.near)
+    try:
+        cluster.add(0, wire.near)
+        cluster.add(1, wire.far, wire.within)
+        yield cluster, wire
+    finally:
+        cluster.close()
+        wire.remove()
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("repeat", range(N_REPEATS))
+def test_the_link_to_a_machine_is_cut_and_missed_within_70_s_and_mended_when_all_is_over(
+    sweep, wired, reference, repeat
+):
+    cluster, wire = wired
+    process = start(sweep, cluster, n_ended=1 + repeat % 4, **{EPOCH_S: "1"})
+    wire.cut()
+    try:
+        wait_until_said(sweep, "lost machine", 70)
+        assert sweep.finish(process) == 0, sweep.said
+        check(sweep, reference)
+    finally:
+        wire.mend()
+        cluster.kill("machine 1")
+        cluster.add(1, wire.far, wire.within)
     check(sweep, reference)
 
 
