@@ -18,6 +18,7 @@ from sweep.execute.process import start_process
 
 CONNECT_S = 10.0  # for the cluster to let a bridge in
 START_S = 60.0  # for a bridge to start and load the cluster's library; a machine may be busy
+SILENT_S = 60.0  # of a bridge, which lists the machines every few seconds
 RECONNECT_S = 60.0  # a cluster that was there and is gone may come back within
 PAUSE_S = 2.0  # between two attempts to reconnect
 CLOSE_S = 8.0
@@ -50,7 +51,7 @@ class Link:
         self._clock = clock
         self._lost_at: float | None = None  # when a connection was lost that is not back yet
         self._start_at = clock()
-        self._deadline = 0.0  # for the connection
+        self._deadline = 0.0  # for the next sign of life
         self._process: BaseProcess | None = None
         self._connection: Connection | None = None
         self.is_connected = False
@@ -73,9 +74,7 @@ class Link:
                 self._open()
             return None
         if not self._connection.poll(timeout_s):
-            if not self.is_connected and self._clock() > self._deadline:
-                return self._fail(f"it does not answer within {CONNECT_S:.0f} s{self._quote_log()}")
-            return None
+            return self._check_time()
         try:
             message: FromBridge = self._connection.recv()
         except (EOFError, OSError):
@@ -88,6 +87,7 @@ class Link:
                 return self._fail(reason)
             case Machines():
                 self.is_connected, self._lost_at = True, None
+                self._deadline = self._clock() + SILENT_S
         return message
 
     def close(self) -> None:
@@ -102,6 +102,13 @@ class Link:
     def _open(self) -> None:
         self._process, self._connection = self._start()
         self._deadline = self._clock() + START_S
+
+    def _check_time(self) -> Cut | None:
+        if self._clock() <= self._deadline:
+            return None
+        if self.is_connected:
+            return self._fail(f"the bridge to it is silent for {SILENT_S:.0f} s")
+        return self._fail(f"it does not answer within {CONNECT_S:.0f} s{self._quote_log()}")
 
     def _handle_end(self) -> Cut | None:
         assert self._process is not None

@@ -8,7 +8,7 @@ import pytest
 
 from sweep.errors import WorkersError
 from sweep.execute.cluster.executor import ALONE_S, ClusterExecutor
-from sweep.execute.cluster.link import CONNECT_S, RECONNECT_S, START_S, Link
+from sweep.execute.cluster.link import CONNECT_S, RECONNECT_S, SILENT_S, START_S, Link
 from sweep.execute.cluster.messages import (
     Abandon,
     Acknowledge,
@@ -69,6 +69,7 @@ class Played:
     def __init__(self, folder):
         self.now = 0.0
         self.n_bridges = 0
+        self.machines = None  # those of the cluster, once connected
         self.folder = folder
         self.executor = ClusterExecutor(
             Link("10.0.0.9:6379", self._start, folder / "bridge.log", self._clock),
@@ -104,6 +105,7 @@ class Played:
 
     def connect(self, *machines, capacity=ONE_WORKER, processor="fast"):
         """Connect, and have an outpost ready on each machine."""
+        self.machines = machines
         self.tell(Connecting(), Machines(machines))
         found = [message for message in self.read() if isinstance(message, Found)]
         assert [one.machine for one in found] == list(machines)
@@ -115,6 +117,9 @@ class Played:
         events = []
         for _ in range(int(seconds)):
             self.now += 1.0
+            if self.machines is not None:
+                with suppress(OSError):  # the bridge has ended
+                    self.bridge.send(Machines(self.machines))
             events.append(self.executor.wait(0))
         return [event for event in events if event is not None]
 
@@ -240,6 +245,15 @@ def test_when_the_bridge_ends_its_trials_are_asked_again_and_another_is_started(
     assert played.n_bridges == 2
     assert played.connect(ONE) != [outpost]
     assert played.executor.takes(trial())
+
+
+def test_a_bridge_that_falls_silent_is_replaced(played):
+    played.connect(ONE)
+    played.executor.submit(trial())
+    played.machines = None
+    [died] = played.pass_time(SILENT_S + 2)
+    assert not died.blames_trial
+    assert played.n_bridges == 2
 
 
 def test_a_cluster_that_does_not_come_back_ends_the_command(played):
