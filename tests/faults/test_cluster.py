@@ -247,7 +247,8 @@ def test_a_cluster_that_cannot_be_joined_is_one_line_and_the_exit_code_of_worker
 @pytest.mark.faults
 def test_a_head_that_is_killed_ends_the_command_and_the_study_goes_on_here(sweep, reference, tmp_path):
     with run_cluster(tmp_path, n_machines=1) as cluster:
-        process = start(sweep, cluster, **{EPOCH_S: "30"})
+        process = start(sweep, cluster, n_ended=0, **{EPOCH_S: "30"})
+        wait_until_said(sweep, ": 1 workers", 60)
         cluster.kill("head")
         assert sweep.finish(process) == 1
         assert "cannot work on the cluster at" in sweep.said

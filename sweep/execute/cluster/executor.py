@@ -30,7 +30,6 @@ from sweep.execute.cluster.messages import (
     Lost,
     Machine,
     Machines,
-    Order,
     Orders,
     Ready,
     Said,
@@ -41,6 +40,7 @@ from sweep.record import results
 from sweep.trial import CohortReport, EpochReport, Event, Trial, TrialResult, WorkerDied
 
 ALONE_S = 600.0  # without any machine
+NOTICE_S = 30.0  # after which that is said; an outpost takes some seconds to start
 LOOK_S = 1.0  # between two looks for trials that hang
 
 logger = logging.getLogger(__name__)
@@ -59,14 +59,18 @@ class _Site:
     n_workers: int
     description: Description | None = None  # once it is ready
     running: dict[str, Trial] = field(default_factory=dict)  # those that are its to train, by key
-    orders: list[Order] = field(default_factory=list)  # not yet sent
+    waiting: list[Trial] = field(default_factory=list)  # those of `running` that were not sent yet
     sent: list[str] = field(default_factory=list)  # keys of those of `running` that were sent
     hung: set[str] = field(default_factory=set)  # keys of those whose worker was killed for its silence
     n_heard: int = 0  # number of the last message that was dealt with
 
+    @property
+    def is_cohort(self) -> bool:
+        return self.description is not None and self.description.capacity.engine == "cohort"
+
     def pulse(self, key: str) -> str:
         """Name what is expected to say something while a trial runs: the trial, or its whole cohort."""
-        return key if self.description and self.description.capacity.engine == "graph" else f"cohort {self.number}"
+        return f"cohort {self.number}" if self.is_cohort else key
 
 
 class ClusterExecutor:
@@ -114,7 +118,7 @@ class ClusterExecutor:
     def submit(self, trial: Trial) -> None:
         site = min(self._list_free(trial), key=lambda free: len(free.running) / max(free.n_workers, 1))
         site.running[trial.key] = trial
-        site.orders.append(Submit(trial))  # sent by `wait`, so that a cohort begins with all that is submitted
+        site.waiting.append(trial)  # sent by `wait`, so that a cohort begins with all that is submitted
 
     def answer(self, key: str, goes_on: bool) -> None:
         for site in self._sites.values():
@@ -122,8 +126,8 @@ class ClusterExecutor:
                 self._link.send(Orders(site.number, (Answer(key, goes_on),)))
 
     def wait(self, timeout_s: float) -> Event | None:
+        self._send_orders()
         if not self._events:
-            self._send_orders()
             self._look_for_trouble()
             self._receive(timeout_s)
         return self._events.popleft() if self._events else None
@@ -140,13 +144,13 @@ class ClusterExecutor:
 
     def _send_orders(self) -> None:
         for site in self._sites.values():
-            if not site.orders:
+            if not site.waiting or (site.is_cohort and self._events):  # what these lead to may join the cohort
                 continue
-            self._link.send(Orders(site.number, tuple(site.orders)))
-            site.sent += [order.trial.key for order in site.orders if isinstance(order, Submit)]
-            site.orders.clear()
-            for key in site.sent:
-                self._watchdog.expect(site.pulse(key), self._clock())
+            self._link.send(Orders(site.number, tuple(map(Submit, site.waiting))))
+            for trial in site.waiting:
+                site.sent.append(trial.key)
+                self._watchdog.expect(site.pulse(trial.key), self._clock())
+            site.waiting.clear()
 
     def _receive(self, timeout_s: float) -> None:
         message = self._link.receive(timeout_s)
@@ -260,18 +264,20 @@ class ClusterExecutor:
             for key in keys:
                 logger.warning("%s said nothing for %.0f s: its worker is killed", key, self._watchdog.deadline_s)
                 site.hung.add(key)
+                self._watchdog.forget(site.pulse(key))
                 self._watchdog.expect(site.pulse(key), now)
                 self._link.send(Orders(site.number, (Kill(key),)))
         self._check_is_not_alone(now)
 
     def _check_is_not_alone(self, now: float) -> None:
-        if self._sites or not self._link.is_connected:
+        alone_s = now - self._had_machines_at
+        if self.n_machines or not self._link.is_connected:
             self._had_machines_at, self._is_alone = now, False
-        elif now - self._had_machines_at > ALONE_S:
-            raise WorkersError(f"the cluster has had no machine with a free core for {ALONE_S:.0f} s; add one to it")
-        elif not self._is_alone and now - self._had_machines_at > 2 * LOOK_S:
+        elif alone_s > ALONE_S:
+            raise WorkersError(f"the cluster has had no machine with free cores for {ALONE_S:.0f} s; add one to it")
+        elif alone_s > NOTICE_S and not self._is_alone:
             self._is_alone = True
-            logger.warning("no machine of the cluster has a free core: waiting up to %.0f s for one", ALONE_S)
+            logger.warning("no machine of the cluster has free cores: waiting up to %.0f s for one", ALONE_S)
 
 
 def store(folder: Path, result: TrialResult, files: Files) -> TrialResult:

@@ -97,8 +97,8 @@ class Watchdog:
         return max(SHORTEST_DEADLINE_S, PATIENCE * self._longest_s)
 
     def expect(self, key: str, now: float) -> None:
-        """Start to wait for a trial."""
-        self._last[key] = now
+        """Start to wait for a trial, unless it is waited for already."""
+        self._last.setdefault(key, now)
 
     def hear(self, key: str, now: float) -> None:
         """Take note that a trial said something."""

@@ -103,6 +103,10 @@ class Played:
             messages.append(self.bridge.recv())
         return messages
 
+    def read_orders(self):
+        """Return the orders that the bridge was told to pass on."""
+        return [order for message in self.read() if isinstance(message, Orders) for order in message.orders]
+
     def connect(self, *machines, capacity=ONE_WORKER, processor="fast"):
         """Connect, and have an outpost ready on each machine."""
         self.machines = machines
@@ -219,6 +223,20 @@ def test_a_worker_that_hangs_is_killed_and_its_trial_is_to_blame(played):
     assert (died.reason, died.blames_trial) == ("its worker hung and was killed", True)
 
 
+def test_a_worker_that_hangs_is_noticed_while_others_of_its_machine_go_on(played):
+    [outpost] = played.connect(ONE, capacity=Capacity("graph", 2))
+    played.executor.submit(trial())
+    for number in range(1, 8):
+        key = f"trial-{number:05d}"
+        played.executor.submit(trial(number))
+        played.executor.wait(0)
+        played.pass_time(10)
+        played.tell(Heard(outpost, (Said(number, result(key), {results.MODEL: MODEL}),)))
+    assert not any(order == Kill(KEY) for order in played.read_orders())
+    played.pass_time(40)
+    assert Kill(KEY) in played.read_orders()
+
+
 def test_trials_of_a_cohort_are_sent_together_and_wait_for_each_other(played):
     [outpost] = played.connect(ONE, capacity=Capacity("cohort", 2))
     for number in range(2):
@@ -292,7 +310,7 @@ def test_a_machine_that_cannot_train_ends_the_command_if_there_is_no_other(playe
 
 def test_a_cluster_without_machines_is_waited_for_and_then_ends_the_command(played, caplog):
     played.connect()
-    with pytest.raises(WorkersError, match="no machine with a free core"):
+    with pytest.raises(WorkersError, match="no machine with free cores"):
         played.pass_time(ALONE_S + 2)
     assert sum("no machine of the cluster" in one.getMessage() for one in caplog.records) == 1
 
