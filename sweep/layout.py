@@ -1,6 +1,7 @@
 """Paths below the runs directory, which is `mlruns/` unless `--runs-dir` names another."""
 
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -32,6 +33,15 @@ def tracking_server(uri: str | None) -> str | None:
             "MLFLOW_TRACKING_PASSWORD instead"
         )
     return uri
+
+
+def refuse_registry(uri: str | None, server: str | None) -> None:
+    """Raise InvalidSettingError where `uri`, the value of MLFLOW_REGISTRY_URI, is another place than where runs are kept."""
+    if uri and uri != server:
+        raise InvalidSettingError(
+            "MLFLOW_REGISTRY_URI: models are registered where their runs are, in mlflow.db below --runs-dir or on the server "
+            "of MLFLOW_TRACKING_URI; unset it"
+        )
 
 
 @dataclass(frozen=True)
@@ -115,6 +125,16 @@ class RunsDir:
     def deleted_exports(self, study: str) -> Path:
         """Return where a bundle lies while its files are deleted, so that no half of one has its name."""
         return self.all_exports / f".{study}.deleted"
+
+    def list_places(self) -> Iterator[Path]:
+        """Yield the places that are ours alone: databases, with the files that SQLite keeps beside, folders, and what lies in those."""
+        for db in (self.mlflow_db, self.optuna_db):
+            yield from (db.with_name(f"{db.name}{end}") for end in ("", "-journal", "-wal", "-shm"))
+        others = (self.root / name for name in ("logs", "reports", "results"))
+        for folder in (self.all_artifacts, self.all_exports, self.data_cache, *others):
+            yield folder
+            if folder.is_dir():
+                yield from folder.iterdir()
 
     def delete_command(self, study: str) -> str:
         """Return the command that deletes a study, for messages."""

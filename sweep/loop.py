@@ -1,7 +1,9 @@
 """Take a trial, run it, follow it, record how it ended, track it, until no trial is left."""
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -10,10 +12,14 @@ from sweep.execute.executor import Executor
 from sweep.trial import CohortReport, EpochReport, Event, Trial, TrialEvent, TrialResult, WorkerDied
 
 POLL_S = 0.2  # how long an interruption can go unnoticed
+MAX_TOGETHER = 64  # events: other studies of the same record wait while those of this one are written
 
 
 class Source(Protocol):
     """Supplies trials, and records what happens to each before anyone else hears of it."""
+
+    def write_together(self) -> AbstractContextManager[None]:
+        """Make all that is recorded within durable at its end, at once."""
 
     def next(self) -> Trial | None:
         """Claim and return the next trial to run; None if there is none."""
@@ -52,7 +58,17 @@ def run_trials(
         if is_interrupted():
             raise Interrupted
         if not slots.fill():
-            slots.hear(executor.wait(POLL_S))
+            slots.hear(_list_events(executor))
+
+
+def _list_events(executor: Executor) -> list[Event]:
+    """Wait for an event. Return it with those that have happened by then, in order."""
+    events = []
+    event = executor.wait(POLL_S)
+    while event is not None:
+        events.append(event)
+        event = executor.wait(0) if len(events) < MAX_TOGETHER else None
+    return events
 
 
 @dataclass
@@ -64,7 +80,7 @@ class _Slots:
     track: Track
     watch: Watch
     is_interrupted: Callable[[], bool]
-    ahead: deque[Trial]  # claimed and not submitted: one, or two after a worker died
+    ahead: deque[Trial]  # claimed and not submitted: one, and one for each slot that is known to be free
     running: dict[str, Trial] = field(default_factory=dict)
 
     @property
@@ -75,29 +91,54 @@ class _Slots:
     def fill(self) -> bool:
         """Submit a trial and ask for the next, if a slot is free for it. Return whether one was."""
         is_submitted = self._submit()
-        if is_submitted:
+        if is_submitted and not self.ahead:
             self._ask()
         return is_submitted
 
-    def hear(self, event: Event | None) -> None:
-        """Act on an event, then ask for the next trial if none is waiting."""
-        match event:
-            case EpochReport():
-                self._report([event])
-            case CohortReport(reports):
-                self._report(reports)
-            case TrialResult():
-                self._submit()  # first: the slot that became free does not wait for what is written below
-                self._finish(event)
-            case WorkerDied() if self.is_interrupted():
-                pass  # the signal that stops the sweep reached its worker too
-            case WorkerDied():
-                self.watch(self.running[event.key], event)
-                self._retry(event)
-        self._ask()
+    def hear(self, events: Sequence[Event]) -> None:
+        """Act on events that have happened together: record them and claim what comes next, in one go; then answer and show them."""
+        results = [event for event in events if isinstance(event, TrialResult)]
+        verdicts: dict[str, bool] = {}  # trial key -> whether it goes on
+        n_free = len(results)
+        while n_free and self._submit():  # first: a slot that became free does not wait for what is written below
+            n_free -= 1
+        with self.source.write_together():
+            for event in events:
+                verdicts |= self._judge(event)
+                results += self._retry(event)
+            ended = [(self.source.tell(result), result) for result in results]
+            self._ask(1 + n_free)
+        dead = {event.key for event in events if isinstance(event, WorkerDied)}  # after their reports
+        for key in verdicts.keys() - dead:
+            self.executor.answer(key, verdicts[key])  # before anything is shown: its worker waits
+        for report in itertools.chain.from_iterable(map(_list_reports, events)):
+            self.watch(self.running[report.key], report)
+        for trial, result in ended:
+            self.track(trial, result)
+            self.watch(self.running.pop(result.key), result)
 
-    def _ask(self) -> None:
-        if not self.ahead and (trial := self.source.next()) is not None:
+    def _judge(self, event: Event) -> dict[str, bool]:
+        """Decide which of the trials that wait for a verdict go on."""
+        return self.source.judge([report for report in _list_reports(event) if report.waits])
+
+    def _retry(self, event: Event) -> list[TrialResult]:
+        """Try a trial again whose worker died; return its result if it died too often."""
+        if not isinstance(event, WorkerDied) or self.is_interrupted():  # the signal that stops the sweep reached it too
+            return []
+        self.watch(self.running[event.key], event)
+        match self.source.handle_death(event):
+            case Trial() as again:
+                self.ahead.appendleft(again)  # its slot may have been given to the next trial in the meantime
+                return []
+            case TrialResult() as result:
+                return [result]
+
+    def _ask(self, n: int = 1) -> None:
+        """Ask ahead: for a trial, or for up to `n` where the executor takes them."""
+        while not self.ahead or (len(self.ahead) < n and self.executor.takes(self.ahead[0])):
+            trial = self.source.next()
+            if trial is None:
+                return
             self.ahead.append(trial)
 
     def _submit(self) -> bool:
@@ -109,19 +150,13 @@ class _Slots:
         self.watch(trial, None)
         return True
 
-    def _report(self, reports: Sequence[EpochReport]) -> None:
-        for key, goes_on in self.source.judge([report for report in reports if report.waits]).items():
-            self.executor.answer(key, goes_on)  # before anything is shown: its worker waits
-        for report in reports:
-            self.watch(self.running[report.key], report)
 
-    def _finish(self, result: TrialResult) -> None:
-        self.track(self.source.tell(result), result)
-        self.watch(self.running.pop(result.key), result)
-
-    def _retry(self, death: WorkerDied) -> None:
-        match self.source.handle_death(death):
-            case Trial() as again:
-                self.ahead.appendleft(again)  # its slot may have been given to the next trial in the meantime
-            case TrialResult() as result:
-                self._finish(result)
+def _list_reports(event: Event) -> Sequence[EpochReport]:
+    """List the reports that an event brings."""
+    match event:
+        case EpochReport():
+            return [event]
+        case CohortReport(reports):
+            return reports
+        case _:
+            return []

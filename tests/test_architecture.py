@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "sweep"
 
 # Folders and single files, each of which may import from those before it and from itself.
-ORDER = "plain_text errors layout durable study trial data record search train execute track loop replay report champion coordinator doctor removal cli __main__"
+ORDER = "plain_text masking errors layout durable study trial data record search train execute track loop replay report champion coordinator doctor removal cli __main__"
 RANK = {place: rank for rank, place in enumerate(ORDER.split())}
 
 LIBRARIES = {
@@ -40,9 +40,17 @@ LIBRARIES = {
     "jax": {"train.cohort.program", "train.cohort.member", "train.cohort.step", "train.cohort.augment"},
     "onnx": {"champion.conversion"},
     "onnxruntime": {"champion.verify"},
-    "optuna": {"record.trials", "record.optuna_terms", "search.sampler", "search.faster_tpe", "report.search_figures"},
+    "optuna": {
+        "record.trials",
+        "record.rows",
+        "record.optuna_terms",
+        "search.sampler",
+        "search.history",
+        "search.faster_tpe",
+        "report.search_figures",
+    },
     "mlflow": {"track.mlflow_api"},
-    "sqlalchemy": {"track.tables", "track.errors", "record.trials"},
+    "sqlalchemy": {"track.tables", "track.errors", "record.trials", "record.rows"},
     "sklearn": {"data.prepared"},
     "matplotlib": {"train.figure", "train.pictures"},
     "plotly": {"report.figures", "report.search_figures", "report.page"},

@@ -179,7 +179,7 @@ WRONG_VALUES = {
     "baselines.0.augment_rotation": ["-1", "181"],
     "baselines.0.augment_scale": ["1", "-0.1"],
     "baselines.0.augment_elastic": ["-1", "nan"],
-    "baselines.0.reference": ["0.98", "{accuracy = 0.98}", '{test_accuracy = "0.98"}'],
+    "baselines.0.reference": ["0.98", "{accuracy = 0.98}", '{test_accuracy = "0.98"}', "{test_accuracy = nan}", "{test_loss = inf}", "{test_loss = -0.1}"],
 }  # fmt: skip
 
 

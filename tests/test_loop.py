@@ -1,10 +1,14 @@
+import sqlite3
+from collections import Counter
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from sweep.errors import Interrupted
 from sweep.execute.fake import FakeExecutor
-from sweep.loop import run_trials
+from sweep.loop import POLL_S, run_trials
 from sweep.record.recover import MAX_DEATHS
 from sweep.record.trials import Record
 from sweep.search.sources import SearchSource
@@ -23,6 +27,9 @@ class ListSource:
         self.by_key = {trial.key: trial for trial in self.waiting}
         self.told = []
         self.asked = []
+
+    def write_together(self):
+        return nullcontext()
 
     def next(self):
         return self.waiting.pop(0) if self.waiting else None
@@ -107,9 +114,12 @@ class DyingExecutor(FakeExecutor):
         return event
 
 
-def search(runs):
+PRUNED = {"pruner": {"kind": "median", "rungs": [1]}}
+
+
+def search(runs, more=None):
     """Return the source of the tiny study's search: a baseline, then four trials."""
-    study = parse_study(tiny_table(search={"trials": 4, "sampler": "random"}), "tiny.toml")
+    study = parse_study(tiny_table(search={"trials": 4, "sampler": "random", **(more or {})}), "tiny.toml")
     record = Record.open(runs.optuna_db, study, Phase.SEARCH, FACTS)
     return SearchSource(study, record, runs.results("tiny"))
 
@@ -185,3 +195,126 @@ def test_stops_of_the_coordinator_are_not_deaths_of_a_worker(runs):
     again = source.handle_death(WorkerDied(cut_off[0].key, "its worker was killed by signal 9"))
     assert isinstance(again, Trial)
     assert again.attempt == 6
+
+
+class Bursts(FakeExecutor):
+    """Gives all events that its trials have ready at once, as many workers do that end together."""
+
+    def wait(self, timeout_s):
+        return super().wait(timeout_s or POLL_S)
+
+
+def read_states(runs):
+    """Return the states of trials as another process reads them, by key."""
+    with closing(sqlite3.connect(runs.optuna_db)) as connection:
+        return {f"trial-{n:05d}": state for n, state in connection.execute("SELECT number, state FROM trials")}
+
+
+def test_in_a_burst_trials_start_once_claimed_on_disk_and_are_tracked_once_told_there(runs):
+    started, tracked = {}, {}
+
+    def watch(trial, event):
+        if event is None:
+            started[trial.key] = read_states(runs).get(trial.key)
+
+    run_trials(
+        search(runs),
+        lambda: Bursts(runs.results("tiny"), n_slots=3),
+        lambda trial, result: tracked.update({trial.key: read_states(runs).get(trial.key)}),
+        watch,
+    )
+    assert list(started.values()) == ["RUNNING"] * 5
+    assert tracked == dict.fromkeys(started, "COMPLETE")
+
+
+class AnswersSeen(Bursts):
+    """Remembers which values at rungs another process can read when a trial is answered."""
+
+    def __init__(self, runs):
+        super().__init__(runs.results("tiny"), n_slots=3)
+        self.runs = runs
+        self.answered = []
+
+    def answer(self, key, goes_on):
+        with closing(sqlite3.connect(self.runs.optuna_db)) as connection:
+            rows = connection.execute("SELECT number FROM trials JOIN trial_intermediate_values USING (trial_id)")
+            self.answered.append(key in {f"trial-{number:05d}" for (number,) in rows})
+        super().answer(key, goes_on)
+
+
+def test_a_verdict_is_given_once_the_value_that_it_rests_on_is_on_disk(runs):
+    executor = AnswersSeen(runs)
+    run_trials(search(runs, PRUNED), lambda: executor, lambda trial, result: None, lambda trial, event: None)
+    assert executor.answered == [True] * 4
+
+
+class DiesWaiting(FakeExecutor):
+    """The first trial that waits for a verdict has lost its worker by the time that it is heard."""
+
+    died: WorkerDied | None = None
+    has_died = False
+
+    def wait(self, timeout_s):
+        if self.died is not None:
+            event, self.died = self.died, None
+            self._running = type(self._running)(pair for pair in self._running if pair[0].key != event.key)
+            return event
+        event = super().wait(timeout_s)
+        if isinstance(event, EpochReport) and event.waits and not self.has_died:
+            self.has_died, self.died = True, WorkerDied(event.key, "its worker was killed by signal 9")
+        return event
+
+    def answer(self, key, goes_on):
+        assert key in {trial.key for trial, _ in self._running}, "its worker is gone"
+        super().answer(key, goes_on)
+
+
+def test_a_trial_whose_worker_died_while_it_waited_is_not_answered_and_tried_again(runs):
+    attempts = {}
+    run_trials(
+        search(runs, PRUNED),
+        lambda: DiesWaiting(runs.results("tiny")),
+        lambda trial, result: attempts.update({trial.key: trial.attempt}),
+        lambda trial, event: None,
+    )
+    assert sorted(attempts.values()) == [1, 1, 1, 1, 2]
+
+
+def test_what_waits_is_written_in_one_transaction(runs):
+    source = search(runs)
+    n_commits = [0]
+    event.listen(
+        source._record._storage.engine, "commit", lambda connection: n_commits.__setitem__(0, n_commits[0] + 1)
+    )
+    trials = [source.next() for _ in range(3)]
+    assert n_commits == [3]
+    executor = FakeExecutor(runs.results("tiny"), n_slots=3)
+    for trial in trials:
+        executor.submit(trial)
+    ended = []
+    while executor.n_running:
+        heard = executor.wait(POLL_S)
+        if isinstance(heard, TrialResult):
+            ended.append(heard)
+    n_commits[0] = 0
+    with source.write_together():
+        for result in ended:
+            source.tell(result)
+        source.next()
+    assert n_commits == [1]
+    assert Counter(read_states(runs).values()) == {"COMPLETE": 3, "RUNNING": 1}
+
+
+def test_of_what_is_written_together_nothing_stays_where_it_cannot_all_be_written(runs):
+    source = search(runs)
+
+    def claim_and_fail():
+        with source.write_together():
+            source.next()
+            source.next()
+            raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="the disk is full"):
+        claim_and_fail()
+    assert read_states(runs) == {}
+    assert search(runs).next().number == 0

@@ -46,7 +46,7 @@ def write_bundle(folder: Path, write_files: Callable[[Path], None]) -> None:
         old.rename(folder)
     for left in folder.parent.glob(f".{folder.name}.*"):
         if re.fullmatch(
-            r"old|\d+", left.name.removeprefix(f".{folder.name}.")
+            r"old|\d+(-[0-9a-f]{8})?", left.name.removeprefix(f".{folder.name}.")
         ):  # a study called `name.v2` has drafts of its own
             shutil.rmtree(left)
     draft = make_draft(folder)

@@ -6,12 +6,17 @@ The data are those that README.md names. Needs numpy and onnxruntime alone; says
 not. This file is a room of the program that writes bundles, and a copy of it lies in each of them.
 """
 
+import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    del sys.path[0]  # the bundle's own folder: what lies there under the name of a module is not to be run
+
 import argparse
 import hashlib
 import json
 import math
+import os
 import re
-import sys
 import tempfile
 import zipfile
 import zlib
@@ -35,8 +40,8 @@ class BundleError(ValueError):
     """A bundle that is not whole, or data that its model cannot be asked about."""
 
 
-def check_sums(folder: Path) -> int:
-    """Check every file that SHA256SUMS names; return how many there are. Raises BundleError."""
+def check_sums(folder: Path, data: Path | None = None) -> int:
+    """Check every file that SHA256SUMS names, and that there is no other but `data`; return how many. Raises BundleError."""
     path = folder / SUMS
     sums: dict[str, str] = {}
     for line in _text(path).splitlines():
@@ -46,6 +51,11 @@ def check_sums(folder: Path) -> int:
         sums[entry[2]] = entry[1]
     if missing := sorted({SUMMARY, MODEL} - sums.keys()):
         raise BundleError(f"{path}: does not name {', '.join(missing)}")
+    given = {SUMS} if data is None or data.resolve().parent != folder.resolve() else {SUMS, data.name}
+    if strange := sorted({entry.name for entry in os.scandir(folder)} - sums.keys() - given):
+        raise BundleError(
+            f"{folder / strange[0]}: not named by {SUMS}, so it was not exported; move it out of the folder"
+        )
     for name, digest in sums.items():
         if _sha256(folder / name) != digest:
             raise BundleError(f"{folder / name}: not what was exported (sha256)")
@@ -75,6 +85,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
 
 def open_model(path: Path, n_features: int, n_classes: int) -> Model:
     """Open the model of an .onnx file, from rows of numbers to probabilities. Raises BundleError; so does the model."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when it is loaded; else it writes to the home folder
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -137,7 +148,7 @@ def flat_rows(rows: NDArray[Any], wanted: dict[str, Any], name: str) -> NDArray[
 
 def verify(folder: Path, data: Path | None) -> str:
     """Verify the bundle; return a line that says what holds. Raises BundleError for anything that does not."""
-    n_files = check_sums(folder)
+    n_files = check_sums(folder, data)
     summary = read_summary(folder)
     held = f"{n_files} files are what {SUMS} says"
     if summary["test"] is None:
@@ -233,6 +244,8 @@ def _bytes(path: Path, limit: int) -> bytes:
 
 def _sha256(path: Path) -> str:
     try:
+        if path.is_symlink():
+            raise BundleError(f"{path}: a link, wanted the file itself")
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:

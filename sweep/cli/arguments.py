@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from sweep.layout import RunsDir, tracking_server
+from sweep.durable.inside import refuse_links
+from sweep.layout import RunsDir, refuse_registry, tracking_server
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -33,8 +34,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def locate_runs(arguments: argparse.Namespace) -> RunsDir:
-    """Return the runs directory and tracking server that the user chose. Raises InvalidSettingError."""
-    return RunsDir(arguments.runs_dir, tracking_server(os.environ.get("MLFLOW_TRACKING_URI")))
+    """Return the runs directory and tracking server that the user chose. Raises InvalidSettingError, StorageError."""
+    server = tracking_server(os.environ.get("MLFLOW_TRACKING_URI"))
+    refuse_registry(os.environ.get("MLFLOW_REGISTRY_URI"), server)
+    runs = RunsDir(arguments.runs_dir, server)
+    refuse_links(runs.list_places())
+    return runs
 
 
 def list_study_files(arguments: argparse.Namespace) -> list[Path]:
@@ -98,7 +103,9 @@ def _add_predict(commands: Commands) -> None:
     predict.add_argument(
         "rows", type=Path, metavar="ROWS.npz", help="rows as in the study's data: array x, x_test, or the only one"
     )
-    predict.add_argument("--out", type=Path, metavar="FILE", help="file for the CSV (default: standard output)")
+    predict.add_argument(
+        "--out", type=Path, default=Path("-"), metavar="FILE", help="file for the CSV (default: -, standard output)"
+    )
 
 
 def _add_doctor(commands: Commands) -> None:

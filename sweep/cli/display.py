@@ -128,7 +128,7 @@ class Display:
         """Take up an event and log it if it ends a trial or a worker. See `loop.Watch`."""
         self._progress.hear(trial, event)
         if isinstance(event, TrialResult):
-            logger.info(_summarize(trial, event))
+            logger.info(_summarize(trial, event, self._progress.study))
         elif isinstance(event, WorkerDied):
             logger.warning("%s, attempt %d: %s", trial.label, trial.attempt, event.reason)
 
@@ -156,7 +156,8 @@ class Display:
 
     def _status(self, now: float) -> str:
         progress = self._progress
-        done = ", ".join(f"{n} {state}" for state, n in progress.n_ended.items() if n) or "none ended yet"
+        ended = (f"{n} {_name_ending(state, progress.study)}" for state, n in progress.n_ended.items() if n)
+        done = ", ".join(ended) or "none ended yet"
         planned = progress.planned.n_trials
         parts = [f"{sum(progress.n_ended.values())}{f' of about {planned}' if planned is not None else ''}: {done}"]
         if (limit := progress.study.search.epochs) is not None:
@@ -170,14 +171,20 @@ class Display:
         return "  ·  ".join(parts)
 
 
-def _summarize(trial: Trial, result: TrialResult) -> str:
+def _name_ending(state: State, study: Study) -> str:
+    """Name how a trial ended. One that a search by probes stopped has shown all that it was asked for."""
+    return "probed" if state == State.PRUNED and study.probes else state
+
+
+def _summarize(trial: Trial, result: TrialResult, study: Study) -> str:
     kind = "replicate" if trial.phase == Phase.CONFIRM else "trial"
     n_epochs = len(result.history)
     if result.state == State.FAILED:
         return f"{kind} {trial.label}: failed ({result.reason})"
     last = result.history[result.best_epoch - 1]
     shown = [f"{name} {last[name]:.4f}" for name in ("val_accuracy", "val_loss", "accuracy") if name in last][:2]
-    return f"{kind} {trial.label}: {result.state}, {', '.join(shown)} at epoch {result.best_epoch} of {n_epochs}, {result.train_seconds:.1f} s"
+    ending = _name_ending(result.state, study)
+    return f"{kind} {trial.label}: {ending}, {', '.join(shown)} at epoch {result.best_epoch} of {n_epochs}, {result.train_seconds:.1f} s"
 
 
 def _format_clock(seconds: float) -> str:

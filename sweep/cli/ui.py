@@ -37,7 +37,8 @@ def _make_options(runs: RunsDir, port: int) -> list[str]:
 
 def _make_environment(runs: RunsDir) -> dict[str, str]:
     return {
-        **os.environ,
+        # MLflow's settings are for who serves others: one of them turns the check of the host off.
+        **{name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")},
         "MLFLOW_BACKEND_STORE_URI": runs.mlflow_uri,
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # a job runs code that a client sends

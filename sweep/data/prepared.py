@@ -20,7 +20,7 @@ from sweep.data.files import Array, DataSet, find_image_shape
 from sweep.data.scaling import Kind, Scaling, fit_scaling
 from sweep.durable.disk import sync
 from sweep.durable.failpoint import failpoint
-from sweep.durable.files import make_draft
+from sweep.durable.files import make_draft, sha256_of
 from sweep.errors import InvalidDataError, StorageError, translate
 from sweep.study.config import derive_seed
 from sweep.study.schema import Data
@@ -28,6 +28,7 @@ from sweep.study.schema import Data
 CACHE_VERSION = 3  # of the layout below; part of a prepared folder's name
 ROW_NUMBERS = "row_numbers.npy"  # beside test rows that were drawn
 SCALING, SAMPLE = "scaling.npy", "sample.npy"  # of numbers: how they were scaled, and some that were not
+SUMS = "sums.json"  # the sha256 of every other file
 N_SAMPLE = 1000  # rows
 TRAINING_PARTS: tuple[Literal["train", "validation"], ...] = ("train", "validation")  # what workers are given
 
@@ -190,7 +191,17 @@ def _open(folder: Path) -> PreparedData:
                 raise ValueError(
                     f"{part} is {split.x.shape} and {split.y.shape}, not {n_rows} rows of {facts.n_features}"
                 )
+        _check_sums(folder)
     return PreparedData(folder, facts)
+
+
+def _check_sums(folder: Path) -> None:
+    """Raise ValueError for a file whose bytes have changed. What an earlier version prepared has no sums."""
+    if not (folder / SUMS).exists():
+        return
+    for name, digest in json.loads((folder / SUMS).read_bytes()).items():
+        if sha256_of(folder / name) != digest:
+            raise ValueError(f"{name} is not what was written (sha256)")
 
 
 def _translate(folder: Path) -> AbstractContextManager[None]:
@@ -283,6 +294,8 @@ def _write(folder: Path, parts: dict[str, Split], facts: DataFacts, drawn_test: 
     if drawn_test is not None:
         np.save(draft / "test" / ROW_NUMBERS, drawn_test)
     (draft / "facts.json").write_text(json.dumps(asdict(facts)), encoding="utf-8")
+    sums = {str(path.relative_to(draft)): sha256_of(path) for path in sorted(draft.rglob("*.*"))}
+    (draft / SUMS).write_text(json.dumps(sums), encoding="utf-8")
     failpoint("data.draft")
     for path in (*draft.rglob("*"), draft):
         sync(path)

@@ -8,7 +8,9 @@ from sweep.errors import StorageError
 
 MOUNTS = Path("/proc/self/mounts")
 # These lose, delay or omit locks between machines, and SQLite then damages its file. https://sqlite.org/faq.html#q5
-NETWORK = re.compile(r"nfs\d?|cifs|smb\d?|smbfs|lustre|beegfs|afs|fuse\.(sshfs|s3fs|gcsfuse|rclone|glusterfs|juicefs)")
+NETWORK = re.compile(
+    r"nfs\d?|cifs|smb\d?|smbfs|lustre|beegfs|afs|9p|virtiofs|ceph|fuse\.(sshfs|s3fs|gcsfuse|rclone|glusterfs|juicefs|ceph)"
+)
 
 
 def sync(path: Path) -> None:

@@ -3,6 +3,8 @@
 import hashlib
 import os
 import shutil
+import socket
+from functools import cache
 from pathlib import Path
 
 from sweep.durable.disk import sync
@@ -19,10 +21,23 @@ def make_folder(folder: Path) -> None:
 
 def make_draft(folder: Path) -> Path:
     """Create an empty folder beside `folder`, to be filled and then renamed to `folder`."""
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(draft, ignore_errors=True)  # left by a process that had our id and was killed
+    draft = name_draft(folder)
+    _clear(draft)
     draft.mkdir(parents=True)
     return draft
+
+
+def name_draft(path: Path) -> Path:
+    """Return where this process writes `path` before it has its name. No process that lives uses the same."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{_name_namespace()}")
+
+
+@cache
+def _name_namespace() -> str:
+    """Return a word for where process ids count: two containers, or two machines, may have one of the same id each."""
+    place = Path("/proc/self/ns/pid")
+    counted_in = os.readlink(place) if place.is_symlink() else ""
+    return hashlib.sha256(f"{socket.gethostname()} {counted_in}".encode()).hexdigest()[:8]
 
 
 def sync_folder(folder: Path) -> None:
@@ -33,12 +48,22 @@ def sync_folder(folder: Path) -> None:
 
 def write_durably(path: Path, content: bytes) -> None:
     """Replace the content of `path`, as a whole or not at all."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_bytes(content)
+    draft = name_draft(path)
+    _clear(draft)
+    with draft.open("xb") as file:  # x: another's link of that name is not written through
+        file.write(content)
     sync(draft)
     failpoint("durable.draft")
     draft.replace(path)
     sync(path.parent)
+
+
+def _clear(draft: Path) -> None:
+    """Remove what a process left here that had our id and was killed."""
+    if draft.is_dir() and not draft.is_symlink():
+        shutil.rmtree(draft)
+    else:
+        draft.unlink(missing_ok=True)
 
 
 def sha256_of(path: Path) -> str:

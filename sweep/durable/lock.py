@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TextIO
 
 from sweep.errors import StudyInUseError
 
@@ -18,14 +19,12 @@ def hold(path: Path) -> Iterator[None]:
     The kernel drops the lock when its holder dies, however it dies, so there is none to clear by hand.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8") as file:
+    with _open(path) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise StudyInUseError(
-                f"another sweep is at work on this study: {file.read().strip()}; wait for it or stop it"
-            ) from None
+            raise StudyInUseError(f"{_name_holder(path, file)}; wait for it or stop it") from None
         if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
             raise StudyInUseError("this study was deleted a moment ago; the same command starts it anew")
         file.truncate(0)
@@ -37,6 +36,27 @@ def hold(path: Path) -> Iterator[None]:
 @contextmanager
 def hold_in_turn(path: Path) -> Iterator[None]:
     """Wait for the lock at `path`, then hold it."""
-    with path.open("a", encoding="utf-8") as file:
+    with _open(path) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _name_holder(path: Path, file: TextIO) -> str:
+    """Say who holds a lock: whom the file names, unless the kernel names another, who only opened it."""
+    said, pids = file.read().strip(), _list_holders(file)
+    if pids and not any(f"pid {pid}," in said for pid in pids):
+        return f"{path} is locked by process {', '.join(map(str, pids))}, which is no sweep"
+    return f"another sweep is at work on this study: {said}"
+
+
+def _list_holders(file: TextIO, locks: Path = Path("/proc/locks")) -> list[int]:
+    """List the processes that hold a lock on `file`, as Linux tells; none where it does not, or they run in another container."""
+    inode = os.fstat(file.fileno()).st_ino
+    lines = locks.read_text(encoding="utf-8").splitlines() if locks.exists() else []
+    held = [line.split() for line in lines if f":{inode} " in line and " -> " not in line]  # an arrow: only waits
+    return [int(fields[4]) for fields in held if int(fields[4]) > 0]
+
+
+def _open(path: Path) -> TextIO:
+    """Open a lock, created where it is missing. Raises OSError for a link: what is behind it would be truncated."""
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666), "a+", encoding="utf-8")

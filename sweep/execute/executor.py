@@ -25,6 +25,8 @@ class Executor(Protocol):
     def wait(self, timeout_s: float) -> Event | None:
         """Return the next event, in the order they happened; None if there is none within `timeout_s`.
 
+        With a timeout of 0, return only what has happened already. On a virtual clock nothing has: every event is a
+        moment of its own.
         A trial ends with one TrialResult or one WorkerDied. Its result is durable before `wait` returns it.
         Raises ResultsError if a result cannot be written, WorkersError if the processes that train do not start.
         """

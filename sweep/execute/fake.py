@@ -155,7 +155,7 @@ class FakeExecutor:
 
     def wait(self, timeout_s: float) -> Event | None:
         ready = next((running for running in self._running if running[0].key in self._verdicts), None)
-        if ready is None:
+        if ready is None or timeout_s == 0:
             return None
         self._running.remove(ready)
         trial, epochs = ready

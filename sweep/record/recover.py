@@ -18,12 +18,13 @@ def recover(record: Record, folder: Path) -> list[Trial]:
     """
     results.remove_drafts(folder)
     to_train = []
-    for trial in record.list_unfinished():
-        result = results.find(folder / trial.key)
-        if result is None:
-            to_train.append(record.restart(trial))
-        else:
-            record.tell(result)
+    with record.write_together():
+        for trial in record.list_unfinished():
+            result = results.find(folder / trial.key)
+            if result is None:
+                to_train.append(record.restart(trial))
+            else:
+                record.tell(result)
     return to_train
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from sweep.durable.disk import sync
 from sweep.durable.failpoint import failpoint
 from sweep.durable.files import make_draft, sha256_of, sync_folder, write_durably
+from sweep.durable.inside import open_inside, walk_folders
 from sweep.errors import DamagedResultError, MissingRunsError
 from sweep.layout import RunsDir
 from sweep.trial import Logs, Score, TrialResult
@@ -52,7 +53,7 @@ def save(folder: Path, result: TrialResult, write_files: Callable[[Path], None])
 def remove_drafts(folder: Path) -> None:
     """Remove the drafts that killed processes left. Call this only while no trial is being trained."""
     for path in list_drafts(folder):
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
@@ -60,9 +61,11 @@ def remove_drafts(folder: Path) -> None:
 
 def list_drafts(folder: Path) -> list[Path]:
     """List unfinished drafts (dot-files) left below `folder` by writers that died."""
-    return sorted(
-        path for pattern in (".*", "*/.*") for path in folder.glob(pattern) if path.name not in (LOCK, DELETING)
-    )
+    if not folder.exists():
+        return []
+    # Below result folders, only scores are written: looking into those of 100,000 searched trials would take seconds.
+    found = walk_folders(folder, lambda name: name.startswith("replicate-"))
+    return sorted(Path(entry) for entry in found if entry.name.startswith(".") and entry.name not in (LOCK, DELETING))
 
 
 def refuse_deleted(runs: RunsDir, study: str) -> None:
@@ -73,7 +76,8 @@ def refuse_deleted(runs: RunsDir, study: str) -> None:
 
 def list_strangers(folder: Path, known: Container[str]) -> list[Path]:
     """List the result folders of trials whose keys are not in `known`."""
-    return [path for path in sorted(folder.glob("[!.]*")) if path.is_dir() and path.name not in known]
+    unknown = (path for path in folder.glob("[!.]*") if path.name not in known)
+    return sorted(path for path in unknown if path.is_dir())
 
 
 def find(folder: Path) -> TrialResult | None:
@@ -90,7 +94,7 @@ def load(folder: Path) -> TrialResult:
     Raises DamagedResultError, naming the file, if a file is missing or is not what was written.
     """
     try:
-        result = TrialResult.from_dict(_read_sealed(folder / RESULT))
+        result = TrialResult.from_dict(_read_sealed(folder, RESULT))
         _check_files(folder, result.files, WAY_OUT)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise DamagedResultError(f"{folder}: cannot be read ({error}); {WAY_OUT}") from error
@@ -104,7 +108,7 @@ def load_score(folder: Path) -> Score | None:
         return None
     way_out = f"remove {SCORE} to score it again"
     try:
-        score = Score(**_read_sealed(path))
+        score = Score(**_read_sealed(folder, SCORE))
         _check_files(folder, score.files, way_out)
     except (OSError, ValueError, TypeError) as error:
         raise DamagedResultError(f"{path}: cannot be read ({error}); {way_out}") from error
@@ -113,7 +117,9 @@ def load_score(folder: Path) -> Score | None:
 
 def _check_files(folder: Path, files: dict[str, str], way_out: str) -> None:
     for name, digest in files.items():
-        if sha256_of(folder / name) != digest:
+        with open_inside(folder, name) as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != digest:
             raise DamagedResultError(f"{folder / name}: not what was written (sha256); {way_out}")
 
 
@@ -133,13 +139,14 @@ def _seal(content: Any) -> str:
     return f'{{"sha256": "{hashlib.sha256(text.encode()).hexdigest()}",\n"content": {text}}}\n'
 
 
-def _read_sealed(path: Path) -> Any:
+def _read_sealed(folder: Path, name: str) -> Any:
     """Read the content of a sealed file. Raises OSError, or ValueError if the file is not what was written."""
-    text = path.read_bytes().decode()
+    with open_inside(folder, name) as file:
+        text = file.read().decode()
     try:
         content = json.loads(text)["content"]
     except (ValueError, TypeError, KeyError, RecursionError):  # no JSON, or none of ours
         content = None
     if _seal(content) != text:
-        raise ValueError(f"{path.name} is not what was written (sha256)")
+        raise ValueError(f"{name} is not what was written (sha256)")
     return content

@@ -1,14 +1,14 @@
 """The record of trials in Optuna's storage: what was claimed, and how it ended."""
 
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweep.data.prepared import DataFacts
@@ -16,6 +16,8 @@ from sweep.durable.failpoint import failpoint
 from sweep.durable.lock import hold_in_turn
 from sweep.errors import ChangedStudyError, RecordError, translate
 from sweep.record.optuna_terms import OPTUNA_STATES, STATES, to_direction
+from sweep.record.rows import Storage, StoredTrial, read_trials
+from sweep.record.rungs import Rungs
 from sweep.study.config import Config
 from sweep.study.objective import Objective, ranking_metric
 from sweep.study.schema import Study, differences
@@ -62,29 +64,29 @@ class Record:
     def __init__(
         self,
         db: Path,
-        storage: optuna.storages.RDBStorage,
-        stored: optuna.Study,
+        storage: Storage,
+        study_id: int,
         study: Study,
         identity: dict[str, Any],
-        trials: Iterable[FrozenTrial],
+        trials: Iterable[StoredTrial],
     ) -> None:
-        """Hold what `open` opened. stored: the study in Optuna's storage; trials: those it has already, by number."""
+        """Hold what `open` opened. study_id: the storage's own; trials: those that it has already, by number."""
         self._db = db
         self._storage = storage
-        self._stored = stored
-        self._study_id = storage.get_study_id_from_name(stored.study_name)
+        self._study_id = study_id
         self.objective: Objective = study.objective
         self._rungs = study.rungs()
         self.identity = identity
         self.trials: dict[str, RecordedTrial] = {}
-        self._ids: dict[str, int] = {}  # key -> Optuna's id, of trials that this process wrote to
-        self._rung_values: dict[int, dict[str, float]] = {}
+        self._ids: dict[str, int] = {}  # key -> Optuna's id
+        self.rungs = Rungs(study.objective)
         self._earlier_courses: dict[str, Course] = {}
         for trial in trials:
             recorded = _to_recorded(trial, self._rungs)
             self.trials[recorded.trial.key] = recorded
+            self._ids[recorded.trial.key] = trial.id
             for rung, value in trial.intermediate_values.items():
-                self._rung_values.setdefault(rung, {})[recorded.trial.key] = value
+                self.rungs.add(rung, recorded.trial.key, value)
 
     @classmethod
     def open(cls, db: Path, study: Study, part: Literal[Phase.SEARCH, Phase.CONFIRM], facts: DataFacts) -> "Record":
@@ -107,12 +109,20 @@ class Record:
             failpoint("record.created")
             _check_identity(stored, study.name, identity)
             failpoint("record.identified")
-            return cls(db, storage, stored, study, identity, stored.get_trials(deepcopy=False))
+            study_id = storage.get_study_id_from_name(stored.study_name)
+            return cls(db, storage, study_id, study, identity, read_trials(storage, study_id))
 
-    def read_frozen(self) -> list[FrozenTrial]:
-        """Read the trials as Optuna has them now, by number."""
-        with _translate(self._db, "read"):
-            return self._stored.get_trials(deepcopy=False)
+    @contextmanager
+    def write_together(self) -> Iterator[None]:
+        """Make what is written within durable at its end, in one transaction: all of it, or, where it raises, nothing.
+
+        Until then nobody may act on it: no trial that was claimed may start, none that was told may be tracked. What is
+        written outside is durable at once.
+        """
+        with _translate(self._db, "write"), self._storage.one_transaction():
+            yield
+            failpoint("record.together")
+        failpoint("record.committed")
 
     def claim(
         self,
@@ -151,23 +161,18 @@ class Record:
         """Write that a trial starts again after its last attempt died. Return it as its next attempt."""
         again = replace(trial, attempt=trial.attempt + 1)
         with _translate(self._db, "write"):
-            self._storage.set_trial_user_attr(self._id(trial), "attempt", again.attempt)
+            self._storage.set_trial_user_attr(self._ids[trial.key], "attempt", again.attempt)
         failpoint("record.restarted")
         self.trials[trial.key] = RecordedTrial(again, None, None)
         return again
 
     def report(self, key: str, rung: int, value: float) -> None:
         """Write the objective of a trial that has reached a rung. A value that is written already is kept."""
-        values = self._rung_values.setdefault(rung, {})
-        if key not in values:  # a restarted trial reaches the rung again
+        if key not in self.rungs.values_at(rung):  # a restarted trial reaches the rung again
             with _translate(self._db, "write"):
-                self._storage.set_trial_intermediate_value(self._id(self.trials[key].trial), rung, value)
-            values[key] = value
+                self._storage.set_trial_intermediate_value(self._ids[key], rung, value)
+            self.rungs.add(rung, key, value)
         failpoint("record.rung")
-
-    def get_rung_values(self, rung: int) -> dict[str, float]:
-        """Return the objective of every trial when it first reached `rung`, by key."""
-        return dict(self._rung_values.get(rung, {}))
 
     def tell(self, result: TrialResult) -> None:
         """Write how a trial ended, which makes it done. Its result must be durable already."""
@@ -175,12 +180,12 @@ class Record:
         course = Course.of(result, self.objective)
         failpoint("record.tell")
         with _translate(self._db, "write"):
-            self._storage.set_trial_user_attr(self._id(trial), "course", asdict(course))
+            self._storage.set_trial_user_attr(self._ids[trial.key], "course", asdict(course))
             if result.state == State.FAILED:
-                self._storage.set_trial_user_attr(self._id(trial), "reason", result.reason)
+                self._storage.set_trial_user_attr(self._ids[trial.key], "reason", result.reason)
             # The same write as in `Study.tell`, which also reads the trial twice.
             self._storage.set_trial_state_values(
-                self._id(trial), OPTUNA_STATES[result.state], None if value is None else [value]
+                self._ids[trial.key], OPTUNA_STATES[result.state], None if value is None else [value]
             )
         failpoint("record.told")
         self.trials[result.key] = RecordedTrial(trial, result.state, value, course)
@@ -199,8 +204,7 @@ class Record:
             value = self.objective_of(result)
             assert value is not None, result.key
             return value
-        rungs = [rung for rung, values in self._rung_values.items() if result.key in values]
-        return self._rung_values[max(rungs)][result.key] if result.state == State.PRUNED and rungs else None
+        return self.rungs.last_value(result.key) if result.state == State.PRUNED else None
 
     def objective_of(self, result: TrialResult) -> float | None:
         """Return what a complete result is ranked by, or None if its metrics lack it."""
@@ -212,12 +216,6 @@ class Record:
     def list_unfinished(self) -> list[Trial]:
         """Return the trials that were claimed and never told, oldest first."""
         return [recorded.trial for recorded in self.trials.values() if recorded.state is None]
-
-    def _id(self, trial: Trial) -> int:
-        """Return Optuna's id of a trial."""
-        if trial.key not in self._ids:
-            self._ids[trial.key] = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
-        return self._ids[trial.key]
 
 
 def is_recorded(db: Path, study: str) -> bool:
@@ -235,7 +233,7 @@ def count_recorded(db: Path, study: str) -> int | None:
     with _translate(db, "read"):
         storage = _open_storage(db)
         held = set(optuna.study.get_all_study_names(storage)) & set(_names(study))
-        counts = [len(optuna.load_study(storage=storage, study_name=name).get_trials(deepcopy=False)) for name in held]
+        counts = [storage.get_n_trials(storage.get_study_id_from_name(name)) for name in held]
     return sum(counts) if held else None
 
 
@@ -256,8 +254,10 @@ def _names(study: str) -> tuple[str, str]:
 def read_stored_search(db: Path, study: str) -> tuple[dict[str, Any], list[RecordedTrial]]:
     """Read the stored identity and trials of a study's search, whatever its file says now. Raises RecordError."""
     with _translate(db, "read"):
-        stored = optuna.load_study(storage=_open_storage(db), study_name=study)
-        return stored.user_attrs["study"], [_to_recorded(trial, ()) for trial in stored.get_trials(deepcopy=False)]
+        storage = _open_storage(db)
+        study_id = storage.get_study_id_from_name(study)
+        identity = storage.get_study_user_attrs(study_id)["study"]
+        return identity, [_to_recorded(trial, ()) for trial in read_trials(storage, study_id)]
 
 
 def _identify(study: Study, facts: DataFacts) -> dict[str, Any]:
@@ -284,8 +284,8 @@ def _check_identity(stored: optuna.Study, name: str, identity: dict[str, Any]) -
         )
 
 
-def _open_storage(db: Path) -> optuna.storages.RDBStorage:
-    return optuna.storages.RDBStorage(f"sqlite:///{db}", engine_kwargs={"connect_args": {"timeout": _BUSY_S}})
+def _open_storage(db: Path) -> Storage:
+    return Storage(f"sqlite:///{db}", engine_kwargs={"connect_args": {"timeout": _BUSY_S}})
 
 
 def _translate(db: Path, verb: str) -> AbstractContextManager[None]:
@@ -304,17 +304,17 @@ def _rungs_of(phase: Phase, promoted_from: int | None, rungs: tuple[int, ...]) -
     return rungs if phase == Phase.SEARCH and promoted_from is None else ()
 
 
-def _to_recorded(frozen: FrozenTrial, rungs: tuple[int, ...]) -> RecordedTrial:
-    lasting = dict(frozen.user_attrs["trial"])
+def _to_recorded(stored: StoredTrial, rungs: tuple[int, ...]) -> RecordedTrial:
+    lasting = dict(stored.user_attrs["trial"])
     phase = Phase(lasting.pop("phase"))
     trial = Trial(
-        number=frozen.number,
+        number=stored.number,
         config=Config.from_dict(lasting.pop("config")),
         phase=phase,
         rungs=_rungs_of(phase, lasting.get("promoted_from"), rungs),
-        attempt=frozen.user_attrs.get("attempt", 1),
+        attempt=stored.user_attrs.get("attempt", 1),
         **lasting,
     )
-    state, course = STATES[frozen.state], frozen.user_attrs.get("course")
+    state, course = STATES[stored.state], stored.user_attrs.get("course")
     told = None if course is None or state is None else Course(**{**course, "curve": tuple(course["curve"])})
-    return RecordedTrial(trial, state, frozen.value, told)
+    return RecordedTrial(trial, state, stored.value, told)

@@ -41,7 +41,7 @@ class FreezeThaw:
         self._defaults = {group: default_config(space) for group, space in self._spaces.items()}
         self._n_first = N_FIRST if study.search.trials is None else min(N_FIRST, study.search.trials // 3)
         self._threads = ThreadpoolController()
-        self._tried = TriedConfigs(study, self._encoder)
+        self._tried = TriedConfigs(study)
         for recorded in record.trials.values():
             self._tried.start(recorded.trial)
             course = record.course_of(recorded.trial.key)
@@ -113,7 +113,7 @@ class FreezeThaw:
             return fresh[0]
         believed = [one for one in self._tried.running.values() if one.curve is None]
         candidates = [*seen, *believed]
-        points = np.array([*(one.point for one in candidates), *self._encoder.encode(fresh)])
+        points = self._encoder.encode([*(one.config for one in candidates), *fresh])
         own = np.where(np.arange(len(points)) < len(seen), np.arange(len(points)), -1)
         model = CurveModel(points[: len(seen)], curves_of(seen), self._study.training.max_epochs)
         forecast = model.forecast(points, own)

@@ -1,26 +1,28 @@
 """Propose configs with Optuna's samplers, and claim them in the record.
 
-A sampler draws from a copy of the record in memory: a draw from the database costs a transaction for every parameter.
+A sampler draws from what `history.py` keeps in memory: a draw from the database costs a transaction for every parameter.
 """
 
 import warnings
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
-from sweep.record.optuna_terms import OPTUNA_STATES, to_direction, to_distribution, to_params
-from sweep.record.trials import Record
+from sweep.record.optuna_terms import to_direction, to_distribution, to_params
+from sweep.record.trials import Record, RecordedTrial
 from sweep.search import faster_tpe
 from sweep.search.budget import UNBOUNDED, Left
+from sweep.search.history import LIMITS, History, ShownTrials
 from sweep.study.config import Config, derive_seed, derive_training_seed
 from sweep.study.schema import Study
 from sweep.study.space import Choice, Float, Int, Scalar
-from sweep.trial import Phase, State, Trial, TrialResult
+from sweep.trial import Phase, Trial, TrialResult
 
 N_REDRAWS = 20  # draws of configs that were tried already; after that many, the random sampler draws
 MAX_REDRAWS = 500  # then the first untried config of the space is taken: chance finds the last ones of many too rarely
@@ -33,25 +35,28 @@ class Suggester:
         faster_tpe.install()
         self._study = study
         self._record = record
-        self._storage = optuna.storages.InMemoryStorage()
-        self._memory = optuna.create_study(
-            storage=self._storage, study_name=study.name, direction=to_direction(study.objective)
-        )
-        self._numbers: dict[str, int] = {}  # trial key -> its number in memory; not the record's, as redraws count here
-        self._tried: set[str] = set()  # config keys
+        limits = LIMITS.get(study.search.proposer)
+        self._history = History(study, limits) if limits is not None else None  # None: nothing is learned
+        self._tried: set[Config] = set()
         self._spaces = study.subspaces() if study.space is not None else {}
         self._n_tried: Counter[Scalar | None] = Counter()  # group -> number of its configs that were tried
-        self._grid = _shuffle_grid(study) if study.search.proposer == "grid" else None
-        for frozen, recorded in zip(record.read_frozen(), record.trials.values(), strict=True):
-            self._remember(recorded.trial, self._add(frozen))
+        # Iterators: a config that was tried stays tried, so that none is passed twice.
+        self._grids = _shuffle_grids(study) if study.search.proposer == "grid" else {}
+        self._remaining = {group: space.grid() for group, space in self._spaces.items()}
+        for recorded in record.trials.values():
+            self._start(recorded.trial)
+        for rung in study.rungs():
+            for key, value in record.rungs.values_at(rung).items():
+                self.report(key, rung, value)
+        for key, recorded in record.trials.items():
+            self._end(key, recorded)
 
     def claim(self, config: Config, phase: Phase, name: str = "") -> Trial:
         """Claim a given config. The sampler learns from it if it lies in the space."""
         params, distributions = to_params(self._study, config)
         seed = derive_training_seed(self._study.seed, config, 0)
         trial = self._record.claim(phase, config, seed, name=name, params=params, distributions=distributions)
-        running = optuna.trial.create_trial(state=TrialState.RUNNING, params=params, distributions=distributions)
-        self._remember(trial, self._add(running))
+        self._start(trial)
         return trial
 
     def suggest(self, within: Left = UNBOUNDED) -> Trial | None:
@@ -65,48 +70,40 @@ class Suggester:
         if not left:
             return None
         group = min(left, key=self._n_tried.__getitem__)
-        for redraw in range(MAX_REDRAWS):
-            asked, config = self._ask(group, redraw)
-            if config.key not in self._tried:
-                return self._claim_drawn(config, asked)
-            self._memory.tell(asked, state=TrialState.FAIL)  # tried already; samplers ignore failed trials
-        untried = (config for config in self._spaces[group].grid() if config.key not in self._tried)
-        return self.claim(next(untried), Phase.SEARCH)
+        return self.claim(self._draw(group), Phase.SEARCH)
 
     def report(self, key: str, rung: int, value: float) -> None:
         """Show the sampler the value of a trial at a rung. TPE ranks pruned trials by the last rung they reached."""
-        study_id = self._storage.get_study_id_from_name(self._study.name)
-        trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, self._numbers[key])
-        self._storage.set_trial_intermediate_value(trial_id, rung, value)
+        if self._history is not None:
+            self._history.report(key, rung, value)
 
     def tell(self, result: TrialResult) -> None:
         """Let the sampler learn from a result that the record has already."""
-        value = self._record.trials[result.key].value if result.state == State.COMPLETE else None
-        self._memory.tell(self._numbers[result.key], value, state=OPTUNA_STATES[result.state])
+        self._end(result.key, self._record.trials[result.key])
 
-    def _claim_drawn(self, config: Config, asked: optuna.Trial) -> Trial:
-        """Claim a config that the sampler drew. It learns from what is trained, where that is not just what it drew."""
-        params, distributions = to_params(self._study, config)
-        if params != asked.params:
-            self._memory.tell(asked, state=TrialState.FAIL)
-            return self.claim(config, Phase.SEARCH)
-        seed = derive_training_seed(self._study.seed, config, 0)
-        trial = self._record.claim(Phase.SEARCH, config, seed, params=params, distributions=distributions)
-        self._remember(trial, asked.number)
-        return trial
+    def _draw(self, group: Scalar | None) -> Config:
+        """Draw a config of `group`, which has some, that was not tried."""
+        if self._grids:
+            return next(config for config in self._grids[group] if config not in self._tried)
+        shown = self._history.show() if self._history is not None else []
+        for redraw in range(MAX_REDRAWS):
+            config = self._ask(group, redraw, shown)
+            if config not in self._tried:
+                return config
+        return next(config for config in self._remaining[group] if config not in self._tried)
 
-    def _ask(self, group: Scalar | None, redraw: int) -> tuple[optuna.Trial, Config]:
-        """Draw a config from `group`. Return it with the trial in memory that stands for it."""
+    def _ask(self, group: Scalar | None, redraw: int, shown: Sequence[FrozenTrial]) -> Config:
+        """Have the sampler draw a config of `group`; it learns from the trials that are shown."""
         assert self._study.space is not None
-        if self._grid is not None:
-            untried = (config for config in self._grid if config.key not in self._tried)
-            return self._memory.ask(), next(config for config in untried if self._study.group_of(config) == group)
-        self._memory.sampler = self._make_sampler(redraw)
+        asking = optuna.create_study(
+            storage=ShownTrials(shown),
+            sampler=self._make_sampler(redraw),
+            direction=to_direction(self._study.objective),
+        )
         if self._study.shares_by is not None:
             # Not PartialFixedSampler: TPE with `group` draws the fixed parameter anyway, and its draw wins.
-            self._memory.enqueue_trial({self._study.shares_by: group})
-        asked = self._memory.ask()
-        return asked, self._study.space.config(partial(suggest_value, asked))
+            asking.enqueue_trial({self._study.shares_by: group})
+        return self._study.space.config(partial(suggest_value, asking.ask()))
 
     def _make_sampler(self, redraw: int) -> optuna.samplers.BaseSampler:
         # Optuna does not store samplers. A sampler seeded by study and trial number draws the same config from the same
@@ -122,15 +119,15 @@ class Suggester:
             # constant_liar: keep away from running trials, so that parallel workers try different regions.
             return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
 
-    def _add(self, frozen: FrozenTrial) -> int:
-        """Add a trial to the copy in memory. Return its number there."""
-        self._memory.add_trial(frozen)
-        return len(self._memory.get_trials(deepcopy=False)) - 1
-
-    def _remember(self, trial: Trial, number: int) -> None:
-        self._numbers[trial.key] = number
-        self._tried.add(trial.config.key)
+    def _start(self, trial: Trial) -> None:
+        self._tried.add(trial.config)
         self._n_tried[self._study.group_of(trial.config)] += self._study.in_space(trial.config)
+        if self._history is not None:
+            self._history.start(trial)
+
+    def _end(self, key: str, recorded: RecordedTrial) -> None:
+        if self._history is not None and recorded.state is not None:
+            self._history.end(key, recorded.state, recorded.value)
 
 
 def suggest_value(asked: optuna.Trial, name: str, axis: Int | Float | Choice) -> Any:
@@ -144,9 +141,12 @@ def suggest_value(asked: optuna.Trial, name: str, axis: Int | Float | Choice) ->
             return asked.suggest_categorical(name, d.choices)
 
 
-def _shuffle_grid(study: Study) -> list[Config]:
-    """Return the whole grid in an order derived from the study's seed, so that a small budget covers it evenly."""
+def _shuffle_grids(study: Study) -> dict[Scalar | None, Iterator[Config]]:
+    """Return the whole grid by group, in an order derived from the study's seed: a small budget covers it evenly."""
     assert study.space is not None
     grid = list(study.space.grid())
     order = np.random.default_rng(derive_seed(study.seed, "grid")).permutation(len(grid))
-    return [grid[i] for i in order]
+    groups: dict[Scalar | None, list[Config]] = {group: [] for group in study.subspaces()}
+    for i in order:
+        groups[study.group_of(grid[i])].append(grid[i])
+    return {group: iter(configs) for group, configs in groups.items()}

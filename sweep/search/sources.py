@@ -4,6 +4,7 @@ import math
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from sweep.record import results
@@ -61,6 +62,9 @@ class _RecordedSource:
         self._folder = folder
         self._cut_off = deque(recover(record, folder))
         self._n_deaths: Counter[str] = Counter()  # trial key -> deaths of its workers
+
+    def write_together(self) -> AbstractContextManager[None]:
+        return self._record.write_together()
 
     def handle_death(self, death: WorkerDied) -> Trial | TrialResult:
         self._n_deaths[death.key] += death.blames_trial
@@ -122,11 +126,13 @@ class SearchSource(_RecordedSource):
     def _survives(self, report: EpochReport) -> bool:
         if self._study.probes:
             return False  # a probe ends here; the model says which are trained to the end
-        pruner, objective = self._study.search.pruner, self._study.objective
+        pruner = self._study.search.pruner
         # Use the recorded value, not the reported one: a trial that is restarted in another cohort reaches the rung
         # again, and its value may then be rounded differently.
-        costs = {key: cost(objective, value) for key, value in self._record.get_rung_values(report.epoch).items()}
-        return pruner is None or survives_rung(costs[report.key], list(costs.values()), pruner)
+        value = self._record.rungs.values_at(report.epoch)[report.key]
+        return pruner is None or survives_rung(
+            cost(self._study.objective, value), self._record.rungs.costs_at(report.epoch), pruner
+        )
 
     def _report(self, key: str, rung: int, value: float) -> None:
         self._record.report(key, rung, value)

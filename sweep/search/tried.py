@@ -10,7 +10,6 @@ import numpy as np
 from sweep.record.trials import Course, RecordedTrial
 from sweep.search.budget import most_epochs
 from sweep.search.curve_model import Array
-from sweep.search.encoding import Encoder
 from sweep.study.config import Config
 from sweep.study.schema import Study
 from sweep.study.space import Scalar
@@ -28,7 +27,6 @@ class Tried:
 
     config: Config
     number: int  # of its first trial
-    point: Array  # (coordinates,)
     group: Group
     curve: Array | None = None  # log of its cost after each epoch; None before it has one
     is_running: bool = True
@@ -44,8 +42,8 @@ class Tried:
 class TriedConfigs:
     """Remembers every config of the space that was tried, and counts what each group of them has."""
 
-    def __init__(self, study: Study, encoder: Encoder) -> None:
-        self._study, self._encoder = study, encoder
+    def __init__(self, study: Study) -> None:
+        self._study = study
         self._by_config: dict[Config, Tried] = {}
         self._by_number: dict[int, Tried] = {}
         self._ranked: defaultdict[tuple[Group, bool], list[tuple[float, int]]] = defaultdict(list)  # by group, is_open
@@ -77,7 +75,7 @@ class TriedConfigs:
         self.n_whole[group] += not trial.rungs
         one = self._by_config.get(trial.config)
         if one is None:
-            one = Tried(trial.config, trial.number, self._encoder.encode([trial.config])[0], group)
+            one = Tried(trial.config, trial.number, group)
             self._by_config[trial.config] = self._by_number[trial.number] = one
             self.n_tried[group] += 1
         else:

@@ -5,7 +5,7 @@ import shlex
 from sweep.errors import LostExperimentError
 from sweep.layout import RunsDir
 from sweep.track.errors import translate_errors
-from sweep.track.mlflow_api import Experiment, MlflowClient, Run
+from sweep.track.mlflow_api import Experiment, MlflowClient
 from sweep.track.tables import create_database
 
 
@@ -15,7 +15,7 @@ def open_client(runs: RunsDir) -> MlflowClient:
     with translate_errors(runs):
         if runs.mlflow_server is None and not runs.mlflow_db.exists():
             create_database(runs.mlflow_db)
-        return MlflowClient(runs.mlflow_uri)
+        return MlflowClient(runs.mlflow_uri, registry_uri=runs.mlflow_uri)
 
 
 def find_experiment(client: MlflowClient, runs: RunsDir, study: str) -> Experiment | None:
@@ -51,15 +51,3 @@ def _command(runs: RunsDir, verb: str, experiment: Experiment) -> str:
     """Return the command of MLflow that does something with an experiment."""
     where = f"MLFLOW_TRACKING_URI={shlex.quote(runs.mlflow_uri)}"
     return f"{where} python -m mlflow experiments {verb} --experiment-id {experiment.experiment_id}"
-
-
-def list_runs(client: MlflowClient, experiment: str) -> list[Run]:
-    """List every run of an experiment that is not deleted, page by page."""
-    runs: list[Run] = []
-    token = None
-    while True:
-        page = client.search_runs([experiment], max_results=1000, page_token=token)
-        runs += page
-        token = page.token
-        if not token:
-            return runs

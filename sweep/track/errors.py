@@ -1,15 +1,16 @@
 """Errors of MLflow and of its database, translated to ours, without the secrets they may quote."""
 
 import os
+import re
 from contextlib import AbstractContextManager
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweep.errors import TrackingError, translate
 from sweep.layout import RunsDir
-from sweep.track.mlflow_api import MlflowException
+from sweep.masking import mask
+from sweep.track.mlflow_api import MlflowException, read_mlflow_creds
 
-SECRETS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 REWRITE = "delete the run in MLflow, and `sync` writes it anew"  # the way out where a run is not what was written
 
 
@@ -17,15 +18,20 @@ def translate_errors(runs: RunsDir) -> AbstractContextManager[None]:
     """Raise errors of MLflow and its database as a TrackingError that names the database file or the server."""
 
     def into(error: Exception) -> TrackingError:
-        first_line = _mask_secrets(str(error) or type(error).__name__).splitlines()[0]
+        first_line = mask(str(error) or type(error).__name__, _list_secrets()).splitlines()[0]
         return TrackingError(f"MLflow at {runs.mlflow_name}: {first_line}")
 
     return translate(MlflowException, SQLAlchemyError, OSError, into=into)
 
 
-def _mask_secrets(text: str) -> str:
-    """Replace passwords by stars: a server that refuses one may quote it."""
-    for name in SECRETS:
-        if secret := os.environ.get(name):
-            text = text.replace(secret, "***")
-    return text
+def check_id(given: object) -> str:
+    """Return the id of a run or a model, which becomes a folder's name. Raises MlflowException for anything but plain characters."""
+    if not re.fullmatch(r"[\w-]{1,100}", str(given), re.ASCII):
+        raise MlflowException(f"{given!r:.100} is no id of a run or a model")
+    return str(given)
+
+
+def _list_secrets() -> list[str]:
+    """List what authenticates us, from the environment or from MLflow's credentials file."""
+    user, password = read_mlflow_creds()
+    return [os.environ.get("MLFLOW_TRACKING_TOKEN", ""), password or "", f"{user}:{password}" if password else ""]

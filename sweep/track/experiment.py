@@ -10,6 +10,7 @@ from sweep.layout import RunsDir
 from sweep.study.schema import Study
 from sweep.track.client import find_experiment
 from sweep.track.describe import experiment_text, study_text
+from sweep.track.listing import FoundRun
 from sweep.track.mlflow_api import MlflowClient, Param, Run, send_once
 from sweep.track.names import FACTS_FILE, NOTE, PARENT, REPORT_FOLDER, RUNNING, STUDY_FILE
 from sweep.track.views import view_tags
@@ -48,15 +49,21 @@ def find_or_create_experiment(client: MlflowClient, runs: RunsDir, study: Study)
 class ParentRun:
     """The parent run of a study. It is RUNNING while a coordinator writes."""
 
-    def __init__(self, client: MlflowClient, run: Run) -> None:
+    def __init__(self, client: MlflowClient, run_id: str, status: str) -> None:
         self._client = client
-        self.run_id = str(run.info.run_id)
-        self._status = str(run.info.status)
+        self.run_id = run_id
+        self._status = status
 
     @classmethod
-    def open(cls, client: MlflowClient, experiment: str, projected: ProjectedStudy, found: Run | None) -> "ParentRun":
+    def open(
+        cls, client: MlflowClient, experiment: str, projected: ProjectedStudy, found: FoundRun | None
+    ) -> "ParentRun":
         """Take the parent run that was found, or create one; write the study as it is asked for now."""
-        parent = cls(client, found if found is not None else _create(client, experiment, projected))
+        if found is not None:
+            parent = cls(client, found.run_id, found.status)
+        else:
+            created = _create(client, experiment, projected)
+            parent = cls(client, str(created.info.run_id), str(created.info.status))
         failpoint("track.parent")
         parent._write(experiment, projected)
         return parent

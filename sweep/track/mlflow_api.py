@@ -39,6 +39,7 @@ from mlflow.store.tracking.dbmodels import models as dbmodels
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as SqlAlchemyStore
 from mlflow.types import Schema as Schema
 from mlflow.types import TensorSpec as TensorSpec
+from mlflow.utils.credentials import read_mlflow_creds as read_mlflow_creds
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS as MLFLOW_MODEL_VERSIONS
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID as MLFLOW_PARENT_RUN_ID
 

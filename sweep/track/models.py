@@ -20,6 +20,7 @@ from sweep.record import results
 from sweep.study.objective import cost
 from sweep.study.schema import Study
 from sweep.track.fields import final_metrics, from_run, to_ms
+from sweep.track.listing import has_outputs
 from sweep.track.mlflow_api import (
     LoggedModelOutput,
     Metric,
@@ -82,11 +83,6 @@ class Models:
             logger.warning("not among the logged models: %s", error)
             return
         self.log(tracked.run_id, Ended(tracked.trial, result, None), has_outputs=False)
-
-
-def has_outputs(run: Run | None) -> bool:
-    """Return whether a run names a model that it logged."""
-    return run is not None and run.outputs is not None and bool(run.outputs.model_outputs)
 
 
 def _model_metrics(ended: Ended, run_id: str, model_id: str) -> list[Metric]:

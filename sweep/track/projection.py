@@ -11,14 +11,15 @@ from sweep.durable.failpoint import failpoint
 from sweep.errors import TrackingError
 from sweep.layout import RunsDir
 from sweep.record import results
-from sweep.track.client import list_runs, open_client
+from sweep.track.client import open_client
 from sweep.track.errors import translate_errors
 from sweep.track.experiment import ParentRun, ProjectedStudy, find_or_create_experiment
 from sweep.track.fields import has_logged_model, is_archived, to_ms, to_run
-from sweep.track.mlflow_api import MLFLOW_PARENT_RUN_ID, MlflowClient, Run
-from sweep.track.models import Models, has_outputs
+from sweep.track.listing import FoundRun
+from sweep.track.mlflow_api import MLFLOW_PARENT_RUN_ID, MlflowClient
+from sweep.track.models import Models
 from sweep.track.names import FINISHED, PARENT, RUNNING, STATUSES
-from sweep.track.tables import TableRuns, follow_move, has_tested_schema
+from sweep.track.tables import TableRuns, follow_move, has_tested_schema, refuse_elsewhere
 from sweep.track.writers import ClientRuns, End
 from sweep.trial import Ended, Trial
 
@@ -35,16 +36,15 @@ class Projection:
         study = projected.study
         with translate_errors(runs):
             self._experiment = find_or_create_experiment(self._client, runs, study)
+            refuse_elsewhere(runs, study.name)
             failpoint("track.experiment")
-            self._before = _find_runs(self._client, self._experiment)
+            self._writer = _open_writer(self._client, self._experiment, runs, study.name)
+            self._before = self._find_runs()
             # The run of a trial that is still RUNNING was cut off while it was written: it is written again, over itself.
-            self._whole = {key for key, run in self._before.items() if run.info.status != RUNNING}
-            self._has_archives = any(
-                is_archived(r.data.tags.get("phase", ""), r.data.tags) for r in self._before.values()
-            )
+            self._whole = {key for key, run in self._before.items() if run.status != RUNNING}
+            self._has_archives = any(is_archived(r.tags.get("phase", ""), r.tags) for r in self._before.values())
             self._parent = ParentRun.open(self._client, self._experiment, projected, self._before.get(PARENT))
             self._adopt_runs()
-            self._writer = _open_writer(self._client, self._experiment, runs, study.name)
             self._models = Models(self._client, self._experiment, runs.results(study.name), study, projected.facts)
 
     @property
@@ -72,16 +72,25 @@ class Projection:
                 self._models.log_best()
             self._parent.set_status(status)
 
+    def _find_runs(self) -> dict[str, FoundRun]:
+        """Find the runs that are there, one for each key. A server that was slow may have made one twice, and left one open."""
+        found: dict[str, FoundRun] = {}
+        runs = [run for run in self._writer.find_runs() if "key" in run.tags]
+        for run in sorted(runs, key=lambda run: (run.status == RUNNING, run.started_at)):
+            if found.setdefault(run.tags["key"], run) is not run:
+                self._client.delete_run(run.run_id)
+        return found
+
     def _adopt_runs(self) -> None:
         """Place the runs below the parent run, where theirs was deleted and written anew."""
         for key, run in self._before.items():
-            if key != PARENT and run.data.tags.get(MLFLOW_PARENT_RUN_ID) != self._parent.run_id:
-                self._client.set_tag(run.info.run_id, MLFLOW_PARENT_RUN_ID, self._parent.run_id)
+            if key != PARENT and run.tags.get(MLFLOW_PARENT_RUN_ID) != self._parent.run_id:
+                self._client.set_tag(run.run_id, MLFLOW_PARENT_RUN_ID, self._parent.run_id)
 
-    def _check_is_of(self, trial: Trial, run: Run) -> None:
-        if run.data.tags.get("config") != trial.config.key:
+    def _check_is_of(self, trial: Trial, run: FoundRun) -> None:
+        if run.tags.get("config") != trial.config.key:
             raise TrackingError(
-                f"MLflow at {self._runs.mlflow_name}: run {run.info.run_id} has the key {trial.key}, and another config: it is "
+                f"MLflow at {self._runs.mlflow_name}: run {run.run_id} has the key {trial.key}, and another config: it is "
                 "of a record that is gone; delete the runs of that study there, and `sync` writes them anew"
             )
 
@@ -105,7 +114,7 @@ class Projection:
         """Create runs, RUNNING, without files and models; return their ids by key. Fills those that were cut off before."""
         study, facts = self._projected.study, self._projected.facts
         news = {one.trial.key: to_run(one, study, facts, self._parent.run_id) for one in ended}
-        run_ids = {key: str(self._before[key].info.run_id) for key in news if key in self._before}
+        run_ids = {key: self._before[key].run_id for key in news if key in self._before}
         for key, run_id in run_ids.items():
             self._writer.fill(run_id, news[key])
         keys = [key for key in news if key not in run_ids]
@@ -118,7 +127,7 @@ class Projection:
         self._writer.add_files(run_id, {name: folder / name for name in names if name in files})
         failpoint("track.artifacts")
         if has_logged_model(one):
-            self._models.log(run_id, one, has_outputs(self._before.get(one.trial.key)))
+            self._models.log(run_id, one, (found := self._before.get(one.trial.key)) is not None and found.has_outputs)
         failpoint("track.outputs")
 
     def _end(self, run_ids: dict[str, str], ended: Sequence[Ended]) -> None:
@@ -132,16 +141,6 @@ class Projection:
 
 def _is_archived(ended: Ended) -> bool:
     return is_archived(ended.trial.phase, ended.result.provenance)
-
-
-def _find_runs(client: MlflowClient, experiment: str) -> dict[str, Run]:
-    """Find the runs that are there, one for each key. A server that was slow may have made one twice, and left one open."""
-    found: dict[str, Run] = {}
-    runs = [run for run in list_runs(client, experiment) if "key" in run.data.tags]
-    for run in sorted(runs, key=lambda run: (run.info.status == RUNNING, run.info.start_time)):
-        if found.setdefault(run.data.tags["key"], run) is not run:
-            client.delete_run(run.info.run_id)
-    return found
 
 
 def _open_writer(client: MlflowClient, experiment: str, runs: RunsDir, study: str) -> ClientRuns:

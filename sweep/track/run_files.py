@@ -9,7 +9,7 @@ from sweep.layout import RunsDir
 from sweep.record.predictions import Predictions
 from sweep.record.results import HISTORY, MODEL, PREDICTIONS
 from sweep.track.client import open_client
-from sweep.track.errors import REWRITE, translate_errors
+from sweep.track.errors import REWRITE, check_id, translate_errors
 from sweep.track.mlflow_api import download_artifacts
 from sweep.track.names import MODEL_PATH
 from sweep.trial import Logs
@@ -70,9 +70,9 @@ class RunFiles:
         client = open_client(self.runs)
         with translate_errors(self.runs):
             outputs = client.get_run(run_id).outputs
-        if outputs is None or not outputs.model_outputs:
+            model_id = check_id(outputs.model_outputs[0].model_id) if outputs and outputs.model_outputs else None
+        if model_id is None:
             raise MissingRunsError(f"run {run_id} has no model")
-        model_id = str(outputs.model_outputs[0].model_id)
         if self.runs.mlflow_server is None:
             folder = self.runs.artifacts(self.study) / "models" / model_id / "artifacts"
             return LoggedModel(model_id, _check_exists(folder / MODEL_PATH))

@@ -13,9 +13,10 @@ from sweep.record.predictions import Predictions
 from sweep.record.results import refuse_deleted
 from sweep.study.file import parse_study
 from sweep.study.schema import Study
-from sweep.track.client import find_experiment, list_runs, open_client
+from sweep.track.client import find_experiment, open_client
 from sweep.track.errors import translate_errors
 from sweep.track.fields import TrackedTrial, from_run
+from sweep.track.listing import list_runs
 from sweep.track.mlflow_api import MlflowException, Run
 from sweep.track.names import FACTS_FILE, PARENT, RUNNING, STUDY_FILE
 from sweep.track.run_files import RunFiles

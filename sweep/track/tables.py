@@ -10,20 +10,23 @@ revision, runs go through the client.
 import logging
 import shutil
 import uuid
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, delete, insert, select, text, update
+from sqlalchemy import Connection, Engine, create_engine, delete, insert, select, text, union, update
 
 from sweep.durable.disk import sync
 from sweep.durable.failpoint import failpoint
+from sweep.durable.inside import refuse_links
 from sweep.durable.lock import hold_in_turn
 from sweep.errors import TrackingError
 from sweep.layout import RunsDir
 from sweep.track.errors import translate_errors
 from sweep.track.fields import NewRun
+from sweep.track.listing import ASKED, FoundRun
 from sweep.track.mlflow_api import (
     DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH,
     Dataset,
@@ -86,6 +89,31 @@ def follow_move(runs: RunsDir) -> None:
                 _move(connection, old, new)
 
 
+def refuse_elsewhere(runs: RunsDir, study: str) -> None:
+    """Raise TrackingError where MLflow's database keeps files of a study outside of the study's folder.
+
+    MLflow writes where its database says, and whoever hands a runs directory over may have written there what they like.
+    A server keeps files where it likes.
+    """
+    if runs.mlflow_server is not None:
+        return
+    experiment, run, model = dbmodels.SqlExperiment, dbmodels.SqlRun, dbmodels.SqlLoggedModel
+    ours = select(experiment.experiment_id).where(experiment.name == study).scalar_subquery()
+    places: Any = union(
+        select(experiment.artifact_location).where(experiment.name == study),
+        select(run.artifact_uri).where(run.experiment_id == ours),
+        select(model.artifact_location).where(model.experiment_id == ours),
+    )
+    folder = str(runs.artifacts(study).absolute())
+    with translate_errors(runs), _opened(runs) as engine, engine.connect() as connection:
+        for (place,) in connection.execute(places):
+            if not f"{place}/".startswith(f"{folder}/") or ".." in place.split("/"):
+                raise TrackingError(
+                    f"MLflow at {runs.mlflow_name}: files of {study!r} are kept at {place}, outside of {folder}, where this "
+                    f"program does not write; start over with `{runs.delete_command(study)}`"
+                )
+
+
 def has_tested_schema(runs: RunsDir) -> bool:
     """Return whether the tables of MLflow's database are those that `TableRuns` was tested with; says so where they are not."""
     with _opened(runs) as engine, engine.connect() as connection:
@@ -127,6 +155,22 @@ class TableRuns(ClientRuns):
         self._engine = _engine(runs)
         self._datasets: dict[tuple[str, str], str] = {}  # ids by name and digest
 
+    def find_runs(self) -> list[FoundRun]:
+        """Find the runs of the experiment, without their metrics: MLflow's client takes minutes for 100,000 of them."""
+        run, tag, edge = dbmodels.SqlRun, dbmodels.SqlTag, dbmodels.SqlInput
+        is_ours: Any = (run.experiment_id == int(self._experiment)) & (run.lifecycle_stage == "active")
+        of_model: Any = (edge.source_type == "RUN_OUTPUT") & (edge.destination_type == "MODEL_OUTPUT")
+        with self._engine.connect() as connection:
+            runs: Any = connection.execute(select(run.run_uuid, run.status, run.start_time).where(is_ours)).all()
+            tags: defaultdict[str, dict[str, str]] = defaultdict(dict)
+            of_ours: Any = (
+                select(tag.run_uuid, tag.key, tag.value).join(run, tag.run_uuid == run.run_uuid).where(is_ours)
+            )
+            for run_id, key, value in connection.execute(of_ours.where(tag.key.in_(ASKED))):
+                tags[run_id][key] = value
+            with_model: set[str] = set(connection.scalars(select(edge.source_id).where(of_model)))
+        return [FoundRun(id_, status, start, tags[id_], id_ in with_model) for id_, status, start in runs]
+
     def create(self, runs: Sequence[NewRun]) -> list[str]:
         """Create runs, RUNNING, with everything that is given, in one transaction; return their ids."""
         ids = [uuid.uuid4().hex for _ in runs]
@@ -143,6 +187,7 @@ class TableRuns(ClientRuns):
     def add_files(self, run_id: str, files: Mapping[str, Path]) -> None:
         """Copy `files`, by name, to the run's artifacts."""
         folder = self._runs.run_artifacts(self._study, run_id)
+        refuse_links((folder.parent, folder, *(folder / name for name in files)))
         folder.mkdir(parents=True, exist_ok=True)
         for name, path in files.items():
             shutil.copyfile(path, folder / name)

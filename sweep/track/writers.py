@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sweep.durable.failpoint import failpoint
 from sweep.track.fields import NewRun
+from sweep.track.listing import FoundRun, find_through_client
 from sweep.track.mlflow_api import MlflowClient, Param, send_once
 
 _BATCH = 1000  # metrics that MLflow takes in one call
@@ -29,6 +30,10 @@ class ClientRuns:
     def __init__(self, client: MlflowClient, experiment: str) -> None:
         self._client = client
         self._experiment = experiment
+
+    def find_runs(self) -> list[FoundRun]:
+        """Find the runs of the experiment that are not deleted."""
+        return find_through_client(self._client, self._experiment)
 
     def create(self, runs: Sequence[NewRun]) -> list[str]:
         """Create runs, RUNNING, with everything that is given; return their ids."""

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sweep.execute.fake import plausible_logs
+from sweep.record.rungs import Rungs
 from sweep.record.trials import Course, Record, RecordedTrial
 from sweep.search.freeze_thaw import FreezeThaw
 from sweep.study.config import Config
@@ -47,6 +48,7 @@ class RecordInMemory(Record):
 
     def __init__(self) -> None:
         self.trials: dict[str, RecordedTrial] = {}
+        self.rungs = Rungs("val_accuracy")
 
     def claim(self, phase: Phase, config: Config, seed: int, **lasting: Any) -> Trial:
         rungs = () if lasting.get("promoted_from") is not None else (PROBE_EPOCHS,)

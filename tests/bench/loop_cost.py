@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -108,6 +108,9 @@ class TimedSource:
     def __init__(self, source: SearchSource, watch: Stopwatch) -> None:
         self._source = source
         self._watch = watch
+
+    def write_together(self) -> AbstractContextManager[None]:
+        return self._source.write_together()
 
     def next(self) -> Trial | None:
         with self._watch.timing("ask"):

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import pytest
 
 from sweep.champion import bundle, verify
 from sweep.champion.export import export
+from sweep.durable.files import name_draft
 from sweep.errors import ConversionError, DamagedResultError
 from sweep.layout import RunsDir
 from sweep.report.conclusion import conclude
@@ -115,6 +115,29 @@ def test_a_flipped_byte_in_any_file_is_named(swept, copy, name):
 def test_checksums_that_are_none_are_refused(swept, copy, line, said):
     (copy / "SHA256SUMS").write_text(line)
     assert said in refused(copy, data_of(swept))
+
+
+def test_a_file_that_was_not_exported_is_named_but_for_the_data(swept, copy):
+    shutil.copy(data_of(swept), copy / "data.npz")
+    assert verify.verify(copy, copy / "data.npz").startswith("verified: ")
+    (copy / "planted.txt").touch()
+    assert refused(copy, copy / "data.npz").startswith(f"{copy / 'planted.txt'}: not named by SHA256SUMS")
+
+
+@pytest.mark.parametrize("module", ["numpy", "argparse", "json", "onnxruntime", "pathlib"])
+def test_a_module_planted_in_a_bundle_is_not_run(swept, copy, tmp_path, module):
+    (copy / f"{module}.py").write_text(f"open({str(tmp_path / 'run')!r}, 'w')")
+    for options in ([], ["-I"], ["-P"]):
+        check = [sys.executable, *options, str(copy / "verify.py"), str(data_of(swept))]
+        done = subprocess.run(check, cwd=tmp_path, capture_output=True, text=True)
+        assert done.stdout.startswith(f"not verified: {copy / module}.py: not named by SHA256SUMS"), done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_file_of_a_bundle_that_is_a_link_is_named(swept, copy, tmp_path):
+    (copy / "model.onnx").rename(tmp_path / "elsewhere")
+    (copy / "model.onnx").symlink_to(tmp_path / "elsewhere")
+    assert refused(copy, data_of(swept)) == f"{copy / 'model.onnx'}: a link, wanted the file itself"
 
 
 def test_verify_sees_one_row_that_is_classified_otherwise(swept, copy):
@@ -264,7 +287,7 @@ def test_a_bundle_that_was_renamed_away_when_the_writer_died_stands_again(tmp_pa
 def test_a_bundle_is_synced_before_it_has_its_name(tmp_path, disk_calls):
     folder = tmp_path / "exports" / "tiny"
     bundle.write_bundle(folder, lambda draft: (draft / "model.onnx").write_bytes(b"model"))
-    draft = folder.with_name(f".tiny.{os.getpid()}")
+    draft = name_draft(folder)
     assert disk_calls[-5:] == [
         ("sync", draft / "SHA256SUMS"),
         ("sync", draft / "model.onnx"),

@@ -2,9 +2,11 @@
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -239,3 +241,25 @@ def test_a_checksum_file_reaches_nothing_outside_its_folder(folder, tmp_path, ca
     (folder / SUMS).write_text((folder / SUMS).read_text().replace("  model.onnx", "  ../model.onnx"))
     code, _, err = predict(folder, tmp_path, capsys, x=ROWS)
     assert (code, "holds a line that is not" in err) == (4, True)
+
+
+def test_out_writes_a_file_or_standard_output_and_nothing_else(folder, tmp_path, capsys):
+    np.savez(tmp_path / "images.npz", x=ROWS)
+    command = ["predict", str(folder), str(tmp_path / "images.npz"), "--out"]
+    assert main([*command, "-"]) == 0
+    table = capsys.readouterr().out
+    assert table.startswith("row,class,certainty\n")
+    (tmp_path / "file.csv").write_text("old")
+    assert main([*command, str(tmp_path / "file.csv")]) == 0
+    assert (tmp_path / "file.csv").read_text() == table
+    (tmp_path / "link").symlink_to(tmp_path / "file.csv")
+    os.mkfifo(tmp_path / "pipe")
+    before = sorted(tmp_path.iterdir())
+    for path in (tmp_path / "link", tmp_path / "pipe", folder, Path("/dev/null"), Path("/dev/full")):
+        kind = path.lstat().st_mode
+        assert main([*command, str(path)]) == 2
+        assert capsys.readouterr() == (
+            "", f"error: --out {path}: is there and no regular file; name a file, or - for standard output\n",
+        )  # fmt: skip
+        assert path.lstat().st_mode == kind
+    assert sorted(tmp_path.iterdir()) == before

@@ -1,6 +1,7 @@
 """The registry: each exported champion once, and an alias that moves only when the test rows say so."""
 
 import shutil
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -8,8 +9,10 @@ import pytest
 
 from sweep.champion.registry import ALIAS, VERDICT, register
 from sweep.cli.commands import main
+from sweep.durable.lock import hold_in_turn
 from sweep.errors import TrackingError
 from sweep.layout import RunsDir
+from sweep.record.results import LOCK
 from sweep.report.conclusion import conclude
 from sweep.track.client import open_client
 from sweep.track.runs import read_study
@@ -173,3 +176,19 @@ def test_a_registry_that_is_away_loses_no_export_and_is_told_in_one_line(copy, t
     assert (copy.exports("tiny") / "SHA256SUMS").exists()
     assert main(["export", str(study), "--runs-dir", str(copy.root)]) == 0
     assert capsys.readouterr().out.endswith("Registered: models:/tiny/1, champion: the first of its study\n")
+
+
+def test_registering_waits_for_whoever_exports(copy):
+    conclusion, exported = champion_handed_on(copy)
+    done = threading.Event()
+
+    def again():
+        register(conclusion, exported)
+        done.set()
+
+    with hold_in_turn(copy.all_exports / LOCK):
+        thread = threading.Thread(target=again)
+        thread.start()
+        assert not done.wait(0.5)
+    thread.join(60)
+    assert done.is_set()

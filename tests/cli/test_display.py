@@ -1,8 +1,12 @@
 """The counts, the best value and the time left that a running sweep shows."""
 
-import pytest
+import logging
+from dataclasses import replace
 
-from sweep.cli.display import Planned, Progress
+import pytest
+from rich.console import Console
+
+from sweep.cli.display import Display, Planned, Progress
 from sweep.record.trials import RecordedTrial
 from sweep.study.config import Config
 from sweep.study.file import parse_study
@@ -54,3 +58,14 @@ def test_trials_of_earlier_commands_count_as_ended_and_not_towards_the_pace(prog
     assert progress.remaining_s(110.0) is None
     progress.hear(trial(2), result(trial(2), val_accuracy=0.5))
     assert progress.remaining_s(110.0) == 10.0 * 8  # 10 s for the one trial of this command, 8 of 10 are left
+
+
+@pytest.mark.parametrize(("sampler", "ending"), [("freeze_thaw", "probed"), ("tpe", "pruned")])
+def test_a_search_by_probes_calls_a_trial_that_ended_at_its_rung_probed(sampler, ending, caplog):
+    caplog.set_level(logging.INFO)
+    table = tiny_table(search={"sampler": sampler, "trials": 9}, training={"max_epochs": 20})
+    display, one = Display(parse_study(table, "tiny.toml"), Console()), trial(0)
+    display.watch(one, None)
+    history = ({"val_accuracy": 0.5, "val_loss": 1.0},)
+    display.watch(one, replace(result(one, State.PRUNED), history=history, best_epoch=1))
+    assert f"{ending}, val_accuracy 0.5000, val_loss 1.0000 at epoch 1 of 1" in caplog.text

@@ -18,6 +18,7 @@ from sweep.data.prepared import (
     read_sample,
     unpack_training_rows,
 )
+from sweep.durable.files import name_draft
 from sweep.errors import InvalidDataError, StorageError
 from sweep.study.schema import Data
 from tests.studies import write_tiny_data
@@ -246,7 +247,7 @@ def test_prepared_rows_are_on_the_disk_before_they_have_their_name(folder, disk_
 
 def test_what_a_killed_process_of_the_same_id_has_left_is_no_obstacle(folder):
     rows = prepared(folder).folder
-    rows.rename(rows.with_name(f".{rows.name}.{os.getpid()}"))
+    rows.rename(name_draft(rows))
     assert prepared(folder).folder == rows
     assert [path.name for path in rows.parent.iterdir()] == [rows.name]
 
@@ -345,3 +346,21 @@ def test_what_is_sent_to_other_machines_has_all_that_training_reads_and_nothing_
         ):
             np.testing.assert_array_equal(ours, theirs)
     assert open_scaling(there) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["train/x.npy", "train/y.npy", "validation/y.npy", "test/x.npy", "test/y.npy", "facts.json"]
+)
+def test_a_flipped_byte_in_prepared_rows_is_refused(folder, name):
+    path = prepared(folder, test_rows=10).folder / name
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(StorageError, match=rf"{name} is not what was written \(sha256\).* remove it"):
+        prepared(folder, test_rows=10)
+
+
+def test_which_rows_are_drawn_stays_as_it_was_for_the_studies_that_people_have(folder):
+    _, validation, test = parts(prepared(folder, test_rows=10, validation_rows=10, seed=3))
+    assert validation == [27, 44, 45, 49, 54, 56, 57, 70, 82, 98]
+    assert test == [2, 11, 21, 26, 32, 40, 46, 65, 71, 81]

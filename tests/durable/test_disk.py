@@ -15,6 +15,9 @@ server:/home /home nfs4 rw,vers=4.2 0 0
 //files/all /mnt/all\\040files cifs rw 0 0
 me@there: /mnt/there fuse.sshfs rw 0 0
 /dev/vdc /mnt/stick fuseblk rw 0 0
+host0 /mnt/host 9p rw 0 0
+shared /mnt/shared virtiofs rw 0 0
+10.0.0.1:/ /mnt/ceph ceph rw 0 0
 """
 
 
@@ -26,7 +29,14 @@ def mounts(tmp_path):
 
 @pytest.mark.parametrize(
     ("path", "kind"),
-    [("/home/me/mlruns", "nfs4"), ("/mnt/all files/mlruns", "cifs"), ("/mnt/there", "fuse.sshfs")],
+    [
+        ("/home/me/mlruns", "nfs4"),
+        ("/mnt/all files/mlruns", "cifs"),
+        ("/mnt/there", "fuse.sshfs"),
+        ("/mnt/host/x", "9p"),
+        ("/mnt/shared", "virtiofs"),
+        ("/mnt/ceph/a/b", "ceph"),
+    ],
 )
 def test_a_file_system_of_the_network_is_refused(path, kind, mounts):
     with pytest.raises(

@@ -20,19 +20,40 @@ MUTATIONS = {
         "durable/files.py", "    sync(draft)\n", "", "tests/record/test_results.py",
     ),
     "a score's name is not synced": (
-        "durable/files.py", "    sync(path.parent)\n\n\ndef sha256_of", "\n\ndef sha256_of", "tests/record/test_results.py",
+        "durable/files.py", "    sync(path.parent)\n\n\ndef _clear", "\n\ndef _clear", "tests/record/test_results.py",
     ),
     "a new folder's name is not synced": (
         "durable/files.py", "        sync(path.parent)\n\n\ndef make_draft(", "        pass\n\n\ndef make_draft(", "tests/record/test_results.py",
     ),
     "a score is written under its own name": (
-        "durable/files.py", 'draft = path.with_name(f".{path.name}.{os.getpid()}")', "draft = path", "tests/record/test_results.py",
+        "durable/files.py", 'draft = name_draft(path)', "draft = path", "tests/record/test_results.py",
     ),
     "a result is written under its own name": (
-        "durable/files.py", 'draft = folder.with_name(f".{folder.name}.{os.getpid()}")', "draft = folder", "tests/record/test_results.py",
+        "durable/files.py", 'draft = name_draft(folder)', "draft = folder", "tests/record/test_results.py",
     ),
     "files are not checked": (
-        "record/results.py", "if sha256_of(folder / name) != digest:", "if False:", "tests/record/test_results.py",
+        "record/results.py", "        if found != digest:", "        if False:", "tests/record/test_results.py",
+    ),
+    "a link is followed": (
+        "durable/inside.py", "os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK", "os.O_RDONLY | os.O_NONBLOCK", "tests/durable/test_inside.py",
+    ),
+    "a name may lead out of its folder": (
+        "durable/inside.py", "    check_name(name)\n", "", "tests/durable/test_inside.py",
+    ),
+    "links of a runs directory are written through": (
+        "cli/arguments.py", "    refuse_links(runs.list_places())\n", "", "tests/test_handed_over.py",
+    ),
+    "drafts are looked for behind links": (
+        "durable/inside.py", " and entry.is_dir(follow_symlinks=False):", " and entry.is_dir():", "tests/durable/test_inside.py",
+    ),
+    "a lock is written through a link": (
+        "durable/lock.py", " | os.O_NOFOLLOW", "", "tests/durable/test_inside.py",
+    ),
+    "files are written where a database says": (
+        "report/upload.py", "    refuse_elsewhere(runs, conclusion.tracked.study.name)\n", "", "tests/test_handed_over.py",
+    ),
+    "a trial whose worker is gone is answered": (
+        "loop.py", "verdicts.keys() - dead", "verdicts.keys()", "tests/test_loop.py",
     ),
     "sealed files are not checked": (
         "record/results.py", "if _seal(content) != text:", "if False:", "tests/record/test_results.py",
@@ -59,10 +80,10 @@ MUTATIONS = {
         "track/tables.py", 'draft = db.with_name(f".{db.name}")', "draft = db", "tests/track/test_projection.py::test_a_database_that_was_cut_off_among_its_migrations_is_made_anew",
     ),
     "a run of another config is taken": (
-        "track/projection.py", 'if run.data.tags.get("config") != trial.config.key:', "if False:", "tests/track/test_projection.py::test_a_run_of_another_config_under_the_same_key_is_not_taken_for_this_one",
+        "track/projection.py", 'if run.tags.get("config") != trial.config.key:', "if False:", "tests/track/test_projection.py::test_a_run_of_another_config_under_the_same_key_is_not_taken_for_this_one",
     ),
     "a run that was made twice stays": (
-        "track/projection.py", "client.delete_run(run.info.run_id)", "pass", "tests/track/test_projection.py::test_of_a_run_that_a_slow_server_made_twice_one_stays",
+        "track/projection.py", "self._client.delete_run(run.run_id)", "pass", "tests/track/test_projection.py::test_of_a_run_that_a_slow_server_made_twice_one_stays",
     ),
     "a result of another record is taken": (
         "coordinator.py", "        _refuse_strangers(folder, search, confirmation)\n", "", "tests/test_coordinator.py::test_results_of_another_record_are_refused_and_not_taken_for_those_of_this_one",
@@ -137,13 +158,22 @@ MUTATIONS = {
         "search/sources.py", "            return False  # a probe ends here", "            return True  # a probe ends here", "tests/search/test_freeze_thaw.py::test_a_probe_takes_an_epoch_and_a_promoted_one_all_of_them",
     ),
     "how a trial went is not recorded": (
-        "record/trials.py", '            self._storage.set_trial_user_attr(self._id(trial), "course", asdict(course))\n', "", "tests/search/test_freeze_thaw.py::test_what_is_proposed_follows_from_the_record_and_the_seed",
+        "record/trials.py", '            self._storage.set_trial_user_attr(self._ids[trial.key], "course", asdict(course))\n', "", "tests/search/test_freeze_thaw.py::test_what_is_proposed_follows_from_the_record_and_the_seed",
     ),
     "a promotion is forgotten": (
         "record/trials.py", 'lasting["promoted_from"] = promoted_from', "pass", "tests/search/test_freeze_thaw.py::test_a_search_that_is_cut_off_between_any_events_tries_what_an_uncut_one_does",
     ),
     "epochs of trials that run are not counted": (
         "search/budget.py", "        self._n_trials += 1\n        self._n_epochs += most_epochs(self._study, trial)\n", "        self._n_trials += 1\n", "tests/search/test_budget.py::test_epochs_are_not_exceeded_and_what_is_left_is_too_little_for_a_training",
+    ),
+    "a trial starts before its claim is durable": (
+        "loop.py", "            self._ask(1 + n_free)\n", "            self._ask(1 + n_free)\n            self._submit()\n", "tests/test_loop.py",
+    ),
+    "a trial is tracked before it is told for good": (
+        "loop.py", "            ended = [(self.source.tell(result), result) for result in results]\n", "            ended = [(self.source.tell(result), result) for result in results]\n            [self.track(*one) for one in ended]\n", "tests/test_loop.py",
+    ),
+    "what is written together is not one transaction": (
+        "record/rows.py", "with self.engine.begin() as connection:", 'with self.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:', "tests/test_loop.py",
     ),
     "a worker's death is its trial's end": (
         "record/recover.py", "if n_deaths < MAX_DEATHS:", "if False:", "tests/test_loop.py",

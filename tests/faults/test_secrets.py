@@ -1,9 +1,11 @@
 """A password that a user can have set is in no byte that this program writes, says or starts a process with."""
 
 import base64
+import json
 import threading
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -14,7 +16,11 @@ from tests.faults.loopback import refusing, serving, silent
 CANARY = "c4n4ry-p4ssw0rd"
 USER = "me"
 # As it is, as it stands in an address, and as basic authentication sends it.
-FORMS = [CANARY.encode(), base64.b64encode(f"{USER}:{CANARY}".encode()), base64.b64encode(CANARY.encode()).rstrip(b"=")]
+FORMS = [
+    CANARY.encode(),
+    base64.b64encode(f"{USER}:{CANARY}".encode()),
+    base64.b64encode(CANARY.encode()).rstrip(b"="),
+]
 IN_ENVIRONMENT = {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": CANARY}
 COMMANDS = ("run", "sync", "report", "doctor", "export", "ui")
 ADDRESSES = [
@@ -125,14 +131,39 @@ def test_no_server_that_is_away_has_a_secret_repeated(sweep, kind):
     check_keeps_it(sweep, {"run": 3, **UNTRACKED}, **SECRETS[kind])
 
 
+def quote_all(request):
+    """Refuse a request, and quote what came with it in every form."""
+    header = request.headers["Authorization"]
+    sent = base64.b64decode(header.removeprefix("Basic ")).decode()
+    forms = [header, sent, sent.partition(":")[2], quote(sent, safe=""), base64.b64encode(CANARY.encode()).decode()]
+    request.reply(401, json.dumps({"error_code": "REFUSED", "message": f"not you, {' '.join(forms)}"}).encode())
+
+
 @pytest.mark.faults
 def test_a_server_that_answers_with_the_password_is_not_quoted(sweep):
-    def echo(request):
-        sent = base64.b64decode(request.headers["Authorization"].removeprefix("Basic ")).decode()
-        request.reply(401, f'{{"error_code": "REFUSED", "message": "not you, {sent}"}}'.encode())
-
-    with serving(echo) as address:
+    with serving(quote_all) as address:
         check_keeps_it(sweep, {"run": 3, **UNTRACKED}, MLFLOW_TRACKING_URI=address, **IN_ENVIRONMENT)
+
+
+@pytest.mark.faults
+def test_a_password_of_mlflows_credentials_file_is_not_quoted(sweep, tmp_path):
+    credentials = tmp_path / "home" / ".mlflow" / "credentials"
+    credentials.parent.mkdir(parents=True)
+    credentials.write_text(f"[mlflow]\nmlflow_tracking_username = {USER}\nmlflow_tracking_password = {CANARY}\n")
+    with serving(quote_all) as address:
+        check_keeps_it(sweep, {"run": 3, **UNTRACKED}, MLFLOW_TRACKING_URI=address, HOME=str(tmp_path / "home"))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_registry_elsewhere_is_refused_without_repeating_its_address(
+    study_file, tmp_path, monkeypatch, capsys, command
+):
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", f"https://{USER}:{CANARY}@127.0.0.1:1")
+    study = [] if command == "ui" else [str(study_file)]
+    assert main([command, *study, "--runs-dir", str(tmp_path / "mlruns")]) == 2
+    printed, said = capsys.readouterr()
+    assert said.startswith("error: MLFLOW_REGISTRY_URI: models are registered where their runs are")
+    assert leaks(printed.encode(), said.encode()) == []
 
 
 @pytest.mark.faults

@@ -200,3 +200,24 @@ def test_a_score_is_on_the_disk_before_it_has_its_name_and_its_name_is_on_the_di
 def test_a_result_that_is_found_is_on_the_disk_under_its_name_before_it_is_relied_on(folder, disk_calls):
     results.find(folder)
     assert disk_calls == [("sync", folder.parent)]
+
+
+def test_dot_files_are_drafts_but_for_the_lock_and_the_mark_of_a_deletion(tmp_path):
+    make_folder(tmp_path / "replicate-00000")
+    for name in (
+        results.LOCK,
+        results.DELETING,
+        ".trial-00001.77",
+        "replicate-00000/.score.json.77",
+        "replicate-00000/file",
+    ):
+        (tmp_path / name).touch()
+    assert results.list_drafts(tmp_path) == [tmp_path / ".trial-00001.77", tmp_path / "replicate-00000/.score.json.77"]
+
+
+def test_a_stranger_is_a_folder_of_no_known_trial_and_no_file_that_lies_there(tmp_path):
+    for name in ("trial-00000", "trial-00001", ".trial-00002.77"):
+        make_folder(tmp_path / name)
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / results.LOCK).touch()
+    assert results.list_strangers(tmp_path, {"trial-00000"}) == [tmp_path / "trial-00001"]

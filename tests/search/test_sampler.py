@@ -2,6 +2,7 @@ import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
+import optuna
 import pytest
 
 from sweep.errors import RecordError
@@ -22,6 +23,11 @@ def study(sampler="tpe", **changes):
 
 def open_record(runs, the_study):
     return Record.open(runs.optuna_db, the_study, Phase.SEARCH, FACTS)
+
+
+def read_frozen(runs):
+    """Return the trials of the search as Optuna has them, by number."""
+    return optuna.load_study(storage=f"sqlite:///{runs.optuna_db}", study_name="tiny").trials
 
 
 def result(trial, state=State.COMPLETE):
@@ -119,7 +125,7 @@ def test_every_group_gets_as_many_trials_as_another(runs, sampler, group_by):
     groups = Counter(getattr(recorded.trial.config, group_by) for recorded in record.trials.values())
     assert set(groups.values()) == {12 // len(groups)}
     assert len(groups) == (3 if group_by == "batch_size" else 2)
-    recorded = [frozen.params[group_by] for frozen in record.read_frozen()[1:]]
+    recorded = [frozen.params[group_by] for frozen in read_frozen(runs)[1:]]
     assert recorded == [getattr(trial.config, group_by) for trial in trials]
 
 
@@ -142,7 +148,7 @@ def test_widths_are_recorded_for_the_layers_a_config_has(runs):
     the_study = study()
     record = open_record(runs, the_study)
     search(record, Suggester(the_study, record), 12)
-    for frozen, recorded in zip(record.read_frozen(), record.trials.values(), strict=True):
+    for frozen, recorded in zip(read_frozen(runs), record.trials.values(), strict=True):
         layers = [name for name in frozen.params if name.startswith("units_")]
         assert len(layers) == recorded.trial.config.hidden_layers
 
@@ -155,7 +161,7 @@ def test_a_baseline_in_the_space_teaches_the_sampler_and_another_does_not(runs):
     suggester.claim(inside, Phase.BASELINE, "inside")
     outside = inside.from_dict({**inside.to_dict(), "units": [999]})
     suggester.claim(outside, Phase.BASELINE, "outside")
-    assert [bool(frozen.params) for frozen in record.read_frozen()] == [True, False]
+    assert [bool(frozen.params) for frozen in read_frozen(runs)] == [True, False]
     search(record, suggester, 3)
 
 
@@ -177,7 +183,7 @@ def test_rung_values_survive_a_restart(runs):
     trial = Suggester(the_study, record).suggest()
     record.report(trial.key, 1, 0.5)
     record.report(trial.key, 1, 0.5)  # a restarted trial comes by again
-    assert open_record(runs, the_study).get_rung_values(1) == {"trial-00000": 0.5}
+    assert dict(open_record(runs, the_study).rungs.values_at(1)) == {"trial-00000": 0.5}
 
 
 def test_a_damaged_record_is_one_named_error(runs):

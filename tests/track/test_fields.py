@@ -14,8 +14,9 @@ from sweep.errors import DamagedResultError
 from sweep.record import results
 from sweep.study.config import Activation, Config, Optimizer, Schedule
 from sweep.study.file import parse_study
-from sweep.track.client import list_runs, open_client
+from sweep.track.client import open_client
 from sweep.track.fields import final_metrics, from_run, to_run
+from sweep.track.listing import list_runs
 from sweep.track.tables import TableRuns
 from sweep.track.writers import ClientRuns, End
 from sweep.trial import Ended, Phase, Score, State, Trial, TrialResult

@@ -15,8 +15,9 @@ from sweep.record import results
 from sweep.study.config import Config
 from sweep.study.file import parse_study
 from sweep.track import tables
-from sweep.track.client import list_runs, open_client
+from sweep.track.client import open_client
 from sweep.track.experiment import ProjectedStudy
+from sweep.track.listing import list_runs
 from sweep.track.models import N_BEST
 from sweep.track.projection import Projection
 from sweep.track.runs import read_study

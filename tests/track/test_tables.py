@@ -9,6 +9,8 @@ import pytest
 from sweep.errors import TrackingError
 from sweep.layout import RunsDir
 from sweep.track import tables
+from sweep.track.client import open_client
+from sweep.track.listing import ASKED, find_through_client
 from sweep.track.runs import read_study
 from sweep.track.tables import TESTED_REVISION, TableRuns, follow_move, has_tested_schema
 from sweep.track.writers import ClientRuns
@@ -80,3 +82,22 @@ def test_a_folder_that_was_not_moved_is_read_under_any_revision(runs, monkeypatc
     fake_sweep(runs, files=FILES)
     monkeypatch.setattr(tables, "TESTED_REVISION", ANOTHER)
     follow_move(runs)
+
+
+def test_rows_find_the_runs_that_the_client_finds(runs):
+    fake_sweep(runs, files=FILES)
+    client = open_client(runs)
+    experiment = client.get_experiment_by_name("tiny").experiment_id
+    deleted = client.create_run(experiment, tags={"key": "trial-00099"})
+    client.delete_run(deleted.info.run_id)
+    by_client = find_through_client(client, experiment)
+    by_rows = TableRuns(client, experiment, runs, "tiny").find_runs()
+    assert len(by_rows) > 5
+    assert any(run.has_outputs for run in by_rows)
+    assert sorted(map(as_asked, by_rows)) == sorted(map(as_asked, by_client))
+
+
+def as_asked(run):
+    """All that the projection asks of a run."""
+    tags = [run.tags.get(name) or "" for name in ASKED]
+    return run.run_id, run.status, run.started_at, run.has_outputs, tags

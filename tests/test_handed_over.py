@@ -1,0 +1,147 @@
+"""A runs directory that someone else handed over: nothing in it has us write, delete or read anywhere else."""
+
+import json
+import shutil
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from sweep.cli.commands import main
+from sweep.coordinator import sync_study
+from sweep.errors import DamagedResultError, TrackingError
+from sweep.record import results
+from sweep.report.conclusion import conclude
+from sweep.report.files import publish
+from sweep.report.upload import upload
+from sweep.track.runs import read_study
+from tests.studies import FILES, copied, fake_sweep, job, tiny_table
+
+PRECIOUS = {"file": "mine", ".hidden": "mine too", "model.keras": "no model"}
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """A folder outside of every runs directory. No test may change it."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    for name, text in PRECIOUS.items():
+        (folder / name).write_text(text)
+    yield folder
+    assert {path.name: path.read_text() for path in folder.iterdir()} == PRECIOUS
+
+
+@pytest.fixture(scope="module")
+def swept(new_runs):
+    runs = new_runs()
+    fake_sweep(runs, files=FILES)
+    publish(conclude(read_study(runs, "tiny")))
+    return runs
+
+
+@pytest.fixture
+def handed(swept, tmp_path):
+    """A copy of a whole study, for a test to put traps into."""
+    return copied(swept, tmp_path)
+
+
+PLACES = [
+    "results",
+    "results/tiny",
+    "artifacts",
+    "artifacts/tiny",
+    "reports",
+    "reports/tiny",
+    "exports/tiny",
+    "cache",
+    "logs/tiny",
+]
+
+
+@pytest.mark.parametrize("command", ["run", "sync", "report", "doctor", "export", "delete"])
+@pytest.mark.parametrize("place", [*PLACES, "mlflow.db", "optuna.db", "mlflow.db-journal", "optuna.db-wal"])
+def test_a_link_in_place_of_a_folder_or_database_is_refused_by_name(
+    handed, elsewhere, study_file, capsys, command, place
+):
+    path = handed.root / place
+    shutil.rmtree(path, ignore_errors=True)
+    path.unlink(missing_ok=True)
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to(elsewhere / "file" if "db" in place else elsewhere)
+    what = ["tiny", "--yes"] if command == "delete" else [str(study_file)]
+    assert main([command, *what, "--runs-dir", str(handed.root)]) == 4
+    assert capsys.readouterr().err.startswith(f"error: {path}: a link to {elsewhere}")
+    assert path.is_symlink()
+
+
+def test_a_runs_directory_may_itself_be_a_link(handed, tmp_path, study_file, capsys):
+    (tmp_path / "link").symlink_to(handed.root)
+    assert main(["delete", "tiny", "--yes", "--runs-dir", str(tmp_path / "link")]) == 0
+    assert not handed.results("tiny").exists()
+
+
+def test_drafts_behind_a_link_among_the_results_are_not_ours(handed, elsewhere):
+    folder = handed.results("tiny")
+    (folder / "planted").symlink_to(elsewhere)
+    (folder / ".planted").symlink_to(elsewhere)
+    assert results.list_drafts(folder) == [folder / ".planted"]
+    results.remove_drafts(folder)
+    assert not (folder / ".planted").is_symlink()  # the link itself is gone
+    assert (folder / "planted").is_symlink()
+
+
+@pytest.mark.parametrize("name", ["../../../elsewhere/file", "/etc/hostname", ".hidden", "a/b"])
+def test_a_result_that_names_a_file_elsewhere_is_damaged_and_not_taken_over(handed, elsewhere, name):
+    folder = handed.results("tiny") / "trial-00000"
+    content = json.loads((folder / results.RESULT).read_text())["content"]
+    content["files"][name] = "0" * 64
+    (folder / results.RESULT).write_text(results._seal(content))
+    with pytest.raises(DamagedResultError, match="is no name of a file here"):
+        results.load(folder)
+    with pytest.raises(DamagedResultError, match="is no name of a file here"):
+        fake_sweep(handed, tiny_table(name="other"), fork="tiny", files=FILES)
+
+
+@pytest.mark.parametrize("name", [results.RESULT, results.HISTORY, "trial-00000"])
+def test_a_result_behind_a_link_is_damaged(handed, elsewhere, name):
+    folder = handed.results("tiny") / "trial-00000"
+    path = folder if name == folder.name else folder / name
+    aside = handed.root / "aside"
+    path.rename(aside)
+    path.symlink_to(aside)
+    with pytest.raises(DamagedResultError, match="cannot be read"):
+        results.load(folder)
+
+
+def change(runs, statement):
+    with closing(sqlite3.connect(runs.mlflow_db)) as connection, connection:
+        assert connection.execute(statement).rowcount > 0
+
+
+def test_a_database_that_keeps_files_elsewhere_is_not_followed_there(handed, elsewhere):
+    conclusion = conclude(read_study(handed, "tiny"))
+    for place in (elsewhere, handed.artifacts("tiny") / ".." / ".." / ".." / "elsewhere"):
+        change(handed, f"UPDATE runs SET artifact_uri = '{place}'")
+        with pytest.raises(TrackingError, match="outside of"):
+            upload(conclusion)
+        with pytest.raises(TrackingError, match="outside of"):
+            sync_study(job(handed))
+
+
+def test_an_id_of_a_run_that_is_a_path_is_refused(handed, elsewhere):
+    change(handed, "UPDATE runs SET run_uuid = '../../../elsewhere' WHERE status = 'FINISHED' AND name LIKE 'trial%'")
+    with pytest.raises(TrackingError, match="is no id of a run or a model"):
+        read_study(handed, "tiny")
+    with pytest.raises(TrackingError, match="is no id of a run or a model"):
+        sync_study(job(handed))
+
+
+def test_files_of_a_run_are_not_written_through_a_link(handed, elsewhere):
+    tracked = read_study(handed, "tiny")
+    run_id = tracked.trials[0].run_id
+    change(handed, f"UPDATE runs SET status = 'RUNNING' WHERE run_uuid = '{run_id}'")  # as if cut off: written again
+    folder = handed.run_artifacts("tiny", run_id)
+    shutil.rmtree(folder)
+    folder.symlink_to(elsewhere)
+    with pytest.raises(Exception, match="a link to"):
+        sync_study(job(handed))
