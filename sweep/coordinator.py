@@ -4,23 +4,23 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sweep.data.prepared import PreparedData
 from sweep.durable.disk import check_keeps_locks
-from sweep.durable.files import make_folder
-from sweep.durable.lock import hold
 from sweep.errors import ChangedStudyError, Interrupted, MissingRunsError, RecordError
 from sweep.execute.executor import Executor
 from sweep.layout import RunsDir
 from sweep.loop import Watch, run_trials
 from sweep.record import results
+from sweep.record.hold import Hold, hold_study
 from sweep.record.provenance import read_provenance
+from sweep.record.storage import is_recorded
 from sweep.record.takeover import check_alike, list_offers
-from sweep.record.trials import Record, RecordedTrial, is_recorded, read_stored_search
+from sweep.record.trials import Record, RecordedTrial, read_stored_search
 from sweep.search.finalists import Finalist
 from sweep.search.sources import ConfirmSource, SearchSource, choose_finalists
 from sweep.study.schema import Study
@@ -65,17 +65,18 @@ def run_study(job: Job, runtime: Runtime, fork: str | None = None) -> None:
     Safe to repeat and to kill: recorded work is not repeated. Raises Interrupted when asked to stop.
     """
     folder = job.runs.results(job.study.name)
-    make_folder(folder)
-    with hold(folder / results.LOCK):
-        search, confirmation = open_records(job)
+    with hold_study(job.runs, job.study.name) as held:
+        runtime = replace(runtime, is_interrupted=partial(_is_interrupted, held, runtime.is_interrupted))
+        search, confirmation = open_records(job, held)
         _refuse_strangers(folder, search, confirmation)
-        tracker = Tracker(partial(_open_projection, job))
+        tracker = Tracker(partial(_open_projection, job, held), held.check)
         runtime.remember([*search.trials.values(), *confirmation.trials.values()])
         try:
             with _LazyExecutor(partial(runtime.start_executor, folder)) as executor:
                 _search(job, runtime, executor, search, tracker, fork)
                 finalists = choose_finalists(job.study, search, confirmation, folder)
                 _confirm(job, runtime, executor, confirmation, finalists)
+            held.check()
             results.remove_drafts(folder)  # left by workers that died
             _stop_if_asked(runtime)
             _score(job, runtime, confirmation, folder)
@@ -93,11 +94,11 @@ def run_study(job: Job, runtime: Runtime, fork: str | None = None) -> None:
 def sync_study(job: Job) -> None:
     """Track the recorded trials that MLflow lacks. Trains and scores nothing. Raises TrackingError."""
     folder = job.runs.results(job.study.name)
-    with hold(folder / results.LOCK):
-        search, confirmation = open_records(job)
+    with hold_study(job.runs, job.study.name) as held:
+        search, confirmation = open_records(job, held)
         waiting = _list_unscored(job, confirmation, folder)
         is_whole = not (waiting or search.list_unfinished() or confirmation.list_unfinished())
-        tracker = Tracker(partial(_open_projection, job))
+        tracker = Tracker(partial(_open_projection, job, held), held.check)
         _track_all(tracker, search, folder)
         _track_all(tracker, confirmation, folder, but=waiting)
         if trouble := tracker.close(FINISHED if is_whole else KILLED):
@@ -107,19 +108,23 @@ def sync_study(job: Job) -> None:
 def check_recorded(runs: RunsDir, name: str) -> None:
     """Raise MissingRunsError if the record holds no study of that name, or a half deleted one."""
     results.refuse_deleted(runs, name)
-    if not is_recorded(runs.optuna_db, name):
-        raise MissingRunsError(f"{runs.optuna_db}: holds no study {name!r}; run it first: make sweep")
+    if not is_recorded(runs.record, name):
+        raise MissingRunsError(f"{runs.record}: holds no study {name!r}; run it first: make sweep")
 
 
-def open_records(job: Job) -> tuple[Record, Record]:
+def open_records(job: Job, held: Hold) -> tuple[Record, Record]:
     """Open the records of the search and of the confirmation.
 
     Raises ChangedStudyError, RecordError, StorageError, and MissingRunsError for a half deleted study.
     """
     results.refuse_deleted(job.runs, job.study.name)
-    check_keeps_locks(job.runs.root)
-    db, facts = job.runs.optuna_db, job.data.facts
-    return Record.open(db, job.study, Phase.SEARCH, facts), Record.open(db, job.study, Phase.CONFIRM, facts)
+    if job.runs.holds_databases:
+        check_keeps_locks(job.runs.root)
+    where, facts = job.runs.record, job.data.facts
+    return (
+        Record.open(where, job.study, Phase.SEARCH, facts, held),
+        Record.open(where, job.study, Phase.CONFIRM, facts, held),
+    )
 
 
 def _refuse_strangers(folder: Path, *records: Record) -> None:
@@ -131,7 +136,7 @@ def _refuse_strangers(folder: Path, *records: Record) -> None:
     if strangers := results.list_strangers(folder, {key for record in records for key in record.trials}):
         raise RecordError(
             f"{strangers[0]}: a result of no recorded trial, {len(strangers)} in all: they belong to another record than "
-            "this optuna.db; restore it from a copy, or choose another --runs-dir"
+            "this one; restore it from a copy, or choose another --runs-dir"
         )
 
 
@@ -141,17 +146,23 @@ def _start_timer(seconds: float) -> Callable[[], bool]:
     return lambda: time.monotonic() > end
 
 
+def _is_interrupted(held: Hold, is_interrupted: Callable[[], bool]) -> bool:
+    held.poll()
+    return is_interrupted()
+
+
 def _stop_if_asked(runtime: Runtime) -> None:
     if runtime.is_interrupted():
         raise Interrupted
 
 
-def _open_projection(job: Job) -> Projection:
+def _open_projection(job: Job, held: Hold) -> Projection:
     # Imported here, on the tracker's thread: MLflow takes seconds to load, and the workers start meanwhile.
     from sweep.track.experiment import ProjectedStudy
     from sweep.track.projection import Projection as MlflowProjection
 
-    return MlflowProjection(job.runs, ProjectedStudy(job.study, job.table, job.data.facts, read_provenance()))
+    projected = ProjectedStudy(job.study, job.table, job.data.facts, read_provenance())
+    return MlflowProjection(job.runs, projected, held.check)
 
 
 class _LazyExecutor(AbstractContextManager["_LazyExecutor"]):
@@ -203,7 +214,7 @@ def _take_over(job: Job, name: str, search: Record, source: SearchSource) -> Non
     if name == job.study.name:
         raise ChangedStudyError(f"--fork {name}: give the study file another name first, or leave --fork out")
     check_recorded(job.runs, name)
-    identity, trials = read_stored_search(job.runs.optuna_db, name)
+    identity, trials = read_stored_search(job.runs.record, name)
     check_alike(name, identity, search.identity)
     n_before = len(search.trials)
     source.take_over(list_offers(name, trials, job.runs.results(name)))
@@ -219,6 +230,7 @@ def _score(job: Job, runtime: Runtime, confirmation: Record, folder: Path) -> No
     for key in unscored:
         results.load(folder / key)  # checks the model's hash
     for key, (metrics, predictions) in runtime.score({key: folder / key / results.MODEL for key in unscored}).items():
+        confirmation.hold.check()
         results.save_score(folder / key, metrics, predictions)
 
 

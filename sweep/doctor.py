@@ -13,10 +13,10 @@ from sweep.champion.export import best_replicate
 from sweep.champion.registry import list_registered_runs
 from sweep.coordinator import Job, open_records, sync_study
 from sweep.durable.files import sha256_of
-from sweep.durable.lock import hold
 from sweep.errors import DamagedResultError, LostExperimentError, MissingRunsError, TrackingError
 from sweep.layout import RunsDir
 from sweep.record import results
+from sweep.record.hold import hold_study
 from sweep.record.trials import Record
 from sweep.report.conclusion import Conclusion, conclude
 from sweep.report.files import find_stale, publish
@@ -65,8 +65,8 @@ def diagnose(job: Job) -> Diagnosis:
     if damaged := list(_databases(job.runs)):
         return Diagnosis(0, 0, damaged)
     folder = job.runs.results(job.study.name)
-    with hold(folder / results.LOCK):
-        records = open_records(job)
+    with hold_study(job.runs, job.study.name) as held:
+        records = open_records(job, held)
         ended, findings = _diagnose_record(job, records, folder)
         try:
             tracked = read_study(job.runs, job.study.name)
@@ -93,7 +93,7 @@ def mend(job: Job, findings: list[Finding], release: Callable[[Conclusion], obje
     remedies = {finding.remedy for finding in findings}
     if Remedy.DRAFTS in remedies:
         folder = job.runs.results(job.study.name)
-        with hold(folder / results.LOCK):
+        with hold_study(job.runs, job.study.name):
             results.remove_drafts(folder)
     if Remedy.SYNC in remedies:
         sync_study(job)
@@ -127,7 +127,7 @@ def _diagnose_runs(tracked: TrackedStudy, records: tuple[Record, Record], ended:
 
 def _databases(runs: RunsDir) -> Iterator[Finding]:
     """Run SQLite's own check of both files."""
-    ways_out = {runs.optuna_db: "restore it from a copy"}
+    ways_out = {} if runs.record_server else {runs.optuna_db: "restore it from a copy"}
     if runs.mlflow_server is None:
         ways_out[runs.mlflow_db] = "move it away with artifacts/, and `sync` writes both anew"
     for db, way_out in ways_out.items():
@@ -181,7 +181,7 @@ def _repeated(record: Record) -> Iterator[Finding]:
     )
     for (config, *_), n in trained.items():
         if n > 1:
-            yield Finding(f"config {config.label} is recorded {n} times", "restore optuna.db from a copy")
+            yield Finding(f"config {config.label} is recorded {n} times", "restore the record from a copy")
 
 
 def _missing_baselines(study: Study, search: Record) -> Iterator[Finding]:
@@ -208,7 +208,7 @@ def _leftovers(records: tuple[Record, Record], folder: Path) -> Iterator[Finding
     for path in results.list_drafts(folder):
         yield Finding(f"{path}: a draft that its writer left", "`doctor --fix` removes it", Remedy.DRAFTS)
     for path in results.list_strangers(folder, known):
-        yield Finding(f"{path}: a result of no recorded trial", "remove it, or restore optuna.db from a copy")
+        yield Finding(f"{path}: a result of no recorded trial", "remove it, or restore the record from a copy")
 
 
 def _read(record: Record, folder: Path) -> tuple[dict[str, Ended], list[Finding]]:
@@ -228,7 +228,7 @@ def _read(record: Record, folder: Path) -> tuple[dict[str, Ended], list[Finding]
 
 def _results(job: Job, record: Record, ended: dict[str, Ended]) -> Iterator[Finding]:
     """Report results that differ from the record, and replicates that are not scored."""
-    restore = "restore optuna.db or the folder from a copy"
+    restore = "restore the record or the folder from a copy"
     for key, one in ended.items():
         recorded, result = record.trials[key], one.result
         value = record.objective_of(result)
@@ -260,7 +260,7 @@ def _runs(tracked: TrackedStudy, told: set[str]) -> Iterator[Finding]:
             yield Finding(f"{key} has {n} runs in MLflow", "delete all but one there")
         elif key not in told:
             what = f"{key} has a run in MLflow, and is not recorded as ended"
-            yield Finding(what, "delete it there, or restore optuna.db")
+            yield Finding(what, "delete it there, or restore the record")
 
 
 def _run(files: RunFiles, tracked: TrackedTrial, ended: Ended) -> Iterator[Finding]:

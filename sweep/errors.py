@@ -11,6 +11,7 @@ SweepError                exit code 1; a line without a code has that of its par
 ├── StorageError          4
 │   ├── RecordError
 │   ├── DamagedResultError
+│   ├── LostStudyError
 │   └── ResultsError
 ├── UnsoundStudyError
 ├── MissingRunsError
@@ -81,6 +82,10 @@ class RecordError(StorageError):
 
 class DamagedResultError(StorageError):
     """A result or model on disk that differs from what was written."""
+
+
+class LostStudyError(StorageError):
+    """A study that this coordinator held in a record on a server, and holds no more."""
 
 
 class ResultsError(StorageError):

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from sweep.errors import InvalidSettingError
+from sweep.record_server import RecordServer
 
 
 def tracking_server(uri: str | None) -> str | None:
@@ -46,10 +47,11 @@ def refuse_registry(uri: str | None, server: str | None) -> None:
 
 @dataclass(frozen=True)
 class RunsDir:
-    """Paths below one runs directory, and the address of MLflow. Nothing is created here."""
+    """Paths below one runs directory, and the addresses of servers in place of its databases. Nothing is created here."""
 
     root: Path
     mlflow_server: str | None = None  # http(s) address of a tracking server; None for `mlflow_db`
+    record_server: RecordServer | None = None  # None for `optuna_db`
 
     def __post_init__(self) -> None:
         """Refuse a path that Optuna and MLflow would misread, because they take it as part of an address.
@@ -79,6 +81,16 @@ class RunsDir:
     @property
     def optuna_db(self) -> Path:
         return self.root / "optuna.db"  # a file of its own: Optuna and MLflow share the name of a schema table
+
+    @property
+    def record(self) -> Path | RecordServer:
+        """Place of the record of trials."""
+        return self.record_server or self.optuna_db
+
+    @property
+    def holds_databases(self) -> bool:
+        """Whether a database is kept in files of this directory."""
+        return self.record_server is None or self.mlflow_server is None
 
     @property
     def data_cache(self) -> Path:
@@ -139,4 +151,5 @@ class RunsDir:
     def delete_command(self, study: str) -> str:
         """Return the command that deletes a study, for messages."""
         place = "" if self.root == Path("mlruns") else f" --runs-dir {shlex.quote(str(self.root))}"
-        return f"python -m sweep delete {study}{place}"
+        record = "" if self.record_server is None else f" --record {shlex.quote(str(self.record_server))}"
+        return f"python -m sweep delete {study}{place}{record}"

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from sweep.durable.disk import sync
 from sweep.durable.failpoint import failpoint
-from sweep.durable.files import make_folder, write_durably
-from sweep.durable.lock import hold
+from sweep.durable.files import write_durably
 from sweep.errors import MissingRunsError
 from sweep.layout import RunsDir
 from sweep.record import results
-from sweep.record.trials import count_recorded, delete_recorded
+from sweep.record.hold import hold_study
+from sweep.record.storage import count_recorded, delete_recorded
 from sweep.track.removal import Tracked, count_tracked, delete_tracked
 
 
@@ -36,7 +36,7 @@ def find_belongings(runs: RunsDir, name: str, with_exports: bool) -> Belongings:
     folders = [runs.artifacts(name), runs.reports(name), runs.logs(name), runs.deleted_exports(name), *exports]
     folders += [runs.deleted_results(name), runs.results(name)]
     found = Belongings(
-        count_recorded(runs.optuna_db, name),
+        count_recorded(runs.record, name),
         count_tracked(runs, name),
         tuple(folder for folder in folders if folder.exists()),
     )
@@ -52,8 +52,7 @@ def delete_study(runs: RunsDir, name: str, with_exports: bool, say: Callable[[st
     StudyInUseError while another command is at work on it.
     """
     folder = runs.results(name)
-    make_folder(folder)
-    with hold(folder / results.LOCK):
+    with hold_study(runs, name) as held:
         found = find_belongings(runs, name, with_exports)
         write_durably(folder / results.DELETING, b"")
         failpoint("delete.marked")
@@ -63,14 +62,16 @@ def delete_study(runs: RunsDir, name: str, with_exports: bool, say: Callable[[st
                 f"{found.tracked.n_runs} runs and {found.tracked.n_versions} model versions deleted in {runs.mlflow_name}"
             )
         if found.n_trials is not None:
-            delete_recorded(runs.optuna_db, name)
-            say(f"{found.n_trials} trials deleted in {runs.optuna_db}")
+            delete_recorded(runs.record, name, held)
+            say(f"{found.n_trials} trials deleted in {runs.record}")
         for left in found.folders:
             if left != folder:
+                held.check()
                 # A bundle may be in use elsewhere, so no half of one may have its name.
                 _remove(left.rename(runs.deleted_exports(name)) if left == runs.exports(name) else left)
                 say(f"{left} deleted")
         # The mark goes with the last folder, in one step: the study is half deleted, or it is not there.
+        held.check()
         folder.rename(runs.deleted_results(name))
         sync(folder.parent)
         failpoint("delete.unmarked")

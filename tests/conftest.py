@@ -15,6 +15,7 @@ os.environ |= {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_IN
 
 os.environ.pop("MLFLOW_TRACKING_URI", None)  # a developer's own server is not written to
 os.environ.pop("RAY_ADDRESS", None)  # nor does a developer's own cluster train
+os.environ.pop("SWEEP_RECORD", None)
 
 import pytest
 
@@ -61,6 +62,26 @@ def runs(migrated, tmp_path):
     """Make a runs directory with empty databases, in the test's own folder."""
     shutil.copytree(migrated.root, tmp_path / "mlruns")
     return RunsDir(tmp_path / "mlruns")
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """Run a PostgreSQL server, with an empty record as a template of databases."""
+    from sweep.record.storage import open_storage
+    from tests import postgres
+
+    if postgres.find_program("postgres") is None:
+        pytest.skip("no PostgreSQL server is installed")
+    with postgres.run_server() as server:
+        open_storage(server.new_database("template1", "empty")).engine.dispose()
+        yield server
+
+
+@pytest.fixture
+def runs_on_server(runs, postgres):
+    """Make a runs directory whose record is an empty one on the server."""
+    runs.optuna_db.unlink()
+    return RunsDir(runs.root, record_server=postgres.new_database())
 
 
 @pytest.fixture

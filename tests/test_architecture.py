@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "sweep"
 
 # Folders and single files, each of which may import from those before it and from itself.
-ORDER = "plain_text masking errors layout durable study trial data record search train execute track loop replay report champion coordinator doctor removal cli __main__"
+ORDER = "plain_text masking errors record_server layout durable study trial data record search train execute track loop replay report champion coordinator doctor removal cli __main__"
 RANK = {place: rank for rank, place in enumerate(ORDER.split())}
 
 LIBRARIES = {
@@ -43,6 +43,8 @@ LIBRARIES = {
     "optuna": {
         "record.trials",
         "record.rows",
+        "record.storage",
+        "record.server",
         "record.optuna_terms",
         "search.sampler",
         "search.history",
@@ -50,7 +52,15 @@ LIBRARIES = {
         "report.search_figures",
     },
     "mlflow": {"track.mlflow_api"},
-    "sqlalchemy": {"track.tables", "track.errors", "record.trials", "record.rows"},
+    "sqlalchemy": {
+        "track.tables",
+        "track.errors",
+        "track.guard",
+        "record.rows",
+        "record.storage",
+        "record.server",
+        "record.hold",
+    },
     "sklearn": {"data.prepared"},
     "matplotlib": {"train.figure", "train.pictures"},
     "plotly": {"report.figures", "report.search_figures", "report.page"},

@@ -1,5 +1,6 @@
 import math
 import shutil
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from sweep.errors import (
     ChangedStudyError,
     DamagedResultError,
     Interrupted,
+    LostStudyError,
     RecordError,
     StudyInUseError,
     TrackingError,
@@ -17,6 +19,7 @@ from sweep.errors import (
 )
 from sweep.execute.fake import FakeExecutor
 from sweep.record import results
+from sweep.record.hold import FileHold
 from sweep.report.conclusion import conclude
 from sweep.track.client import open_client
 from sweep.track.runs import read_study
@@ -211,3 +214,34 @@ def test_a_model_that_was_damaged_before_it_was_scored_is_not_scored(runs):
     again = replace(runtime, score=lambda models: pytest.fail("it was scored"))
     with pytest.raises(DamagedResultError, match=r"replicate-00003/model\.keras: not what was written"):
         run_study(asked, again)
+
+
+def test_a_coordinator_that_lost_its_study_stops_while_it_waits_and_tracks_nothing(runs, monkeypatch):
+    """What it hears of the server between two events is all it looks at: a trial may take an hour."""
+
+    class Lost(FileHold):
+        is_lost = False
+
+        def poll(self):
+            if self.is_lost:
+                raise LostStudyError("lost")
+
+        check = poll
+
+    held = Lost()
+
+    class Waiting(FakeExecutor):
+        """Trains for ever, and its study is lost meanwhile."""
+
+        n_waits = 0
+
+        def wait(self, timeout_s):
+            held.is_lost = True
+            self.n_waits += 1
+            assert self.n_waits < 3, "it waits on"
+
+    monkeypatch.setattr("sweep.coordinator.hold_study", lambda runs, name: nullcontext(held))
+    asked = job(runs)
+    runtime = replace(fake_runtime(asked.study), start_executor=lambda folder: Waiting(folder))
+    with pytest.raises(LostStudyError, match=r"^lost$"):
+        run_study(asked, runtime)

@@ -129,7 +129,8 @@ def test_a_database_that_keeps_files_elsewhere_is_not_followed_there(handed, els
 
 
 def test_an_id_of_a_run_that_is_a_path_is_refused(handed, elsewhere):
-    change(handed, "UPDATE runs SET run_uuid = '../../../elsewhere' WHERE status = 'FINISHED' AND name LIKE 'trial%'")
+    of_a_trial = "SELECT run_uuid FROM tags WHERE key = 'key' AND value LIKE 'trial%' LIMIT 1"
+    change(handed, f"UPDATE runs SET run_uuid = '../../../elsewhere' WHERE run_uuid = ({of_a_trial})")
     with pytest.raises(TrackingError, match="is no id of a run or a model"):
         read_study(handed, "tiny")
     with pytest.raises(TrackingError, match="is no id of a run or a model"):

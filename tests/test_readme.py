@@ -82,6 +82,8 @@ def test_every_command_exists(readme, command, capsys):
             check_options(arguments, folder.with_suffix(".py").read_text())
         case ["python", script, "DATA.npz"]:
             assert (ROOT / readme).with_name(script).is_file()
+        case ["createuser" | "createdb", *_] | ["mlflow", "server", *_] | ["export", _]:
+            pass  # of a server that others run
         case ["sha256sum", "--check", sums]:
             assert sums in prose(READMES[readme])
         case _:

@@ -51,14 +51,14 @@ def check_sums(folder: Path, data: Path | None = None) -> int:
         sums[entry[2]] = entry[1]
     if missing := sorted({SUMMARY, MODEL} - sums.keys()):
         raise BundleError(f"{path}: does not name {', '.join(missing)}")
+    for name, digest in sums.items():
+        if _sha256(folder / name) != digest:
+            raise BundleError(f"{folder / name}: not what was exported (sha256)")
     given = {SUMS} if data is None or data.resolve().parent != folder.resolve() else {SUMS, data.name}
     if strange := sorted({entry.name for entry in os.scandir(folder)} - sums.keys() - given):
         raise BundleError(
             f"{folder / strange[0]}: not named by {SUMS}, so it was not exported; move it out of the folder"
         )
-    for name, digest in sums.items():
-        if _sha256(folder / name) != digest:
-            raise BundleError(f"{folder / name}: not what was exported (sha256)")
     return len(sums)
 
 

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from sweep.durable.inside import refuse_links
 from sweep.layout import RunsDir, refuse_registry, tracking_server
+from sweep.record_server import RecordServer, parse_record_server
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -34,12 +35,19 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def locate_runs(arguments: argparse.Namespace) -> RunsDir:
-    """Return the runs directory and tracking server that the user chose. Raises InvalidSettingError, StorageError."""
+    """Return the runs directory and the servers that the user chose. Raises InvalidSettingError, StorageError."""
     server = tracking_server(os.environ.get("MLFLOW_TRACKING_URI"))
     refuse_registry(os.environ.get("MLFLOW_REGISTRY_URI"), server)
-    runs = RunsDir(arguments.runs_dir, server)
+    runs = RunsDir(arguments.runs_dir, server, _locate_record(arguments.record))
     refuse_links(runs.list_places())
     return runs
+
+
+def _locate_record(given: str | None) -> RecordServer | None:
+    if given is not None:
+        return parse_record_server(given, "--record", keeps_secrets=False)
+    from_environment = os.environ.get("SWEEP_RECORD")
+    return parse_record_server(from_environment, "SWEEP_RECORD", keeps_secrets=True) if from_environment else None
 
 
 def list_study_files(arguments: argparse.Namespace) -> list[Path]:
@@ -143,5 +151,11 @@ def _add_command(commands: Commands, name: str, help: str) -> argparse.ArgumentP
     parser = commands.add_parser(name, help=help)
     parser.add_argument(
         "--runs-dir", type=Path, default=Path("mlruns"), metavar="DIR", help="where runs are kept (default: mlruns)"
+    )
+    parser.add_argument(
+        "--record",
+        metavar="URL",
+        help="keep the record of trials in PostgreSQL: postgresql://USER@HOST:PORT/DATABASE (default: SWEEP_RECORD, or "
+        "optuna.db in the runs directory)",
     )
     return parser

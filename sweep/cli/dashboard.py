@@ -1,7 +1,7 @@
 """`dashboard`: serve optuna-dashboard on the record of trials, on this machine only and read-only.
 
 On its own, optuna-dashboard lets anyone who reaches it, under any host name, delete and rename studies and end running trials.
-So SQLite opens the record read-only here, and requests for a change or for another host are refused.
+So the record is opened read-only here, and requests for a change or for another host are refused.
 """
 
 import argparse
@@ -18,26 +18,39 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from sweep.cli.arguments import locate_runs
 from sweep.errors import MissingPackageError, MissingRunsError, RecordError
+from sweep.layout import RunsDir
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]  # see PEP 3333
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Serve the dashboard on 127.0.0.1 until Ctrl-C. Raises MissingPackageError, MissingRunsError, RecordError."""
-    db, port = locate_runs(arguments).optuna_db, arguments.port
+    runs, port = locate_runs(arguments), arguments.port
     if importlib.util.find_spec("optuna_dashboard") is None:
         raise MissingPackageError(
             "optuna-dashboard is not installed; `make setup` installs it, or: pip install optuna-dashboard"
         )
-    if not db.exists():
-        raise MissingRunsError(f"{db}: no such file; run a study first: make sweep")
-    _check_readable(db)
-    from optuna_dashboard import wsgi
-
-    application = guarded(wsgi(f"sqlite:///file:{quote(str(db.absolute()))}?mode=ro&uri=true"), port)
+    application = guarded(_open_dashboard(runs), port)
     with make_server("127.0.0.1", port, application, _Server, _QuietHandler) as server, suppress(KeyboardInterrupt):
         print(f"optuna-dashboard on http://127.0.0.1:{port}, Ctrl-C ends it", file=sys.stderr)
         server.serve_forever()
+
+
+def _open_dashboard(runs: RunsDir) -> Application:
+    """Open the record read-only. Imported here, because it loads Optuna: the storage of a record on a server."""
+    if runs.record_server is not None:
+        from sweep.record.storage import open_to_read
+
+        record: Any = open_to_read(runs.record_server)
+    else:
+        if not runs.optuna_db.exists():
+            raise MissingRunsError(f"{runs.optuna_db}: no such file; run a study first: make sweep")
+        _check_readable(runs.optuna_db)
+        record = f"sqlite:///file:{quote(str(runs.optuna_db.absolute()))}?mode=ro&uri=true"
+    from optuna_dashboard import wsgi
+
+    application: Application = wsgi(record)
+    return application
 
 
 def guarded(application: Application, port: int) -> Application:

@@ -36,7 +36,7 @@ def _read_name(given: str) -> str:
 
 
 def _describe(found: Belongings, runs: RunsDir, name: str) -> str:
-    parts = [] if found.n_trials is None else [f"{found.n_trials} trials in {runs.optuna_db}"]
+    parts = [] if found.n_trials is None else [f"{found.n_trials} trials in {runs.record}"]
     if found.tracked is not None:
         until = "" if runs.mlflow_server is None else ", which keeps the runs out of sight until its `mlflow gc`"
         parts.append(

@@ -16,6 +16,7 @@ def recover(record: Record, folder: Path) -> list[Trial]:
     A trial without a result was cut off, whatever the cause. It is trained again under its own number, so the budget is
     met exactly. With the same config and seed, it gives the result that it would have given.
     """
+    record.hold.check()  # before anything is removed: these drafts may be those of another coordinator
     results.remove_drafts(folder)
     to_train = []
     with record.write_together():
@@ -38,6 +39,7 @@ def handle_death(record: Record, key: str, reason: str, n_deaths: int, folder: P
         return result
     if n_deaths < MAX_DEATHS:
         return record.restart(record.trials[key].trial)
+    record.hold.check()  # the files of a result are guarded by no transaction
     now = time.time()
     failed = TrialResult.failed(key, f"{reason}, {n_deaths} times in a row", started_at=now, ended_at=now)
     return results.save(folder / key, failed, lambda draft: None)

@@ -1,5 +1,6 @@
 """Result folders of trials: complete or absent, with a sha256 over every byte."""
 
+import errno
 import hashlib
 import json
 import shutil
@@ -32,7 +33,9 @@ WAY_OUT = "restore the folder from a copy; if its trial is not recorded yet, rem
 def save(folder: Path, result: TrialResult, write_files: Callable[[Path], None]) -> TrialResult:
     """Make `result` durable as `folder`, with the files that `write_files` writes. Return it with their hashes.
 
-    The folder is written under another name, synced, then renamed: a reader finds the whole folder or none.
+    The folder is written under another name, synced, then renamed: a reader finds the whole folder or none. Where there
+    is one already, it stays, and its result is returned: a worker of a coordinator that was taken over has trained the
+    same config with the same seed.
     """
     draft = make_draft(folder)
     failpoint("result.draft")
@@ -43,11 +46,24 @@ def save(folder: Path, result: TrialResult, write_files: Callable[[Path], None])
     failpoint("result.written")
     sync_folder(draft)
     failpoint("result.synced")
-    draft.rename(folder)
+    if not _is_renamed(draft, folder):
+        return load(folder)
     failpoint("result.renamed")
     sync(folder.parent)
     failpoint("result.saved")
     return result
+
+
+def _is_renamed(draft: Path, folder: Path) -> bool:
+    """Give a whole draft its name. Return False, and remove it, if there is such a folder: the first one counts."""
+    try:
+        draft.rename(folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        shutil.rmtree(draft)
+        return False
+    return True
 
 
 def remove_drafts(folder: Path) -> None:

@@ -1,31 +1,33 @@
 """The record of trials in Optuna's storage: what was claimed, and how it ended."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState
-from sqlalchemy.exc import SQLAlchemyError
 
 from sweep.data.prepared import DataFacts
 from sweep.durable.failpoint import failpoint
-from sweep.durable.lock import hold_in_turn
-from sweep.errors import ChangedStudyError, RecordError, translate
+from sweep.record.hold import ALONE, Hold
 from sweep.record.optuna_terms import OPTUNA_STATES, STATES, to_direction
 from sweep.record.rows import Storage, StoredTrial, read_trials
 from sweep.record.rungs import Rungs
+from sweep.record.storage import (
+    Where,
+    check_identity,
+    hold_creation,
+    identify,
+    list_names,
+    open_storage,
+    translate_errors,
+)
 from sweep.study.config import Config
 from sweep.study.objective import Objective, ranking_metric
-from sweep.study.schema import Study, differences
+from sweep.study.schema import Study
 from sweep.trial import Phase, State, Trial, TrialResult
-
-optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-_BUSY_S = 60  # how long to wait for the transaction of another process
 
 
 @dataclass(frozen=True)
@@ -63,15 +65,17 @@ class Record:
 
     def __init__(
         self,
-        db: Path,
+        where: Where,
         storage: Storage,
         study_id: int,
         study: Study,
         identity: dict[str, Any],
         trials: Iterable[StoredTrial],
+        hold: Hold,
     ) -> None:
         """Hold what `open` opened. study_id: the storage's own; trials: those that it has already, by number."""
-        self._db = db
+        self.hold = hold
+        self._where = where
         self._storage = storage
         self._study_id = study_id
         self.objective: Objective = study.objective
@@ -89,28 +93,34 @@ class Record:
                 self.rungs.add(rung, recorded.trial.key, value)
 
     @classmethod
-    def open(cls, db: Path, study: Study, part: Literal[Phase.SEARCH, Phase.CONFIRM], facts: DataFacts) -> "Record":
-        """Open one part of `study` in the database `db`, and read its trials. Create either where it is missing.
+    def open(
+        cls,
+        where: Where,
+        study: Study,
+        part: Literal[Phase.SEARCH, Phase.CONFIRM],
+        facts: DataFacts,
+        hold: Hold = ALONE,
+    ) -> "Record":
+        """Open one part of `study` in the record at `where`, and read its trials. Create either where it is missing.
 
-        Raises ChangedStudyError if the study is not the one that was recorded, RecordError if `db` cannot be opened.
+        hold: of the study, without which nothing is written.
+        Raises ChangedStudyError if the study is not the one that was recorded, RecordError if it cannot be opened.
         """
-        identity = _identify(study, facts)
-        db.parent.mkdir(parents=True, exist_ok=True)
-        # One process at a time: Optuna fails where two create its tables at once.
-        with _translate(db, "open"), hold_in_turn(db.with_name(f".{db.name}.lock")):
-            storage = _open_storage(db)
+        identity = identify(study, facts)
+        with translate_errors(where, "open"), hold_creation(where):
+            storage = open_storage(where, hold)
             stored = optuna.create_study(
                 storage=storage,
-                study_name=_names(study.name)[part == Phase.CONFIRM],
+                study_name=list_names(study.name)[part == Phase.CONFIRM],
                 direction=to_direction(study.objective),
                 sampler=optuna.samplers.RandomSampler(seed=0),  # draws nothing: `search/sampler.py` does
                 load_if_exists=True,
             )
             failpoint("record.created")
-            _check_identity(stored, study.name, identity)
+            check_identity(stored, study.name, identity)
             failpoint("record.identified")
             study_id = storage.get_study_id_from_name(stored.study_name)
-            return cls(db, storage, study_id, study, identity, read_trials(storage, study_id))
+            return cls(where, storage, study_id, study, identity, read_trials(storage, study_id), hold)
 
     @contextmanager
     def write_together(self) -> Iterator[None]:
@@ -119,7 +129,7 @@ class Record:
         Until then nobody may act on it: no trial that was claimed may start, none that was told may be tracked. What is
         written outside is durable at once.
         """
-        with _translate(self._db, "write"), self._storage.one_transaction():
+        with translate_errors(self._where, "write"), self._storage.one_transaction():
             yield
             failpoint("record.together")
         failpoint("record.committed")
@@ -151,7 +161,7 @@ class Record:
             distributions=distributions or {},
             user_attrs={"trial": lasting},
         )
-        with _translate(self._db, "write"):
+        with translate_errors(self._where, "write"):
             self._ids[trial.key] = self._storage.create_new_trial(self._study_id, claimed)
         failpoint("record.claimed")
         self.trials[trial.key] = RecordedTrial(trial, None, None)
@@ -160,7 +170,7 @@ class Record:
     def restart(self, trial: Trial) -> Trial:
         """Write that a trial starts again after its last attempt died. Return it as its next attempt."""
         again = replace(trial, attempt=trial.attempt + 1)
-        with _translate(self._db, "write"):
+        with translate_errors(self._where, "write"):
             self._storage.set_trial_user_attr(self._ids[trial.key], "attempt", again.attempt)
         failpoint("record.restarted")
         self.trials[trial.key] = RecordedTrial(again, None, None)
@@ -169,7 +179,7 @@ class Record:
     def report(self, key: str, rung: int, value: float) -> None:
         """Write the objective of a trial that has reached a rung. A value that is written already is kept."""
         if key not in self.rungs.values_at(rung):  # a restarted trial reaches the rung again
-            with _translate(self._db, "write"):
+            with translate_errors(self._where, "write"):
                 self._storage.set_trial_intermediate_value(self._ids[key], rung, value)
             self.rungs.add(rung, key, value)
         failpoint("record.rung")
@@ -179,7 +189,7 @@ class Record:
         trial, value = self.trials[result.key].trial, self._value_of(result)
         course = Course.of(result, self.objective)
         failpoint("record.tell")
-        with _translate(self._db, "write"):
+        with translate_errors(self._where, "write"):
             self._storage.set_trial_user_attr(self._ids[trial.key], "course", asdict(course))
             if result.state == State.FAILED:
                 self._storage.set_trial_user_attr(self._ids[trial.key], "reason", result.reason)
@@ -218,85 +228,13 @@ class Record:
         return [recorded.trial for recorded in self.trials.values() if recorded.state is None]
 
 
-def is_recorded(db: Path, study: str) -> bool:
-    """Return whether the record holds a study of that name. Creates nothing. Raises RecordError."""
-    if not db.exists():
-        return False
-    with _translate(db, "read"):
-        return study in optuna.study.get_all_study_names(_open_storage(db))
-
-
-def count_recorded(db: Path, study: str) -> int | None:
-    """Count the trials that the record holds of a study, replicates included; None where it holds no such study. Raises RecordError."""
-    if not db.exists():
-        return None
-    with _translate(db, "read"):
-        storage = _open_storage(db)
-        held = set(optuna.study.get_all_study_names(storage)) & set(_names(study))
-        counts = [storage.get_n_trials(storage.get_study_id_from_name(name)) for name in held]
-    return sum(counts) if held else None
-
-
-def delete_recorded(db: Path, study: str) -> None:
-    """Delete what `count_recorded` counts. Safe to repeat. Raises RecordError."""
-    with _translate(db, "write"):
-        storage = _open_storage(db)
-        for name in set(optuna.study.get_all_study_names(storage)) & set(_names(study)):
-            optuna.delete_study(study_name=name, storage=storage)
-            failpoint("delete.recorded")
-
-
-def _names(study: str) -> tuple[str, str]:
-    """Return the names under which Optuna keeps the search and the confirmation."""
-    return study, f"{study}/confirm"
-
-
-def read_stored_search(db: Path, study: str) -> tuple[dict[str, Any], list[RecordedTrial]]:
+def read_stored_search(where: Where, study: str) -> tuple[dict[str, Any], list[RecordedTrial]]:
     """Read the stored identity and trials of a study's search, whatever its file says now. Raises RecordError."""
-    with _translate(db, "read"):
-        storage = _open_storage(db)
+    with translate_errors(where, "read"):
+        storage = open_storage(where)
         study_id = storage.get_study_id_from_name(study)
         identity = storage.get_study_user_attrs(study_id)["study"]
         return identity, [_to_recorded(trial, ()) for trial in read_trials(storage, study_id)]
-
-
-def _identify(study: Study, facts: DataFacts) -> dict[str, Any]:
-    """Return what decides results: the study's keys, the data, and how numbers are scaled. Pixels have one way only."""
-    identity = study.canonical()
-    identity["data"]["sha256"] = facts.sha256
-    if facts.scaling != "pixels":
-        identity["data"]["scaling"] = facts.scaling
-    return identity
-
-
-def _check_identity(stored: optuna.Study, name: str, identity: dict[str, Any]) -> None:
-    """Write the identity of a new study; raise ChangedStudyError if a stored one has another."""
-    before = stored.user_attrs.get("study")
-    if before is None:
-        stored.set_user_attr("study", identity)
-    elif changes := differences(before, identity):
-        if "scaling" in identity["data"] and "scaling" not in before["data"]:
-            changes.append("an earlier version rounded numbers to float32 and standardized them")
-        raise ChangedStudyError(
-            f"study {name!r} has changed since its trials were recorded ({'; '.join(changes)}): "
-            "old and new results cannot be compared in one table; undo the change, or give the study a new name and "
-            f"take over the trials that are still valid with --fork {name}"
-        )
-
-
-def _open_storage(db: Path) -> Storage:
-    return Storage(f"sqlite:///{db}", engine_kwargs={"connect_args": {"timeout": _BUSY_S}})
-
-
-def _translate(db: Path, verb: str) -> AbstractContextManager[None]:
-    def into(error: Exception) -> RecordError:
-        first_line = str(error).splitlines()[0]
-        return RecordError(
-            f"cannot {verb} the record of trials {db}: {first_line}; check that the disk has room and that the file is "
-            "readable and writable; if it is damaged, restore it from a copy, or choose another --runs-dir"
-        )
-
-    return translate(optuna.exceptions.StorageInternalError, SQLAlchemyError, into=into)
 
 
 def _rungs_of(phase: Phase, promoted_from: int | None, rungs: tuple[int, ...]) -> tuple[int, ...]:

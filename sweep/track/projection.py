@@ -15,6 +15,7 @@ from sweep.track.client import open_client
 from sweep.track.errors import translate_errors
 from sweep.track.experiment import ParentRun, ProjectedStudy, find_or_create_experiment
 from sweep.track.fields import has_logged_model, is_archived, to_ms, to_run
+from sweep.track.guard import CheckHold, guard_client
 from sweep.track.listing import FoundRun
 from sweep.track.mlflow_api import MLFLOW_PARENT_RUN_ID, MlflowClient
 from sweep.track.models import Models
@@ -27,18 +28,21 @@ from sweep.trial import Ended, Trial
 class Projection:
     """Writes the runs of one study. Not thread-safe: one thread uses it."""
 
-    def __init__(self, runs: RunsDir, projected: ProjectedStudy) -> None:
-        """Open MLflow, find what is there, and write the parent run. Raises TrackingError."""
+    def __init__(self, runs: RunsDir, projected: ProjectedStudy, check_hold: CheckHold = lambda: None) -> None:
+        """Open MLflow, find what is there, and write the parent run. Raises TrackingError.
+
+        check_hold: is called before each write; raises LostStudyError if there must be none.
+        """
         self._runs = runs
         self._projected = projected
-        self._client = open_client(runs)
+        self._client = guard_client(open_client(runs), check_hold)
         follow_move(runs)
         study = projected.study
         with translate_errors(runs):
             self._experiment = find_or_create_experiment(self._client, runs, study)
             refuse_elsewhere(runs, study.name)
             failpoint("track.experiment")
-            self._writer = _open_writer(self._client, self._experiment, runs, study.name)
+            self._writer = _open_writer(self._client, self._experiment, runs, study.name, check_hold)
             self._before = self._find_runs()
             # The run of a trial that is still RUNNING was cut off while it was written: it is written again, over itself.
             self._whole = {key for key, run in self._before.items() if run.status != RUNNING}
@@ -143,8 +147,10 @@ def _is_archived(ended: Ended) -> bool:
     return is_archived(ended.trial.phase, ended.result.provenance)
 
 
-def _open_writer(client: MlflowClient, experiment: str, runs: RunsDir, study: str) -> ClientRuns:
+def _open_writer(client: MlflowClient, experiment: str, runs: RunsDir, study: str, check_hold: CheckHold) -> ClientRuns:
     """Choose how runs are written: as rows where the database is at hand and its tables are known, else by the client."""
     if runs.mlflow_server is not None:
         return ClientRuns(client, experiment)
-    return TableRuns(client, experiment, runs, study) if has_tested_schema(runs) else ClientRuns(client, experiment)
+    if not has_tested_schema(runs):
+        return ClientRuns(client, experiment)
+    return TableRuns(client, experiment, runs, study, check_hold)

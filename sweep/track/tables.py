@@ -26,6 +26,7 @@ from sweep.errors import TrackingError
 from sweep.layout import RunsDir
 from sweep.track.errors import translate_errors
 from sweep.track.fields import NewRun
+from sweep.track.guard import CheckHold, guard_commits
 from sweep.track.listing import ASKED, FoundRun
 from sweep.track.mlflow_api import (
     DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH,
@@ -148,11 +149,14 @@ class TableRuns(ClientRuns):
 
     at_once = 32
 
-    def __init__(self, client: MlflowClient, experiment: str, runs: RunsDir, study: str) -> None:
+    def __init__(
+        self, client: MlflowClient, experiment: str, runs: RunsDir, study: str, check_hold: CheckHold = lambda: None
+    ) -> None:
         super().__init__(client, experiment)
         self._runs = runs
         self._study = study
         self._engine = _engine(runs)
+        guard_commits(self._engine, check_hold)
         self._datasets: dict[tuple[str, str], str] = {}  # ids by name and digest
 
     def find_runs(self) -> list[FoundRun]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Protocol
 
-from sweep.errors import DamagedResultError, SweepError, TrackingError
+from sweep.errors import DamagedResultError, LostStudyError, SweepError, TrackingError
 from sweep.track.names import FINISHED
 from sweep.trial import Ended, Score, Trial, TrialResult
 
@@ -42,15 +42,22 @@ class Tracker:
     While MLflow cannot be written, trials wait here; it is tried again every `retry_s` seconds, and once more at the end.
     """
 
-    def __init__(self, open_projection: Callable[[], Projection], retry_s: float = RETRY_S) -> None:
+    def __init__(
+        self,
+        open_projection: Callable[[], Projection],
+        check_hold: Callable[[], object] = lambda: None,
+        retry_s: float = RETRY_S,
+    ) -> None:
+        """Start the thread. check_hold: is called before each write; raises LostStudyError if there must be none."""
         self._open_projection = open_projection
+        self._check_hold = check_hold
         self._retry_s = retry_s
         self._waiting: deque[tuple[Trial, Load]] = deque()
         self._changed = threading.Condition()
         self._closing_status: str | None = None
         self._trouble: TrackingError | None = None  # MLflow's, since the last write that succeeded
         self._damage: DamagedResultError | None = None  # the first result that could not be read
-        self._mistake: Exception | None = None  # a bug of ours
+        self._mistake: Exception | None = None  # a bug of ours, or the study is lost
         self._thread = threading.Thread(target=self._run, name="sweep-tracker", daemon=True)
         self._thread.start()
 
@@ -89,6 +96,9 @@ class Tracker:
                 if self._trouble is None:
                     logger.warning("MLflow cannot be written, training goes on: %s", error)
                 self._trouble = error
+            except LostStudyError as error:  # the coordinator stops too
+                self._mistake = error
+                return
             except Exception as error:  # a bug must not end unseen with this thread
                 self._mistake = error
                 logger.warning("tracking stopped, training goes on: %s", error)
@@ -100,12 +110,16 @@ class Tracker:
 
     def _project(self) -> None:
         """Write what is waiting and what still comes, until this is closed."""
+        self._check_hold()
         projection = self._open_projection()  # takes seconds: MLflow is loaded, its database created
         while waiting := self._next(projection.at_once):
-            projection.write([ended for item in waiting if (ended := self._load(projection, *item)) is not None])
+            ended = [ended for item in waiting if (ended := self._load(projection, *item)) is not None]
+            self._check_hold()
+            projection.write(ended)
             for _ in waiting:
                 self._waiting.popleft()
             self._recovered()
+        self._check_hold()
         projection.close(self._closing_status or FINISHED)
         self._recovered()
 

@@ -9,7 +9,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from sweep.champion.verify import check_sums
+from sweep.record_server import RecordServer
 from tests.faults.driver import Sweep
 
 STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
@@ -20,9 +23,10 @@ LASTING = ("state", "history", "metrics", "best_epoch", "params_count", "files")
 
 def check(sweep: Sweep, reference: dict[str, dict[str, Any]] | None = None) -> dict[str, dict[str, Any]]:
     """Assert every invariant; the results by config and phase, to be a reference for others."""
-    recorded, runs = _recorded(sweep.runs.optuna_db), _runs(sweep.runs.mlflow_db)
+    recorded, runs = _recorded(sweep.runs.record), _runs(sweep.runs.mlflow_db)
     folder = sweep.runs.results("tiny")
-    assert _integrity(sweep.runs.optuna_db) == _integrity(sweep.runs.mlflow_db) == "ok"
+    files = [sweep.runs.mlflow_db, *([] if sweep.record else [sweep.runs.optuna_db])]
+    assert [_integrity(file) for file in files] == ["ok" for _ in files]
 
     # the budget is met exactly, nothing is left open
     assert sum(key.startswith("trial") for key in recorded) == N_TRIALS
@@ -111,7 +115,7 @@ def _integrity(db: Path) -> str:
         return str(connection.execute("PRAGMA integrity_check").fetchone()[0])
 
 
-def _recorded(db: Path) -> dict[str, dict[str, Any]]:
+def _recorded(where: Path | RecordServer) -> dict[str, dict[str, Any]]:
     """Optuna's trials by our key."""
     query = """
         SELECT trials.number, trials.state, trial_values.value, trial_user_attributes.value_json
@@ -120,7 +124,8 @@ def _recorded(db: Path) -> dict[str, dict[str, Any]]:
         JOIN trial_user_attributes ON trial_user_attributes.trial_id = trials.trial_id AND key = 'trial'
     """
     recorded = {}
-    with closing(_open(db)) as connection:
+    opened = closing(_open(where)) if isinstance(where, Path) else psycopg.connect(**where.connect_args())
+    with opened as connection:
         for number, state, value, attribute in connection.execute(query):
             lasting = json.loads(attribute)
             kind = "trial" if lasting["replicate"] is None else "replicate"

@@ -9,8 +9,10 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from sweep.layout import RunsDir
+from sweep.record_server import RecordServer
 from tests import studies
 from tests.faults.sweep_process import run_command
+from tests.postgres import whole_address
 
 TIMEOUT_S = 60  # a command that takes longer hangs
 TRAINING_TIMEOUT_S = 300  # one that trains: its workers, what scores and what exports each import TensorFlow
@@ -31,18 +33,28 @@ class Sweep:
     folder: Path
     history: list[str] = field(default_factory=list)  # stderr of each command, in order
     timeout_s: float = TIMEOUT_S  # of the command that was started last
+    record: RecordServer | None = None  # None for optuna.db
 
     @classmethod
-    def new(cls, folder: Path, migrated: RunsDir, engine: str = "graph", study: str = STUDY) -> "Sweep":
+    def new(
+        cls,
+        folder: Path,
+        migrated: RunsDir,
+        engine: str = "graph",
+        study: str = STUDY,
+        record: RecordServer | None = None,
+    ) -> "Sweep":
         folder.mkdir(parents=True)
         studies.write_tiny_data(folder)
         (folder / "tiny.toml").write_text(study.replace("trials = 5\n", f'trials = 5\nengine = "{engine}"\n'))
         shutil.copytree(migrated.root, folder / "mlruns")
-        return cls(folder)
+        if record is not None:
+            (folder / "mlruns" / "optuna.db").unlink()
+        return cls(folder, record=record)
 
     @property
     def runs(self) -> RunsDir:
-        return RunsDir(self.folder / "mlruns")
+        return RunsDir(self.folder / "mlruns", record_server=self.record)
 
     @property
     def mark(self) -> Path:
@@ -65,7 +77,8 @@ class Sweep:
         self._said.touch()
         self.timeout_s = TRAINING_TIMEOUT_S if is_training else TIMEOUT_S
         arguments = [command, str(self.folder / "tiny.toml"), "--runs-dir", str(self.runs.root), *options]
-        environment = {"SWEEP_FAILPOINT_MARK": str(self.mark), **environment}
+        where = {} if self.record is None else {"SWEEP_RECORD": whole_address(self.record)}
+        environment = {"SWEEP_FAILPOINT_MARK": str(self.mark), **where, **environment}
         process = _commands.Process(
             target=run_command, args=(arguments, environment, self._printed, self._said, is_training)
         )
@@ -99,6 +112,10 @@ class Sweep:
         )
         return [(match[1], match[2]) for match in found if match]
 
+    def beside(self, name: str) -> "Sweep":
+        """The same study in the same folders, for a second command at a time, whose words are kept apart."""
+        return Beside(self.folder, record=self.record, name=name)
+
     @property
     def _printed(self) -> Path:
         return self.folder / "stdout"
@@ -106,3 +123,24 @@ class Sweep:
     @property
     def _said(self) -> Path:
         return self.folder / "stderr"
+
+
+@dataclass
+class Beside(Sweep):
+    """A second command on the same study."""
+
+    name: str = ""
+    started: list[ForkServerProcess] = field(default_factory=list)
+
+    def start(self, *arguments: str, is_training: bool = False, **environment: str) -> ForkServerProcess:
+        process = super().start(*arguments, is_training=is_training, **environment)
+        self.started.append(process)
+        return process
+
+    @property
+    def _printed(self) -> Path:
+        return self.folder / f"stdout-{self.name}"
+
+    @property
+    def _said(self) -> Path:
+        return self.folder / f"stderr-{self.name}"

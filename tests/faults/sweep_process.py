@@ -14,6 +14,8 @@ import sweep.execute.cohorts
 import sweep.execute.scoring
 import sweep.execute.start
 import sweep.execute.workers
+import sweep.record.hold
+import sweep.record.server
 from sweep.cli.commands import main
 from sweep.data.prepared import PreparedData
 from sweep.execute.cohort_process import CohortOptions
@@ -23,6 +25,8 @@ from tests.champions import fake_convert
 from tests.faults.engine import EPOCH_S, PacedCohorts, start_engine
 from tests.faults.machines import MACHINES, load_fake, start_paced
 from tests.studies import fake_score
+
+LEASE_S = "SWEEP_TEST_LEASE_S"  # environment: after which silence a server lets a study go
 
 
 class Executor(sweep.execute.workers.WorkerExecutor):
@@ -59,6 +63,12 @@ def train_nothing() -> None:
     sweep.champion.convert.convert_in_process = fake_convert
 
 
+def shorten_leases(lease_s: float) -> None:
+    """Have this process' sessions end after another time of silence."""
+    sweep.record.hold.LEASE_S, sweep.record.hold.PING_S = lease_s, lease_s / 6  # type: ignore[assignment]
+    sweep.record.server.FOR_WRITING["idle_in_transaction_session_timeout"] = round(lease_s * 1000)
+
+
 def run_command(
     arguments: list[str], environment: dict[str, str], printed: Path, said: Path, is_training: bool
 ) -> None:
@@ -68,6 +78,8 @@ def run_command(
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), stream.fileno())
     os.environ.update(environment)
     importlib.reload(sweep.durable.failpoint)  # it was imported before the environment said what to do
+    if LEASE_S in environment:
+        shorten_leases(float(environment[LEASE_S]))
     if not is_training:
         train_nothing()
     sys.exit(main(arguments))

@@ -26,10 +26,10 @@ MUTATIONS = {
         "durable/files.py", "        sync(path.parent)\n\n\ndef make_draft(", "        pass\n\n\ndef make_draft(", "tests/record/test_results.py",
     ),
     "a score is written under its own name": (
-        "durable/files.py", 'draft = name_draft(path)', "draft = path", "tests/record/test_results.py",
+        "durable/files.py", "draft = name_draft(path)", "draft = path", "tests/record/test_results.py",
     ),
     "a result is written under its own name": (
-        "durable/files.py", 'draft = name_draft(folder)', "draft = folder", "tests/record/test_results.py",
+        "durable/files.py", "draft = name_draft(folder)", "draft = folder", "tests/record/test_results.py",
     ),
     "files are not checked": (
         "record/results.py", "        if found != digest:", "        if False:", "tests/record/test_results.py",
@@ -207,6 +207,42 @@ MUTATIONS = {
     ),
     "the test split is sent to other machines": (
         "data/prepared.py", '= ("train", "validation")  # what', '= ("train", "validation", "test")  # what', "tests/data/test_prepared.py",
+    ),
+    "a transaction does not ask whether the study is still held": (
+        "record/hold.py", '        event.listen(engine, "begin", self._check)\n', "", "tests/record/test_hold.py::test_no_write_lands_once_another_holds_the_study",
+    ),
+    "who asks whether a study is held does not keep it from being taken": (
+        "record/hold.py", "WHERE number = :number FOR SHARE", "WHERE number = :number", "tests/record/test_hold.py::test_who_takes_a_study_over_waits_for_the_transaction_that_writes",
+    ),
+    "an earlier number is left": (
+        "record/hold.py", "DELETE FROM {TABLE} WHERE study = :study)", "SELECT)", "tests/record/test_hold.py::test_no_write_lands_once_another_holds_the_study",
+    ),
+    "two coordinators on a server": (
+        "record/hold.py", "SELECT pg_try_advisory_lock(:key)", "SELECT :key IS NOT NULL", "tests/record/test_hold.py::test_a_second_coordinator_is_refused_with_the_name_of_the_first",
+    ),
+    "a holder that lost its session goes on": (
+        "record/hold.py", "        if self._trouble is not None:\n            self._raise_lost(self._trouble)\n", "        pass\n", "tests/record/test_hold.py::test_a_holder_whose_session_ended_stops_though_nobody_took_over",
+    ),
+    "a silent holder keeps its session": (
+        "record/hold.py", "open_sessions(server, idle_session_timeout=round(LEASE_S * 1000))", "open_sessions(server)", "tests/record/test_hold.py::test_a_server_ends_the_session_of_a_holder_that_is_silent",
+    ),
+    "a coordinator that waits does not look whether it holds its study": (
+        "coordinator.py", "    held.poll()\n", "", "tests/test_coordinator.py::test_a_coordinator_that_lost_its_study_stops_while_it_waits_and_tracks_nothing",
+    ),
+    "MLflow is written without the study": (
+        "track/tracker.py", "            self._check_hold()\n            projection.write(ended)\n", "            projection.write(ended)\n", "tests/track/test_tracker.py::test_nothing_is_written_once_the_study_is_lost",
+    ),
+    "drafts are removed without the study": (
+        "record/recover.py", "    record.hold.check()  # before anything is removed", "    pass  # before anything is removed", "tests/record/test_hold.py::test_a_coordinator_that_lost_its_study_removes_and_saves_no_file",
+    ),
+    "a failure is saved without the study": (
+        "record/recover.py", "    record.hold.check()  # the files of a result", "    pass  # the files of a result", "tests/record/test_hold.py::test_a_coordinator_that_lost_its_study_removes_and_saves_no_file",
+    ),
+    "a later result of a trial is an error": (
+        "record/results.py", "if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):", "if True:", "tests/record/test_results.py::test_of_two_results_of_one_trial_the_first_stays_and_is_what_the_second_writer_gets",
+    ),
+    "a password is quoted": (
+        "record_server.py", 'mask(text, [self.password or ""])', "text", "tests/test_record_server.py::test_no_text_of_a_server_holds_its_password",
     ),
 }  # fmt: skip
 

@@ -202,6 +202,15 @@ def test_a_result_that_is_found_is_on_the_disk_under_its_name_before_it_is_relie
     assert disk_calls == [("sync", folder.parent)]
 
 
+def test_of_two_results_of_one_trial_the_first_stays_and_is_what_the_second_writer_gets(folder):
+    """A worker of a coordinator that was taken over ends the same trial on another machine."""
+    first = results.load(folder)
+    other = replace(RESULT, metrics={"val_accuracy": 0.5})
+    assert results.save(folder, other, lambda draft: (draft / results.MODEL).write_bytes(b"other")) == first
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+    assert (folder / results.MODEL).read_bytes() == b"weights"
+
+
 def test_dot_files_are_drafts_but_for_the_lock_and_the_mark_of_a_deletion(tmp_path):
     make_folder(tmp_path / "replicate-00000")
     for name in (

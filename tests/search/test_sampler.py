@@ -7,7 +7,8 @@ import pytest
 
 from sweep.errors import RecordError
 from sweep.layout import RunsDir
-from sweep.record.trials import Record, is_recorded, read_stored_search
+from sweep.record.storage import is_recorded
+from sweep.record.trials import Record, read_stored_search
 from sweep.search.sampler import Suggester
 from sweep.study.file import parse_study
 from sweep.study.space import Choice

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from sweep.errors import DamagedResultError, TrackingError
+from sweep.errors import DamagedResultError, LostStudyError, TrackingError
 from sweep.study.config import Config
 from sweep.track.tracker import Tracker
 from sweep.trial import Trial
@@ -113,3 +113,37 @@ def test_closing_waits_no_longer_than_it_should():
     released.set()
     assert tracker.close("KILLED") is None
     assert (projection.written, projection.status) == ([0], "KILLED")
+
+
+@pytest.mark.parametrize(("n_checks", "n_opened"), [(0, 0), (1, 1)])
+def test_nothing_is_written_once_the_study_is_lost(n_checks, n_opened):
+    left = iter(range(n_checks))
+
+    def check_hold():
+        if next(left, None) is None:
+            raise LostStudyError("lost")
+
+    projection = Projection()
+    tracker = track(projection, check_hold=check_hold)
+    with pytest.raises(LostStudyError):
+        tracker.close("FAILED")
+    assert (projection.written, projection.status, projection.n_opened) == ([], None, n_opened)
+
+
+def test_the_parent_run_is_not_ended_once_the_study_is_lost():
+    is_lost = threading.Event()
+
+    class Losing(Projection):
+        def write(self, ended):
+            super().write(ended)
+            is_lost.set()
+
+    def check_hold():
+        if is_lost.is_set():
+            raise LostStudyError("lost")
+
+    projection = Losing()
+    tracker = track(projection, n=2, check_hold=check_hold)
+    with pytest.raises(LostStudyError):
+        tracker.close("FINISHED")
+    assert (projection.written, projection.status) == ([0, 1], None)
