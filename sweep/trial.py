@@ -80,6 +80,7 @@ class WorkerDied:
 
     key: str
     reason: str
+    blames_trial: bool = True  # False where the machine was lost: any trial would have been
 
 
 @dataclass(frozen=True)

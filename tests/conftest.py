@@ -14,6 +14,7 @@ os.environ |= {
 os.environ |= {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 
 os.environ.pop("MLFLOW_TRACKING_URI", None)  # a developer's own server is not written to
+os.environ.pop("RAY_ADDRESS", None)  # nor does a developer's own cluster train
 os.environ.pop("SWEEP_RECORD", None)
 
 import pytest

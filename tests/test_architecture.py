@@ -78,6 +78,7 @@ LIBRARIES = {
     },
     "threadpoolctl": {"search.freeze_thaw"},
     "h5py": {"train.weights"},
+    "ray": {"execute.cluster.ray_cluster"},
     "fcntl": {"durable.lock"},
     "optuna_dashboard": {"cli.dashboard"},
 }

@@ -160,7 +160,7 @@ WRONG_VALUES = {
     "search.trials": ["-1", "1.0"],
     "search.sampler": ['"cmaes"', '"TPE"'],
     "search.coverage": ['"even"', "true"],
-    "search.workers": ["0", "257"],
+    "search.workers": ["0", "10001"],
     "search.pruner": ['"halving"', '{kind = "asha", rungs = [1]}', '{kind = "median"}', '{kind = "median", rungs = [0]}', '{kind = "median", rungs = []}', '{kind = "halving", rungs = [1], reduction_factor = 1}'],
     "confirmation.replicates": ["0", "1001"],
     "confirmation.group_by": ['"units"', '"dropout"'],
@@ -233,7 +233,7 @@ NO_BASELINES = "space = {hidden_layers = 1, units = 8}\nsearch.trials = 1\n"
         (STUDY, ["--trials", "-1"]),
         (STUDY, ["--workers", "0"]),
         (STUDY, ["--workers", "-2"]),
-        (STUDY, ["--workers", "100000"]),  # a study file may ask for up to 256
+        (STUDY, ["--workers", "100000"]),  # a study file may ask for up to 10,000
         (BASELINES_ONLY, ["--trials", "3"]),  # there is no space to search
         (BASELINES_ONLY.replace("baselines = ", "#") + NO_BASELINES, ["--trials", "0"]),  # nothing is left to train
     ],

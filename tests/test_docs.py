@@ -44,7 +44,7 @@ def test_every_table_has_a_docstring_and_a_heading():
         "| `source` | `mnist` or a path | `\"mnist\"` |",
         "| `validation_rows` | whole number, 0 or more | required |",
         "| `seed` | whole number from 0 to 4,294,967,295 | required |",
-        "| `workers` | whole number from 1 to 256 | none |",
+        "| `workers` | whole number from 1 to 10,000 | none |",
         "| `dropout` | rate from 0 to below 1, `{float = [low, high]}` or `{choice = [...]}` | `0.0` |",
         "| `dropout` | number from 0 to below 1 | `0.0` |",
         "| `min_delta` | number, 0 or more | `0.0` |",

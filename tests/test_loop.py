@@ -100,16 +100,17 @@ def test_an_interruption_stops_between_events(tmp_path):
 class DyingExecutor(FakeExecutor):
     """Kills each of the first `n_deaths` attempts at trial 2 after an epoch."""
 
-    def __init__(self, folder: Path, n_deaths: int) -> None:
+    def __init__(self, folder: Path, n_deaths: int, blames_trial: bool = True) -> None:
         super().__init__(folder)
         self.n_deaths = n_deaths
+        self.blames_trial = blames_trial
 
     def wait(self, timeout_s):
         event = super().wait(timeout_s)
         if isinstance(event, EpochReport) and event.key == "trial-00002" and self.n_deaths:
             self.n_deaths -= 1
             self._running = type(self._running)(pair for pair in self._running if pair[0].key != event.key)
-            return WorkerDied(event.key, "its worker was killed by signal 9")
+            return WorkerDied(event.key, "its worker was killed by signal 9", self.blames_trial)
         return event
 
 
@@ -140,6 +141,17 @@ def test_a_trial_whose_worker_dies_is_tried_again_and_then_given_up(runs, n_deat
     assert isinstance(result, TrialResult)
     if state == State.FAILED:
         assert result.reason == "its worker was killed by signal 9, 3 times in a row"
+
+
+def test_a_trial_whose_machine_is_lost_is_tried_again_however_often(runs):
+    results = {}
+    run_trials(
+        search(runs),
+        lambda: DyingExecutor(runs.results("tiny"), 2 * MAX_DEATHS, blames_trial=False),
+        lambda trial, result: results.update({trial.key: (trial.attempt, result.state)}),
+        lambda trial, event: None,
+    )
+    assert results["trial-00002"] == (2 * MAX_DEATHS + 1, State.COMPLETE)
 
 
 class EndsAndDies(FakeExecutor):

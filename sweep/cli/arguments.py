@@ -71,6 +71,12 @@ def _add_run(commands: Commands) -> None:
         "cohort if JAX sees an accelerator; overrides the study file",
     )
     run.add_argument(
+        "--executor",
+        choices=("auto", "local", "ray"),
+        help="local trains on this machine, ray on the machines of the Ray cluster at RAY_ADDRESS; auto (default) takes ray if "
+        "that is set; overrides the study file",
+    )
+    run.add_argument(
         "--fork", metavar="NAME", help="take over the trials of stored study NAME that this study would train alike"
     )
 

@@ -18,7 +18,9 @@ def run(arguments: argparse.Namespace) -> None:
     runs = locate_runs(arguments)
     tracked = read_study(runs, find_study_of(runs, arguments.run_id))
     again = tracked.trial(arguments.run_id)
-    search = tracked.study.search.model_copy(update={"workers": 1, "engine": again.engine or "auto"})
+    search = tracked.study.search.model_copy(
+        update={"workers": 1, "engine": again.engine or "auto", "executor": "local"}
+    )
     study = tracked.study.model_copy(update={"search": search})
     check_is_installed(study, f"run {arguments.run_id}")
     set_up_logging()

@@ -8,6 +8,7 @@ fitted and saved as a model scales raw rows itself (`train.model.add_scaling`).
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ ROW_NUMBERS = "row_numbers.npy"  # beside test rows that were drawn
 SCALING, SAMPLE = "scaling.npy", "sample.npy"  # of numbers: how they were scaled, and some that were not
 SUMS = "sums.json"  # the sha256 of every other file
 N_SAMPLE = 1000  # rows
+TRAINING_PARTS: tuple[Literal["train", "validation"], ...] = ("train", "validation")  # what workers are given
 
 # "pixels" are divided by 255. "standardize" is what an earlier version did with numbers: they were rounded to float32 first.
 ScalingKind = Literal["pixels", "standardize"] | Kind
@@ -115,6 +117,22 @@ def read_sample(prepared: PreparedData) -> Array:
         return np.array(open_training_split(prepared, "train").x[:N_SAMPLE])
     with _translate(prepared.folder):
         return cast(Array, np.load(prepared.folder / SAMPLE))
+
+
+def pack_training_rows(prepared: PreparedData) -> dict[str, bytes]:
+    """Read the files that training needs, by their paths in the folder: those of the test split are not among them."""
+    paths = [path for part in TRAINING_PARTS for path in sorted((prepared.folder / part).glob("*.npy"))]
+    paths += [path for name in (SCALING, SAMPLE) if (path := prepared.folder / name).exists()]
+    with _translate(prepared.folder):
+        return {str(path.relative_to(prepared.folder)): path.read_bytes() for path in paths}
+
+
+def unpack_training_rows(packed: Mapping[str, bytes], facts: DataFacts, folder: Path) -> PreparedData:
+    """Write what `pack_training_rows` read below `folder`, on another machine."""
+    for name, content in packed.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return PreparedData(folder, facts)
 
 
 def prepare(data: DataSet, spec: Data, seed: int, cache: Path) -> PreparedData:

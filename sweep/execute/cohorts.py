@@ -4,6 +4,7 @@ import os
 import signal
 from collections import deque
 from contextlib import suppress
+from multiprocessing.connection import Connection, wait
 
 from sweep.errors import WorkersError
 from sweep.execute.cohort_process import CohortOptions, train_cohorts
@@ -28,6 +29,7 @@ class CohortExecutor:
         self._suspects: set[str] = set()  # keys of trials the process died with: each trains alone the next time
         self._events: deque[Event] = deque()
         self._failed_starts = 0
+        self.bell: Connection | None = None  # ends a wait early when it has something to read
         options.results.mkdir(parents=True, exist_ok=True)
         self._start()
 
@@ -57,9 +59,15 @@ class CohortExecutor:
         if not self._events:
             if self._waiting and not self._training:
                 self._send()
-            if self._connection.poll(timeout_s):
+            bells = [] if self.bell is None else [self.bell]
+            if self._connection in wait([self._connection, *bells], timeout_s):
                 self._receive()
         return self._events.popleft() if self._events else None
+
+    def kill(self, key: str) -> None:
+        """Kill the process if it trains this trial; `wait` then reports the death of all that it trains."""
+        if key in self._training:
+            self._process.kill()
 
     def close(self) -> None:
         self._kill()

@@ -1,14 +1,21 @@
 """Choose the executor that a study runs on, and start it."""
 
 import logging
+import os
+import re
 import subprocess
 import sys
+from functools import partial
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
-from sweep.data.prepared import PreparedData
-from sweep.errors import InvalidSettingError
+from sweep.data.prepared import PreparedData, pack_training_rows
+from sweep.errors import InvalidSettingError, MissingPackageError
+from sweep.execute.cluster.bridge import BridgeOptions, Connect
+from sweep.execute.cluster.executor import ClusterExecutor
+from sweep.execute.cluster.link import Link, start_bridge
+from sweep.execute.cluster.messages import Assignment, Capacity, MachineExecutor, Place
 from sweep.execute.cohort_process import CohortOptions
 from sweep.execute.cohorts import CohortExecutor
 from sweep.execute.executor import Executor
@@ -27,34 +34,86 @@ logger = logging.getLogger(__name__)
 
 
 def start_executor(study: Study, data: PreparedData, runs: RunsDir, results: Path) -> Executor:
-    """Start the executor of the study's engine. It puts result folders into `results`.
+    """Start the executor of the study, here or on a cluster. It puts result folders into `results`.
 
-    Raises InvalidSettingError if that engine cannot train at the study's precision.
+    Raises InvalidSettingError if its engine cannot train at the study's precision, or if no cluster is named that is asked
+    for; MissingPackageError if Ray is not installed.
     """
+    place = Place(data, results, runs.logs(study.name), runs.programs)
+    address = os.environ.get("RAY_ADDRESS", "")
+    if study.search.executor == "ray" or (study.search.executor == "auto" and address):
+        check_cluster(address)
+        return _start_on_cluster(study, place, address)
+    executor, _ = start_on_machine(study, place, read_provenance(), study.search.workers or len(list_cores()))
+    return executor
+
+
+def start_on_machine(
+    study: Study, place: Place, provenance: dict[str, str], n_workers: int
+) -> tuple[MachineExecutor, Capacity]:
+    """Start the executor of the study's engine on this machine, and say how much it takes. Raises InvalidSettingError."""
     engine = study.search.engine
     if engine == "auto":
         engine = "cohort" if has_accelerator() else "graph"
-    logs, provenance = runs.logs(study.name), read_provenance() | {"engine": engine}
+    provenance = provenance | {"engine": engine}
     if engine == "cohort":
         n_searched = compute_max_searched(study.search)
-        logger.info("starting cohorts of up to %d searched trials; log in %s", n_searched, logs)
+        logger.info("starting cohorts of up to %d searched trials; log in %s", n_searched, place.logs)
         return CohortExecutor(
             CohortOptions(
-                data=data,
+                data=place.data,
                 training=study.training,
-                results=results,
-                logs=logs,
-                programs=runs.programs,
+                results=place.results,
+                logs=place.logs,
+                programs=place.programs,
                 provenance=provenance,
             ),
             n_searched,
-        )
-    _check_precision(study, logs)
-    n_workers = study.search.workers or len(list_cores())
-    logger.info("starting %d worker%s; logs in %s", n_workers, "" if n_workers == 1 else "s", logs)
-    return WorkerExecutor(
-        WorkerOptions(data=data, training=study.training, results=results, logs=logs, provenance=provenance), n_workers
+        ), Capacity("cohort", n_searched)
+    _check_precision(study, place.logs)
+    logger.info("starting %d worker%s; logs in %s", n_workers, "" if n_workers == 1 else "s", place.logs)
+    options = WorkerOptions(
+        data=place.data, training=study.training, results=place.results, logs=place.logs, provenance=provenance
     )
+    return WorkerExecutor(options, n_workers), Capacity("graph", n_workers)
+
+
+def check_cluster(address: str) -> None:
+    """Check that `address`, the value of RAY_ADDRESS, can name a cluster, and that Ray is installed.
+
+    Raises InvalidSettingError, MissingPackageError.
+    """
+    if not re.fullmatch(r"auto|[^/@\s]+:\d+", address):
+        raise InvalidSettingError(
+            f"RAY_ADDRESS: {'is not set' if not address else 'names no cluster'}, wanted 'auto' or the host:port of a Ray "
+            "cluster's head, such as 10.0.0.1:6379; or use --executor local"
+        )
+    if find_spec("ray") is None:
+        raise MissingPackageError("the executor 'ray' needs ray: pip install ray==2.60.0, or use --executor local")
+
+
+def load_ray() -> Connect:
+    """Load Ray, in the bridge alone; return what connects to the cluster at RAY_ADDRESS."""
+    from sweep.execute.cluster.ray_cluster import connect
+
+    return partial(connect, os.environ["RAY_ADDRESS"])
+
+
+def _start_on_cluster(study: Study, place: Place, address: str) -> ClusterExecutor:
+    logger.info("starting outposts on the Ray cluster at %s; logs in %s", address, place.logs)
+    bridge = BridgeOptions(
+        load_cluster=load_ray,
+        assignment=Assignment(
+            study=study.name,
+            facts=place.data.facts,
+            start=partial(start_on_machine, study),
+            has_accelerators=study.search.engine != "graph",
+        ),
+        rows=partial(pack_training_rows, place.data),
+        log=place.logs / "bridge.log",
+    )
+    link = Link(address, partial(start_bridge, bridge), bridge.log)
+    return ClusterExecutor(link, place.results, study.search.workers, read_provenance())
 
 
 def _check_precision(study: Study, logs: Path) -> None:

@@ -47,6 +47,7 @@ class WorkerExecutor:
         self._n_workers = n_workers
         self._failed_starts = 0
         self._events: deque[Event] = deque()
+        self.bell: Connection | None = None  # ends a wait early when it has something to read
         options.results.mkdir(parents=True, exist_ok=True)
         self._workers = [self._start(slot) for slot in range(n_workers)]
 
@@ -81,10 +82,17 @@ class WorkerExecutor:
 
     def wait(self, timeout_s: float) -> Event | None:
         if not self._events:
-            ready = wait([worker.connection for worker in self._workers], timeout_s)
+            bells = [] if self.bell is None else [self.bell]
+            ready = wait([*bells, *(worker.connection for worker in self._workers)], timeout_s)
             for worker in [w for w in self._workers if w.connection in ready]:
                 self._receive(worker)
         return self._events.popleft() if self._events else None
+
+    def kill(self, key: str) -> None:
+        """Kill the worker that trains a trial; `wait` then reports its death."""
+        for worker in self._workers:
+            if worker.trial is not None and worker.trial.key == key:
+                worker.process.kill()
 
     def close(self) -> None:
         for worker in self._workers:

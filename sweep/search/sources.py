@@ -74,7 +74,7 @@ class _RecordedSource:
         return self._record.write_together()
 
     def handle_death(self, death: WorkerDied) -> Trial | TrialResult:
-        self._n_deaths[death.key] += 1
+        self._n_deaths[death.key] += death.blames_trial
         return handle_death(self._record, death.key, death.reason, self._n_deaths[death.key], self._folder)
 
 

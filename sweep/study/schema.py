@@ -119,6 +119,7 @@ class Pruner(Table):
 
 
 Engine = Literal["auto", "graph", "cohort"]
+Where = Literal["auto", "local", "ray"]
 
 
 class Search(Table):
@@ -151,13 +152,20 @@ class Search(Table):
         "better best by luck alone. `free` leaves it to the sampler.",
     )
     pruner: Pruner | None = Field(None, description="When to stop a weak trial; without it, never.")
-    workers: Annotated[int, Field(ge=1, le=256)] | None = Field(
-        None, description="Processes that train side by side in the engine `graph`; without it, one per core."
+    workers: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
+        None,
+        description="Processes that train side by side in the engine `graph`, on all machines; without it, one per core.",
     )
     engine: Engine = Field(
         "auto",
         description="`graph` trains one trial after another in each worker, `cohort` many in one program (needs jax). "
         "`auto` is `cohort` where JAX sees an accelerator, else `graph`.",
+    )
+
+    executor: Where = Field(
+        "auto",
+        description="`local` trains on this machine, `ray` on the machines of the Ray cluster at `RAY_ADDRESS`. `auto` is `ray` "
+        "where that is set, else `local`.",
     )
 
     @property

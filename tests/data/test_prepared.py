@@ -9,7 +9,15 @@ import pytest
 
 from sweep.data import files as data_files
 from sweep.data.files import check_images, check_rows, read
-from sweep.data.prepared import open_scaling, open_test_split, open_training_split, prepare, read_sample
+from sweep.data.prepared import (
+    open_scaling,
+    open_test_split,
+    open_training_split,
+    pack_training_rows,
+    prepare,
+    read_sample,
+    unpack_training_rows,
+)
 from sweep.durable.files import name_draft
 from sweep.errors import InvalidDataError, StorageError
 from sweep.study.schema import Data
@@ -324,6 +332,20 @@ def digest_of(folder):
     for path in sorted(path for path in folder.rglob("*.npy")):
         whole.update(f"{path.relative_to(folder)}\n".encode() + path.read_bytes())
     return whole.hexdigest()
+
+
+def test_what_is_sent_to_other_machines_has_all_that_training_reads_and_nothing_of_the_test_split(tmp_path):
+    spec = Data(source=write_tiny_data(tmp_path).name, validation_rows=100)
+    here = prepare(read(spec, tmp_path), spec, 1, tmp_path / "cache")
+    packed = pack_training_rows(here)
+    assert sorted(packed) == ["train/x.npy", "train/y.npy", "validation/x.npy", "validation/y.npy"]
+    there = unpack_training_rows(packed, here.facts, tmp_path / "there")
+    for part in ("train", "validation"):
+        for ours, theirs in zip(
+            vars(open_training_split(here, part)).values(), vars(open_training_split(there, part)).values(), strict=True
+        ):
+            np.testing.assert_array_equal(ours, theirs)
+    assert open_scaling(there) is None
 
 
 @pytest.mark.parametrize(

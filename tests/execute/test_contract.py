@@ -2,12 +2,17 @@
 
 import os
 import time
+from functools import partial
 from itertools import count
 from multiprocessing import resource_tracker
 
 import pytest
 
 from sweep.data.prepared import PreparedData
+from sweep.execute.cluster.bridge import BridgeOptions
+from sweep.execute.cluster.executor import ClusterExecutor
+from sweep.execute.cluster.link import Link, start_bridge
+from sweep.execute.cluster.messages import Assignment
 from sweep.execute.cohort_process import CohortOptions
 from sweep.execute.cohorts import CohortExecutor
 from sweep.execute.fake import FakeExecutor
@@ -18,7 +23,17 @@ from sweep.record import results
 from sweep.study.config import Config
 from sweep.study.schema import Training
 from sweep.trial import CohortReport, EpochReport, Phase, State, Trial, TrialResult
-from tests.execute.engines import DIVERGING, MAX_EPOCHS, make_logs, start_cohort_engine, start_engine
+from tests.execute.engines import (
+    DIVERGING,
+    MAX_EPOCHS,
+    load_fake_cluster,
+    make_logs,
+    no_rows,
+    start_cohort_engine,
+    start_cohorts,
+    start_engine,
+    start_workers,
+)
 from tests.execute.processes import find_descendants, is_running
 from tests.studies import FACTS, FILES
 
@@ -42,9 +57,30 @@ def start_executor(kind, folder):
         case "cohorts":
             programs = folder / "programs"
             return CohortExecutor(CohortOptions(**options, programs=programs, start_engine=start_cohort_engine), BOUND)
+        case "cluster":
+            return start_fake_cluster(folder, (1, 1), start_workers)
+        case "cluster of cohorts":
+            return start_fake_cluster(folder, (1,), start_cohorts)
 
 
-@pytest.fixture(scope="module", params=["fake", "tabular", "workers", "cohorts"])
+def start_fake_cluster(folder, machines, start):
+    """Start the executor on machines with these numbers of cores, and wait until all are there."""
+    options = BridgeOptions(
+        load_cluster=partial(load_fake_cluster, machines, folder / "scratch"),
+        assignment=Assignment(study="tiny", facts=FACTS, start=start),
+        rows=no_rows,
+        log=folder / "logs" / "bridge.log",
+    )
+    link = Link("a fake cluster", partial(start_bridge, options), options.log)
+    executor = ClusterExecutor(link, folder / "results", None, {})
+    deadline = time.monotonic() + 60
+    while executor.n_machines < len(machines):
+        assert executor.wait(0.1) is None
+        assert time.monotonic() < deadline, "the machines are not there"
+    return executor
+
+
+@pytest.fixture(scope="module", params=["fake", "tabular", "workers", "cohorts", "cluster", "cluster of cohorts"])
 def kind(request):
     return request.param
 

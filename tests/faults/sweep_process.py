@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import sweep.champion.convert
@@ -21,7 +22,8 @@ from sweep.execute.cohort_process import CohortOptions
 from sweep.execute.worker import WorkerOptions
 from sweep.trial import Logs
 from tests.champions import fake_convert
-from tests.faults.engine import PacedCohorts, start_engine
+from tests.faults.engine import EPOCH_S, PacedCohorts, start_engine
+from tests.faults.machines import MACHINES, load_fake, start_paced
 from tests.studies import fake_score
 
 LEASE_S = "SWEEP_TEST_LEASE_S"  # environment: after which silence a server lets a study go
@@ -51,6 +53,12 @@ def train_nothing() -> None:
     """Have this process' commands start what trains, score models and convert them, without training."""
     sweep.execute.start.WorkerExecutor = Executor  # type: ignore[misc]
     sweep.execute.start.CohortExecutor = Cohorts  # type: ignore[misc]
+    if "RAY_ADDRESS" in os.environ:
+        epoch_s = float(os.environ.get(EPOCH_S, "0"))
+        sweep.execute.start.start_on_machine = partial(start_paced, epoch_s)  # type: ignore[assignment]
+        if MACHINES in os.environ:
+            sweep.execute.start.load_ray = load_fake
+            sweep.execute.start.check_cluster = lambda address: None
     sweep.execute.scoring.score_in_processes = score
     sweep.champion.convert.convert_in_process = fake_convert
 

@@ -20,8 +20,9 @@ ALL_POINTS = sorted(
 )
 ON_A_SERVER = [point for point in ALL_POINTS if point.startswith("client.")]  # see test_server.py
 OF_DELETE = [point for point in ALL_POINTS if point.startswith("delete.")]  # see test_delete.py
+OF_CLUSTERS = [point for point in ALL_POINTS if point.startswith("cluster.")]  # see test_cluster.py
 OF_HOLD = [point for point in ALL_POINTS if point.startswith("hold.")]  # see test_record_server.py
-POINTS = [point for point in ALL_POINTS if point not in (*ON_A_SERVER, *OF_DELETE, *OF_HOLD)]
+POINTS = [point for point in ALL_POINTS if point not in (*ON_A_SERVER, *OF_DELETE, *OF_CLUSTERS, *OF_HOLD)]
 SHORT = ["record.told", "track.created", "cohort.epoch"]  # in `make test`
 KILLS = [
     pytest.param(point, who, marks=() if point in SHORT and who == "itself" else pytest.mark.faults)

@@ -178,6 +178,36 @@ MUTATIONS = {
     "a worker's death is its trial's end": (
         "record/recover.py", "if n_deaths < MAX_DEATHS:", "if False:", "tests/test_loop.py",
     ),
+    "a lost machine counts against its trials": (
+        "search/sources.py", "+= death.blames_trial", "+= 1", "tests/test_loop.py::test_a_trial_whose_machine_is_lost_is_tried_again_however_often",
+    ),
+    "a result from elsewhere is stored unseen": (
+        "execute/cluster/executor.py", ".hexdigest() != digest:", ".hexdigest() == 0:", "tests/execute/cluster/test_executor.py",
+    ),
+    "a result from elsewhere is acknowledged before it is stored": (
+        "execute/cluster/executor.py", "        for one in said:\n", "        self._link.send(Acknowledge(site.number, said[-1].number))\n        for one in said:\n", "tests/execute/cluster/test_executor.py",
+    ),
+    "what is heard twice counts twice": (
+        "execute/cluster/executor.py", "if one.number > site.n_heard:", "if True:", "tests/execute/cluster/test_executor.py",
+    ),
+    "an outpost that was given up is heard": (
+        "execute/cluster/executor.py", "        del self._sites[site.number]\n", "", "tests/execute/cluster/test_executor.py",
+    ),
+    "an outpost forgets what was not acknowledged": (
+        "execute/cluster/outpost.py", "talk.said[0][0] <= acknowledged:", "talk.said[0][0] <= 10**9:", "tests/execute/cluster/test_outpost.py",
+    ),
+    "orders that come twice are followed twice": (
+        "execute/cluster/outpost.py", "if number <= self._talk.n_ordered:", "if False:", "tests/execute/cluster/test_outpost.py",
+    ),
+    "folders of dead outposts stay": (
+        "execute/cluster/scratch.py", "    sweep_dead(base)\n", "", "tests/execute/cluster/test_outpost.py",
+    ),
+    "a machine that was just lost gets an outpost": (
+        "execute/cluster/rules.py", "or quarantine.holds(machine.id):", "or False:", "tests/execute/cluster/test_rules.py",
+    ),
+    "the test split is sent to other machines": (
+        "data/prepared.py", '= ("train", "validation")  # what', '= ("train", "validation", "test")  # what', "tests/data/test_prepared.py",
+    ),
     "a transaction does not ask whether the study is still held": (
         "record/hold.py", '        event.listen(engine, "begin", self._check)\n', "", "tests/record/test_hold.py::test_no_write_lands_once_another_holds_the_study",
     ),
