@@ -39,7 +39,7 @@ def readers(where):
             thread.join()
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 @pytest.mark.parametrize("place", ["runs", "runs_on_server"])
 def test_a_thousand_trials_on_sixteen_workers_are_recorded_once_each(request, place):
     runs = request.getfixturevalue(place)
