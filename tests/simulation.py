@@ -178,7 +178,7 @@ class SimulatedCluster:
         for attempt in lost:
             if self._running.get(attempt.trial.key) is attempt:
                 del self._running[attempt.trial.key]
-                self._died.append(WorkerDied(attempt.trial.key, "its machine was lost"))
+                self._died.append(WorkerDied(attempt.trial.key, "its machine was lost", blames_trial=False))
 
     def _end_by_itself(self, attempt: Attempt) -> None:
         """Make the result of a trial durable that nobody hears of; not where it waits for a verdict."""

@@ -55,6 +55,9 @@ MUTATIONS = {
     "a trial whose worker is gone is answered": (
         "loop.py", "verdicts.keys() - dead", "verdicts.keys()", "tests/test_loop.py",
     ),
+    "a result leads elsewhere by its key": (
+        "execute/cluster/executor.py", "and event.key not in site.running", "and False", "tests/execute/cluster/test_executor.py",
+    ),
     "sealed files are not checked": (
         "record/results.py", "if _seal(content) != text:", "if False:", "tests/record/test_results.py",
     ),

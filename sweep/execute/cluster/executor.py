@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sweep.durable.failpoint import failpoint
+from sweep.durable.inside import check_name
 from sweep.errors import WorkersError
 from sweep.execute.cluster.link import Clock, Cut, Link
 from sweep.execute.cluster.messages import (
@@ -47,7 +48,7 @@ logger = logging.getLogger(__name__)
 
 
 class DamagedOnTheWayError(Exception):
-    """A file of a result that is not what its worker wrote."""
+    """What came from an outpost and is not what its worker wrote, or of no trial that is its to train."""
 
 
 @dataclass(eq=False)
@@ -200,6 +201,8 @@ class ClusterExecutor:
         keys = [report.key for report in event.reports] if isinstance(event, CohortReport) else [event.key]
         for key in keys:
             self._watchdog.hear(site.pulse(key), self._clock())
+        if isinstance(event, TrialResult | WorkerDied) and event.key not in site.running:
+            raise DamagedOnTheWayError(f"{event.key!r:.100} is no trial that was sent there")
         if isinstance(event, TrialResult):
             failpoint("cluster.arrived")
             event = store(self._results / event.key, event, files)
@@ -286,6 +289,10 @@ def store(folder: Path, result: TrialResult, files: Files) -> TrialResult:
     Raises DamagedOnTheWayError if a file is not what its worker wrote.
     """
     for name, digest in result.files.items():
+        try:
+            check_name(name)
+        except ValueError as error:
+            raise DamagedOnTheWayError(f"a file of {result.key}: {error}") from error
         if hashlib.sha256(files.get(name, b"")).hexdigest() != digest:
             raise DamagedOnTheWayError(f"{name} of {result.key} arrived damaged")
 

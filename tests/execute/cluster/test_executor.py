@@ -3,6 +3,7 @@
 import hashlib
 import multiprocessing
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
@@ -186,6 +187,23 @@ def test_a_result_that_arrives_damaged_is_not_stored_and_its_machine_is_given_up
     assert not died.blames_trial
     assert played.read() == [Abandon(outpost)]
     assert list((tmp_path / "results").iterdir()) == []
+
+
+def test_a_result_leads_nowhere_else_by_its_key_or_by_a_file_of_its_own(played, tmp_path):
+    outside = {"../../planted": b"x"}
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in outside.items()}
+    for said, files, why in (
+        (replace(result(), files=hashes), outside, "a file of trial-00000: '../../planted' is no name of a file here"),
+        (result("../../planted"), {results.MODEL: MODEL}, "'../../planted' is no trial that was sent there"),
+    ):
+        [outpost] = played.connect(ONE)
+        played.executor.submit(trial())
+        played.executor.wait(0)
+        [died] = played.tell(Heard(outpost, (Said(1, said, files),)))
+        assert why in died.reason
+        assert not died.blames_trial
+        assert played.tell(Machines((Machine(ONE.id, ONE.address, False, 1),))) == []  # called dead: no longer shunned
+        assert [path.name for path in tmp_path.rglob("*")] == ["results"]
 
 
 def test_trials_of_a_lost_machine_are_not_to_blame_and_nothing_it_says_later_counts(played, tmp_path):
