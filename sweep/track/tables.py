@@ -72,6 +72,14 @@ def create_database(db: Path) -> None:
         sync(db.parent)
 
 
+def find_engine_of_client(runs: RunsDir) -> Engine | None:
+    """Find the engine through which this process' clients write the runs' database; None where a server has it."""
+    if runs.mlflow_server is not None:
+        return None
+    # All stores of a database share one engine (MLflow 3.17).
+    return SqlAlchemyStore(runs.mlflow_uri, DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH).engine  # type: ignore[no-untyped-call]
+
+
 def follow_move(runs: RunsDir) -> None:
     """Point MLflow's database at its artifacts where the runs directory lies now; nothing where a server keeps the runs.
 
