@@ -50,7 +50,7 @@ MUTATIONS = {
         "durable/lock.py", " | os.O_NOFOLLOW", "", "tests/durable/test_inside.py",
     ),
     "files are written where a database says": (
-        "report/upload.py", "    refuse_elsewhere(runs, conclusion.tracked.study.name)\n", "", "tests/test_handed_over.py",
+        "report/upload.py", "    settle_locations(runs, conclusion.tracked.study.name)\n", "", "tests/test_handed_over.py",
     ),
     "a trial whose worker is gone is answered": (
         "loop.py", "verdicts.keys() - dead", "verdicts.keys()", "tests/test_loop.py",
