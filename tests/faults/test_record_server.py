@@ -82,7 +82,9 @@ def first(sweep):
             os.killpg(process.pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("number", [0, *(pytest.param(n, marks=pytest.mark.faults) for n in range(1, N_FREEZES))])
+@pytest.mark.parametrize(
+    "number", [pytest.param(n, marks=pytest.mark.faults if n else pytest.mark.slow) for n in range(N_FREEZES)]
+)
 def test_nothing_lands_of_a_coordinator_that_wakes_up_after_another_took_over(sweep, first, postgres, number):
     rng = random.Random(number)
     who = ["coordinator", "group"][number % 2]
