@@ -4,13 +4,16 @@ import json
 import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from sweep.cli.commands import main
 from sweep.coordinator import sync_study
 from sweep.errors import DamagedResultError, TrackingError
 from sweep.record import results
+from sweep.record.predictions import Predictions
 from sweep.report.conclusion import conclude
 from sweep.report.files import publish
 from sweep.report.upload import upload
@@ -146,3 +149,11 @@ def test_files_of_a_run_are_not_written_through_a_link(handed, elsewhere):
     folder.symlink_to(elsewhere)
     with pytest.raises(Exception, match="a link to"):
         sync_study(job(handed))
+
+
+def test_predictions_of_classes_that_are_none_are_damaged(handed):
+    path = next(handed.artifacts("tiny").glob(f"*/artifacts/{results.PREDICTIONS}"))
+    found = Predictions.unpack(path.read_bytes())
+    path.write_bytes(replace(found, predicted=found.predicted + np.uint16(60_000)).pack())
+    with pytest.raises(DamagedResultError, match="predicted holds a number that is not below 3"):
+        read_study(handed, "tiny")

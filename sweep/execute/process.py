@@ -14,6 +14,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TypeVarTuple
 
+from sweep.environment import settle
+
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 ONE_THREAD = {
     # One thread per process: processes side by side then use every core, and results do not depend on scheduling.
@@ -58,6 +60,7 @@ def _ctrl_c_blocked() -> Iterator[None]:
 
 def set_up_process(log: Path, core: int | None, environment: Mapping[str, str] = ONE_THREAD) -> None:
     """Set up the child process that calls this: environment, core, stderr to `log`; and make it die with its parent."""
+    settle(os.environ)  # on another machine of a cluster, no command has done so
     os.environ.update(environment)
     if sys.platform == "linux":
         # The kernel kills this process with its parent even while it is stopped or holds the interpreter's lock.
