@@ -33,7 +33,7 @@ def parse_study(table: dict[str, Any], where: str) -> Study:
 def load_study(path: Path) -> tuple[Study, dict[str, Any]]:
     """Load a study file. Returns the study, and the table as typed, which is tracked. Raises InvalidStudyError."""
     try:
-        text = read_text(path)
+        text = read_study_text(path)
         _refuse_deep_keys(text)
         table = tomllib.loads(text)
     except OSError as error:
@@ -45,7 +45,7 @@ def load_study(path: Path) -> tuple[Study, dict[str, Any]]:
     return parse_study(table, str(path)), table
 
 
-def read_text(path: Path) -> str:
+def read_study_text(path: Path) -> str:
     """Read a study file as it was typed. Raises OSError, UnicodeDecodeError."""
     return io.TextIOWrapper(io.BytesIO(read_given(path, MAX_STUDY_BYTES)), encoding=ENCODING).read()
 

@@ -183,7 +183,7 @@ def _running_means(result: TrialResult) -> Logs:
     if result.state == State.FAILED:
         return {}
     logs = result.history[result.best_epoch - 1]
-    return {"running_loss": logs["loss"], "running_accuracy": logs["accuracy"]}
+    return {f"running_{name}": logs[name] for name in ("loss", "accuracy") if name in logs}
 
 
 def _inputs(facts: DataFacts, is_scored: bool) -> Iterator[DatasetInput]:

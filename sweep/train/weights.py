@@ -58,18 +58,21 @@ def _list_arrays(file: h5py.File) -> dict[str, h5py.Dataset]:
     """
     found: dict[str, h5py.Dataset] = {}
 
-    def keep(name: str, link: object) -> None:
+    def keep(name: str, link: object) -> str | None:
+        """Take up one link; what it returns ends the walk, as an error may not in h5py 3.14."""
         if not isinstance(link, h5py.HardLink):
-            raise ValueError(f"{name} leads elsewhere")
+            return f"{name} leads elsewhere"
         item = file[name]
         if isinstance(item, h5py.Dataset):
             if item.external or item.is_virtual:
-                raise ValueError(f"the numbers of {name} are not in the file")
+                return f"the numbers of {name} are not in the file"
             if item.shape is None or item.dtype.kind not in "biuf":
-                raise ValueError(f"{name} is no array of numbers")
+                return f"{name} is no array of numbers"
             found[name] = item
+        return None
 
-    file.visititems_links(keep)
+    if (fault := file.visititems_links(keep)) is not None:
+        raise ValueError(fault)
     if (size := sum(array.nbytes for array in found.values())) > MAX_MODEL_BYTES:
         raise ValueError(f"its weights are of {size} bytes")
     return found
