@@ -78,7 +78,7 @@ def _count_parquet(path: Path, limit: float) -> int:
         widths = [max(8, metadata.schema.column(j).length or 0) for j in range(metadata.num_columns)]
         groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
         # Lists hold more values than there are rows, and may say that they hold fewer.
-        total = sum(
+        total: int = sum(
             max(group.column(j).num_values, group.num_rows) * width
             for group in groups
             for j, width in enumerate(widths)

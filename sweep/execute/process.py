@@ -69,7 +69,9 @@ def set_up_process(log: Path, core: int | None, environment: Mapping[str, str] =
     if core is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {core})
     log.parent.mkdir(parents=True, exist_ok=True)
-    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), sys.stderr.fileno())
+    # What was put there by another hand is not written through, and not waited for: a link, a pipe.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
+    os.dup2(os.open(log, flags, 0o644), sys.stderr.fileno())
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

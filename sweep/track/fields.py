@@ -108,7 +108,7 @@ def from_run(run: Run) -> TrackedTrial:
                 name: value for name, value in tags.items() if name not in TRIAL_TAGS and not name.startswith("mlflow.")
             },
         )
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise DamagedResultError(f"run {run.info.run_id}: not what was written ({error}); {REWRITE}") from error
 
 

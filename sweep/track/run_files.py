@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sweep.data.prepared import DataFacts
 from sweep.durable.given import MAX_PREDICTIONS_BYTES, MAX_RECORD_BYTES, read_given
+from sweep.durable.inside import refuse_links
 from sweep.errors import DamagedResultError, MissingRunsError
 from sweep.layout import RunsDir
 from sweep.record.predictions import Predictions
@@ -88,6 +89,7 @@ class RunFiles:
     def _download(self, uri: str, folder: str) -> Path:
         """Fetch a file from the tracking server, anew each time: the server is what a report is made from."""
         into = self.runs.downloads / folder
+        refuse_links((into, *into.rglob("*")))
         with translate_errors(self.runs):
             return Path(download_artifacts(artifact_uri=uri, dst_path=str(into), tracking_uri=self.runs.mlflow_uri))
 

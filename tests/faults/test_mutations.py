@@ -157,6 +157,12 @@ MUTATIONS = {
     "a model is loaded unseen": (
         "train/model.py", "sorted(set(_find_strange_classes(", "sorted(set() and set(_find_strange_classes(", "tests/train/test_model.py",
     ),
+    "a log is written through a link": (
+        "layout.py", '(self.root / "logs").glob("*/*")', "()", "tests/test_handed_over.py",
+    ),
+    "what a server sends is written through a link": (
+        "track/run_files.py", "        refuse_links((into, *into.rglob(\"*\")))\n", "", "tests/test_handed_over.py",
+    ),
     "a file that was handed over may have no end": (
         "durable/given.py", "    if stat.S_ISREG(status.st_mode) and status.st_size <= limit:", "    if status.st_size <= limit:", "tests/durable/test_given.py",
     ),
