@@ -41,6 +41,7 @@ class Trial:
     replicate: int | None = None  # 1 and up; None in the search
     promoted_from: int | None = None  # number of the probe whose config and seed it trains to the end
     rungs: tuple[int, ...] = ()  # epochs at which it waits to hear whether it goes on
+    keeps_model: bool = True  # whether its model is saved with its result
 
     @property
     def key(self) -> str:

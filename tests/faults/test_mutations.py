@@ -50,7 +50,7 @@ MUTATIONS = {
         "durable/lock.py", " | os.O_NOFOLLOW", "", "tests/durable/test_inside.py",
     ),
     "files are written where a database says": (
-        "report/upload.py", "    refuse_elsewhere(runs, conclusion.tracked.study.name)\n", "", "tests/test_handed_over.py",
+        "report/upload.py", "    settle_locations(runs, conclusion.tracked.study.name)\n", "", "tests/test_handed_over.py",
     ),
     "a trial whose worker is gone is answered": (
         "loop.py", "verdicts.keys() - dead", "verdicts.keys()", "tests/test_loop.py",
@@ -264,6 +264,9 @@ MUTATIONS = {
     ),
     "MLflow is written without the study": (
         "track/tracker.py", "            self._check_hold()\n            projection.write(ended)\n", "            projection.write(ended)\n", "tests/track/test_tracker.py::test_nothing_is_written_once_the_study_is_lost",
+    ),
+    "a call of MLflow's that was under way commits without the study": (
+        "track/guard.py", "            with self._guarded():\n                return found(*arguments, **options)", "            return found(*arguments, **options)", "tests/track/test_guard.py::test_a_call_writes_nothing_where_the_study_is_lost",
     ),
     "drafts are removed without the study": (
         "record/recover.py", "    record.hold.check()  # before anything is removed", "    pass  # before anything is removed", "tests/record/test_hold.py::test_a_coordinator_that_lost_its_study_removes_and_saves_no_file",

@@ -70,6 +70,7 @@ def trials(draw):
         name=draw(words) if phase != Phase.SEARCH else "",
         replicate=draw(st.integers(1, 1000)) if phase == Phase.CONFIRM else None,
         rungs=draw(st.sampled_from([(), (1, 3)])),
+        keeps_model=phase != Phase.SEARCH or draw(st.booleans()),
     )
 
 
