@@ -85,6 +85,16 @@ def test_a_command_leaves_nothing_beside_the_runs_directory_and_looks_up_no_name
     assert strange(place.list_written()) == set()
 
 
+def test_a_run_in_cohorts_leaves_nothing_beside_the_runs_directory_and_looks_up_no_name(place):
+    shutil.rmtree(place.work / "mlruns")
+    done, names = place.run(*SWEEP, "run", "../given/tiny.toml", "--engine", "cohort", "--trials", "1")
+    assert done.returncode == 0, done.stderr
+    assert names == set()
+    assert strange(place.list_written()) == set()
+    programs = place.work / "mlruns" / "cache" / "programs"
+    assert (programs.stat().st_mode & 0o777, len(list(programs.iterdir())) > 0) == (0o700, True)
+
+
 def test_a_replay_leaves_nothing_beside_the_runs_directory(place):
     run_id = next((place.work / "mlruns" / "artifacts" / "tiny").glob("*/artifacts/history.json")).parts[-3]
     done, names = place.run(*SWEEP, "replay", run_id, "--data-dir", "../given")
