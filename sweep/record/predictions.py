@@ -2,11 +2,13 @@
 
 import io
 import zipfile
-import zlib
 from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sweep.data.files import UNREADABLE
+from sweep.durable.given import MAX_PREDICTIONS_BYTES
 
 MAX_MISTAKES = 64  # mistakes whose rows are kept
 
@@ -60,10 +62,39 @@ class Predictions:
 
     @classmethod
     def unpack(cls, content: bytes) -> "Predictions":
-        """Read predictions from the bytes that `pack` returned. Raises ValueError if they are damaged."""
+        """Read predictions from the bytes that `pack` returned. Raises ValueError if they are damaged, or none."""
         try:
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                size = sum(member.file_size for member in archive.infolist())
+            if size > MAX_PREDICTIONS_BYTES:
+                raise ValueError(f"unpack to {size} bytes, wanted {MAX_PREDICTIONS_BYTES} at most")
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-                return cls(**{name: arrays[name] for name in arrays.files})
-        # RuntimeError: zipfile found an encrypted member, or an unknown compression
-        except (OSError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+                found = cls(**{name: arrays[name] for name in arrays.files})
+        except UNREADABLE as error:
             raise ValueError(str(error) or type(error).__name__) from error
+        found._check_arrays()
+        return found
+
+    def _check_arrays(self) -> None:
+        kinds = {"labels": "iu", "predicted": "iu", "mistakes": "iu", "certainty": "f", "rows": "biuf"}
+        for name, wanted in kinds.items():
+            array = getattr(self, name)
+            if (
+                not isinstance(array, np.ndarray)
+                or array.dtype.kind not in wanted
+                or array.ndim != 1 + (name == "rows")
+            ):
+                raise ValueError(f"{name} is no array of its kind and shape")
+        if len(self.labels) != len(self.predicted) or not len(self.mistakes) == len(self.certainty) == len(self.rows):
+            raise ValueError("not as many of one as of the other")
+
+    def check(self, n_rows: int, n_classes: int, n_features: int) -> None:
+        """Raise ValueError unless these are predictions of so many rows and features in so many classes."""
+        if len(self.labels) != n_rows or (len(self.rows) and self.rows.shape[1] != n_features):
+            raise ValueError(
+                f"of {len(self.labels)} rows of {self.rows.shape[1]} features, wanted {n_rows} of {n_features}"
+            )
+        for name, limit in (("labels", n_classes), ("predicted", n_classes), ("mistakes", n_rows)):
+            numbers = getattr(self, name)
+            if numbers.min(initial=0) < 0 or numbers.max(initial=0) >= max(limit, 1):
+                raise ValueError(f"{name} holds a number that is not below {limit}")

@@ -110,7 +110,7 @@ def from_run(run: Run) -> TrackedTrial:
                 name: value for name, value in tags.items() if name not in TRIAL_TAGS and not name.startswith("mlflow.")
             },
         )
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise DamagedResultError(f"run {run.info.run_id}: not what was written ({error}); {REWRITE}") from error
 
 
@@ -186,7 +186,7 @@ def _running_means(result: TrialResult) -> Logs:
     if result.state == State.FAILED:
         return {}
     logs = result.history[result.best_epoch - 1]
-    return {"running_loss": logs["loss"], "running_accuracy": logs["accuracy"]}
+    return {f"running_{name}": logs[name] for name in ("loss", "accuracy") if name in logs}
 
 
 def _inputs(facts: DataFacts, is_scored: bool) -> Iterator[DatasetInput]:

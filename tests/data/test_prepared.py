@@ -360,6 +360,15 @@ def test_a_flipped_byte_in_prepared_rows_is_refused(folder, name):
         prepared(folder, test_rows=10)
 
 
+@pytest.mark.parametrize("name", ["train/x.npy", "train", "facts.json"])
+def test_prepared_rows_behind_a_link_are_refused(folder, tmp_path, name):
+    path = prepared(folder, test_rows=10).folder / name
+    path.rename(tmp_path / "aside")
+    path.symlink_to(tmp_path / "aside")
+    with pytest.raises(StorageError, match=f"{name} is no file.* remove it"):
+        prepared(folder, test_rows=10)
+
+
 def test_which_rows_are_drawn_stays_as_it_was_for_the_studies_that_people_have(folder):
     _, validation, test = parts(prepared(folder, test_rows=10, validation_rows=10, seed=3))
     assert validation == [27, 44, 45, 49, 54, 56, 57, 70, 82, 98]

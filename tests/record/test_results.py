@@ -12,7 +12,8 @@ from sweep.record import results
 from sweep.trial import State, TrialResult
 
 RESULT = TrialResult(
-    key="trial-00000", state=State.COMPLETE, metrics={"val_accuracy": 0.1 + 0.2}, history=[{"loss": 0.1}], started_at=1.0, ended_at=2.0,
+    key="trial-00000", state=State.COMPLETE, metrics={"val_accuracy": 0.1 + 0.2}, history=[{"loss": 0.1}], epoch_ended_at=[1.5],
+    best_epoch=1, started_at=1.0, ended_at=2.0,
 )  # fmt: skip
 
 # Bytes that an earlier version wrote. They stay readable, and are still what is written.
