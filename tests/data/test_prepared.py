@@ -2,6 +2,7 @@ import hashlib
 import json
 import os
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,11 +11,13 @@ import pytest
 from sweep.data import files as data_files
 from sweep.data.files import check_images, check_rows, read
 from sweep.data.prepared import (
+    find_prepared,
     open_scaling,
     open_test_split,
     open_training_split,
     pack_training_rows,
     prepare,
+    read_drawn_test_rows,
     read_sample,
     unpack_training_rows,
 )
@@ -45,6 +48,12 @@ def prepared(folder, *, seed=0, source="rows.csv", cache="cache", **entries):
     rows = read(spec, folder)
     check_rows(rows, spec)
     return prepare(rows, spec, seed, folder / cache)
+
+
+def given(folder):
+    """A prepared source that has a test split of its own."""
+    np.savez(folder / "split.npz", x_train=ROWS, y_train=LABELS, x_test=ROWS[:10], y_test=LABELS[:10])
+    return prepared(folder, source="split.npz")
 
 
 def ids(of, part):
@@ -332,6 +341,24 @@ def digest_of(folder):
     for path in sorted(path for path in folder.rglob("*.npy")):
         whole.update(f"{path.relative_to(folder)}\n".encode() + path.read_bytes())
     return whole.hexdigest()
+
+
+def test_a_prepared_folder_is_found_by_what_it_was_made_for_alone(folder):
+    spec, cache = Data(source="rows.csv", label="animal", validation_rows=20, test_rows=10), folder / "cache"
+    made = prepared(folder, test_rows=10)
+    assert find_prepared(spec, made.facts, 0, cache) == made
+    assert find_prepared(spec, made.facts, 1, cache) is None
+    assert find_prepared(spec.model_copy(update={"validation_rows": 21}), made.facts, 0, cache) is None
+    assert find_prepared(spec, replace(made.facts, sha256="0" * 64), 0, cache) is None
+    assert find_prepared(spec, made.facts, 0, folder / "elsewhere") is None
+
+
+def test_the_rows_that_were_drawn_for_the_test_split_are_kept_by_number(folder):
+    made = prepared(folder, test_rows=10)
+    drawn = read_drawn_test_rows(made)
+    assert drawn.tolist() == ids(made, "test")
+    assert open_test_split(made).x.tolist() == ROWS[drawn].tolist()
+    assert read_drawn_test_rows(given(folder)) is None
 
 
 def test_what_is_sent_to_other_machines_has_all_that_training_reads_and_nothing_of_the_test_split(tmp_path):
