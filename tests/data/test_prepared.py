@@ -76,6 +76,14 @@ def test_mnist_has_the_rows_everyone_knows():
     assert np.bincount(mnist.y_test).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
 
 
+def test_rows_that_are_gone_are_not_sent_to_other_machines_and_their_folder_is_named(folder):
+    made = prepared(folder)
+    (made.folder / "scaling.npy").unlink()
+    (made.folder / "scaling.npy").mkdir()
+    with pytest.raises(StorageError, match=f"^{made.folder}: cannot be written or read"):
+        pack_training_rows(made)
+
+
 @pytest.mark.parametrize("name", ["x_train", "y_train", "x_test", "y_test"])
 def test_a_damaged_mnist_is_refused(name, monkeypatch):
     monkeypatch.setitem(data_files.MNIST_SHA256, name, hashlib.sha256(b"other").hexdigest())
