@@ -20,7 +20,7 @@ from sweep.data.prepared import PreparedData
 from sweep.durable.failpoint import failpoint
 from sweep.execute.attempt import attempt
 from sweep.execute.process import ONE_THREAD, set_up_process
-from sweep.study.schema import Training
+from sweep.study.training import Training
 from sweep.trial import CannotStore, CohortReport, EpochReport, Judge, Trial, TrialResult
 
 MAX_WRITERS = 8

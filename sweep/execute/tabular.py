@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sweep.execute.fake import CLOCK_START, Curve
 from sweep.record import results
-from sweep.study.schema import Training
+from sweep.study.training import Training
 from sweep.train.course import Course
 from sweep.trial import Event, State, Trial, TrialResult
 

@@ -16,7 +16,7 @@ from sweep.data.prepared import PreparedData
 from sweep.durable.failpoint import failpoint
 from sweep.execute.attempt import attempt
 from sweep.execute.process import set_up_process
-from sweep.study.schema import Training
+from sweep.study.training import Training
 from sweep.trial import CannotStore, EpochReport, GoesOn, Trial, TrialResult
 
 

@@ -1,4 +1,4 @@
-"""A model's predicted class for every test row: enough to compare models row by row without the models."""
+"""What a model predicts for every test row: enough to compare models row by row without the models."""
 
 import io
 import zipfile
@@ -46,6 +46,8 @@ class Predictions:
         """Return whether each row is predicted correctly, shape (n,)."""
         return np.equal(self.labels, self.predicted)
 
+    scores = correct  # of each row; their mean is the accuracy
+
     def confusion(self, n_classes: int) -> NDArray[np.int64]:
         """Count the rows of each true class (first axis) by predicted class (second axis)."""
         counts = np.zeros((n_classes, n_classes), np.int64)
@@ -54,16 +56,60 @@ class Predictions:
 
     def pack(self) -> bytes:
         """Return the predictions as an .npz file. Equal predictions give equal bytes."""
-        file = io.BytesIO()
-        np.savez_compressed(file, **asdict(self))
-        return file.getvalue()
+        return _pack(asdict(self))
+
+
+@dataclass(frozen=True)
+class Values:
+    """The true and the predicted number of n test rows, in the unit of the label, and the k largest errors, largest first."""
+
+    labels: NDArray[np.float64]  # (n,)
+    predicted: NDArray[np.float64]  # (n,)
+    worst: NDArray[np.int32]  # (k,), row numbers
+    rows: NDArray[np.uint8 | np.float32 | np.float64]  # (k, n_features), as in the data
 
     @classmethod
-    def unpack(cls, content: bytes) -> "Predictions":
-        """Read predictions from the bytes that `pack` returned. Raises ValueError if they are damaged."""
-        try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-                return cls(**{name: arrays[name] for name in arrays.files})
-        # RuntimeError: zipfile found an encrypted member, or an unknown compression
-        except (OSError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-            raise ValueError(str(error) or type(error).__name__) from error
+    def of(cls, predicted: NDArray[np.float64], labels: NDArray[np.float64], rows: NDArray[np.generic]) -> "Values":
+        """Summarize a model's output. predicted, labels: shape (n,); rows: features, shape (n, n_features)."""
+        worst = np.argsort(-np.abs(predicted - labels), kind="stable")[:MAX_MISTAKES].astype(np.int32)
+        return cls(np.asarray(labels, np.float64), np.asarray(predicted, np.float64), worst, np.asarray(rows[worst]))
+
+    @property
+    def errors(self) -> NDArray[np.float64]:
+        """Return what each prediction is above its label, shape (n,)."""
+        return self.predicted - self.labels
+
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        """Return the score of each row, shape (n,): 1 less its squared error over the labels' variance. Their mean is R^2.
+
+        Labels that are all equal have no variance: then a row scores 1 if it is exact, else 0.
+        """
+        variance = float(self.labels.var())
+        if variance == 0:
+            return (self.errors == 0).astype(np.float64)
+        return np.asarray(1 - self.errors**2 / variance, np.float64)
+
+    def pack(self) -> bytes:
+        """Return the predictions as an .npz file. Equal predictions give equal bytes."""
+        return _pack(asdict(self))
+
+
+AnyPredictions = Predictions | Values
+
+
+def unpack(content: bytes) -> AnyPredictions:
+    """Read predictions from the bytes that `pack` returned. Raises ValueError if they are damaged."""
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            kind: type[AnyPredictions] = Values if "worst" in arrays.files else Predictions
+            return kind(**{name: arrays[name] for name in arrays.files})
+    # RuntimeError: zipfile found an encrypted member, or an unknown compression
+    except (OSError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(str(error) or type(error).__name__) from error
+
+
+def _pack(arrays: dict[str, NDArray[np.generic]]) -> bytes:
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    return file.getvalue()

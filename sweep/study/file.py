@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from sweep.errors import InvalidStudyError
+from sweep.study.objective import Task
 from sweep.study.schema import Study, list_keys, shorten
 
 MAX_FILE_BYTES = 1 << 20
@@ -17,8 +18,13 @@ MAX_FAULTS, MAX_KEY = 20, 80  # faults that are described, characters of a key
 ENCODING = "utf-8-sig"  # with or without a byte order mark, which editors on Windows write
 
 
-def parse_study(table: dict[str, Any], where: str) -> Study:
-    """Return the study of a parsed file. Raises InvalidStudyError: one line, `where` and every fault."""
+def parse_study(table: dict[str, Any], where: str, task: Task | None = None) -> Study:
+    """Return the study of a parsed file. Raises InvalidStudyError: one line, `where` and every fault.
+
+    task: what the labels of its data are for, where that is known.
+    """
+    if task == "regression":  # what a study of classification leaves out is what it always was
+        table = {**table, "data": {**table.get("data", {}), "task": task}}
     try:
         return Study.model_validate(table)
     except ValidationError as error:

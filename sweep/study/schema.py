@@ -18,9 +18,11 @@ from pydantic import (
 from sweep.study.axes import SpaceTable, read_space
 from sweep.study.baseline import Baseline
 from sweep.study.config import AUGMENTATION, Config
-from sweep.study.objective import Objective
+from sweep.study.objective import Objective, Task
 from sweep.study.space import Scalar, Space, contains, list_values
 from sweep.study.table import STUDY_NAME, Table, TextRule
+from sweep.study.task import check_metrics, fill_in_task, list_ranked
+from sweep.study.training import Training
 
 MAX_GRID = 100_000  # configs
 PROBE_EPOCHS = 1  # for which `freeze_thaw` tries every config
@@ -36,6 +38,11 @@ class Data(Table):
         "`.tsv`, also `.csv.gz` and `.tsv.gz`, or `.parquet`).",
     )
     label: str | None = Field(None, description="Label column of a table, which cannot do without one.")
+    task: Task | None = Field(
+        None,
+        description="`classification` tells classes apart, `regression` predicts a number. Without it, regression where the "
+        "labels are numbers with fractions, or whole numbers most of which stand alone; a line says which it is.",
+    )
     drop: Annotated[tuple[str, ...], Strict(False)] = Field(
         (), description='Columns of a table to leave out, such as an index; `""` is one without a name.'
     )
@@ -66,35 +73,6 @@ class Data(Table):
         description="How numbers are scaled: `robust`, which is also what happens without this key, by median and "
         "interquartile range, smoothly clipped, so that no outlier reaches far; `standard` by mean and standard deviation. "
         "Bytes are pixels and divided by 255.",
-    )
-
-
-class EarlyStopping(Table):
-    """Ends a training that no longer improves. The model keeps the weights of its best epoch."""
-
-    monitor: Literal["loss", "accuracy", "val_loss", "val_accuracy"] = Field(
-        "val_accuracy", description="Metric to watch, of the validation rows (`val_`) or of the training rows."
-    )
-    patience: Annotated[int, Field(ge=1)] = Field(3, description="Epochs to wait for an improvement.")
-    min_delta: Annotated[float, Field(ge=0, lt=float("inf"))] = Field(
-        0.0, description="A change of this much or less is no improvement."
-    )
-
-
-Precision = Literal["float32", "tensorfloat32", "bfloat16"]
-
-
-class Training(Table):
-    """Sets how long every trial and replicate may train, and in what precision."""
-
-    max_epochs: Annotated[int, Field(ge=1, le=10_000)] = Field(description="Epochs after which a training ends.")
-    early_stopping: EarlyStopping | None = Field(
-        None, description="When to end a training that no longer improves; without it, never before `max_epochs`."
-    )
-    precision: Precision = Field(
-        "float32",
-        description="Precision of matrix products. The other two are faster on a GPU, `bfloat16` on some CPUs too; only cohorts "
-        "take `tensorfloat32`.",
     )
 
 
@@ -196,7 +174,11 @@ class Study(Table):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
         description="Every split, proposal and training seed follows from it."
     )
-    objective: Objective = Field("val_accuracy", description="Metric of the validation rows to select by.")
+    objective: Objective = Field(
+        "val_accuracy",
+        description="Metric of the validation rows to select by; without it, `val_rmse` for regression. Averages over classes "
+        "count every class alike; with two classes, `val_average_precision` is that of the second.",
+    )
     data: Data = Field(description="Which rows to train on.")
     space: Annotated[Space, PlainValidator(read_space), PlainSerializer(lambda space: space.to_dict())] | None = Field(
         None, description="What may vary. Without it, only baselines can be trained."
@@ -210,8 +192,14 @@ class Study(Table):
         None, description="How to retrain the best. Without it, nothing is retrained or scored on test."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_task(cls, table: Any) -> Any:
+        return fill_in_task(table)
+
     @model_validator(mode="after")
     def _parts_agree(self) -> "Study":
+        self._check_task()
         self._check_search()
         self._check_baselines()
         self._check_validation_is_there_where_it_is_used()
@@ -224,6 +212,38 @@ class Study(Table):
         of_baselines = [
             f"{k} of baseline {b.name!r}" for b in self.baselines for k in AUGMENTATION if getattr(b, k) > 0
         ]
+        return next(iter(of_space + of_baselines), None)
+
+    @property
+    def task(self) -> Task:
+        """The task: once the labels are known to be numbers to predict, `data.task` says so."""
+        return self.data.task or "classification"
+
+    @property
+    def ranked_metrics(self) -> tuple[str, ...]:
+        """The metrics that are measured after every epoch by a prediction of every validation row."""
+        return list_ranked(self._named_metrics.values())
+
+    @property
+    def _named_metrics(self) -> dict[str, str]:
+        stopping = self.training.early_stopping
+        monitored = {} if stopping is None else {"training.early_stopping.monitor": stopping.monitor}
+        return {"objective": self.objective, **monitored}
+
+    def _check_task(self) -> None:
+        check_metrics(self.data.task, self._named_metrics)
+        if self.data.task != "regression":
+            if self.training.loss is not None:
+                raise ValueError("training.loss is of regression: leave it out, or set data.task = 'regression'")
+            return
+        if self.smoothing_key is not None:
+            raise ValueError(f"{self.smoothing_key} spreads labels over classes, and regression has none: leave it out")
+
+    @property
+    def smoothing_key(self) -> str | None:
+        """The first key by which labels may be smoothed; None where they are not."""
+        of_space = ["space.label_smoothing"] if self.space and self.space.label_smoothing != 0 else []
+        of_baselines = [f"label_smoothing of baseline {b.name!r}" for b in self.baselines if b.label_smoothing > 0]
         return next(iter(of_space + of_baselines), None)
 
     def _check_search(self) -> None:
@@ -265,6 +285,10 @@ class Study(Table):
     def _check_validation_is_there_where_it_is_used(self) -> None:
         if self.data.validation_rows:
             return
+        if self.ranked_metrics:
+            raise ValueError(
+                f"data.validation_rows is 0, but val_{self.ranked_metrics[0]} is measured on validation rows"
+            )
         if self.search.is_asked_for:
             raise ValueError("data.validation_rows is 0, but [search] needs validation rows to select by")
         stopping = self.training.early_stopping
@@ -279,8 +303,10 @@ class Study(Table):
         canonical: dict[str, Any] = json.loads(json.dumps(whole, sort_keys=True))
         for key in ("drop", "missing", "separator"):  # what they decide is in the sha256 of the data
             del canonical["data"][key]
-        if self.training.precision == "float32":  # older studies were stored without the key
+        if self.training.precision == "float32":  # older studies were stored without the key, and without those below
             del canonical["training"]["precision"]
+        if self.data.task != "regression":
+            del canonical["data"]["task"], canonical["training"]["loss"]
         del canonical["data"]["scaling"]  # the record states what was done: it depends on the rows as well
         return canonical
 

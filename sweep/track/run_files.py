@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sweep.errors import DamagedResultError, MissingRunsError
 from sweep.layout import RunsDir
-from sweep.record.predictions import Predictions
+from sweep.record.predictions import AnyPredictions, unpack
 from sweep.record.results import HISTORY, MODEL, PREDICTIONS
 from sweep.track.client import open_client
 from sweep.track.errors import REWRITE, check_id, translate_errors
@@ -53,11 +53,11 @@ class RunFiles:
             raise DamagedResultError(f"{path}: cannot be read ({error}); {REWRITE}") from error
         return found
 
-    def predictions(self, run_id: str) -> Predictions:
+    def predictions(self, run_id: str) -> AnyPredictions:
         """Read the test predictions of a scored replicate. Raises MissingRunsError, DamagedResultError."""
         path = self.artifact(run_id, PREDICTIONS)
         try:
-            return Predictions.unpack(path.read_bytes())
+            return unpack(path.read_bytes())
         except (OSError, ValueError) as error:
             raise DamagedResultError(f"{path}: cannot be read ({error}); {REWRITE}") from error
 

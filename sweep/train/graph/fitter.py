@@ -5,10 +5,11 @@ from pathlib import Path
 
 from sweep.data.prepared import PreparedData, open_scaling, open_training_split
 from sweep.study.config import Config
-from sweep.study.schema import Training
+from sweep.study.training import Training
 from sweep.train.artifacts import save_result
 from sweep.train.course import Clock, Course, is_finite
 from sweep.train.graph.trainer import GraphTrainer, Rows
+from sweep.train.measures import prefix
 from sweep.trial import GoesOn, Logs, State, Trial, TrialResult
 
 
@@ -34,7 +35,13 @@ class Fitter:
         """
         course = Course(trial, self._training, started_at=self._clock())
         trainer = GraphTrainer(
-            trial.config, self._facts, self._train, trial.seed, self._training.max_epochs, self._training.precision
+            trial.config,
+            self._facts,
+            self._train,
+            trial.seed,
+            self._training.max_epochs,
+            self._training.precision,
+            loss=self._training.loss,
         )
         best_weights = None
         while not course.is_over:
@@ -53,7 +60,7 @@ class Fitter:
             ended_at=self._clock(),
             provenance=self._provenance,
         )
-        return save_result(folder, trial, result, trainer.net, self._scaling)
+        return save_result(folder, trial, result, trainer.net, self._facts, self._scaling)
 
     def warm_up(self) -> None:
         """Train a tiny net on a few rows, so that the process loads in advance what its first training needs."""
@@ -66,9 +73,8 @@ class Fitter:
     def _train_epoch(self, trainer: GraphTrainer) -> Logs:
         logs = trainer.train_epoch()
         if self._validation is not None and is_finite(logs):
-            logs["val_loss"], logs["val_accuracy"] = trainer.evaluate(self._validation)
+            logs |= prefix(trainer.evaluate(self._validation), "val_")
         return logs
 
     def _evaluate_on_train(self, trainer: GraphTrainer) -> Logs:
-        loss, accuracy = trainer.evaluate(self._train)
-        return {"train_loss": loss, "train_accuracy": accuracy}
+        return prefix(trainer.evaluate(self._train), "train_")
