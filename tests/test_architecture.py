@@ -69,7 +69,7 @@ LIBRARIES = {
         "record.server",
         "record.hold",
     },
-    "sklearn": {"data.prepared"},
+    "sklearn": {"data.prepared", "train.ranked"},
     "matplotlib": {"train.figure", "train.pictures"},
     "plotly": {"report.figures", "report.search_figures", "report.value_figures", "report.page"},
     "jinja2": {"report.page", "champion.card"},

@@ -37,6 +37,11 @@ class Training(Table):
         description="Loss of regression, of the standardized label: `mse`, which is also what happens without this key, "
         "`mae`, or `huber`, which is squared up to one standard deviation and linear beyond.",
     )
+    class_weight: Literal["balanced"] | None = Field(
+        None,
+        description="`balanced` weighs rows in the loss that is trained so that every class counts alike, however few rows it "
+        "has; without it, every row counts alike.",
+    )
     precision: Precision = Field(
         "float32",
         description="Precision of matrix products. The other two are faster on a GPU, `bfloat16` on some CPUs too; only cohorts "

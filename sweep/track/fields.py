@@ -154,7 +154,7 @@ def _tags(trial: Trial, result: TrialResult, study: Study, facts: DataFacts) -> 
 
 def _params(config: Config, study: Study) -> dict[str, str]:
     training = study.training
-    goal = {name: value for name in ("loss",) if (value := getattr(training, name)) is not None}
+    goal = {name: value for name in ("loss", "class_weight") if (value := getattr(training, name)) is not None}
     stopping = {} if training.early_stopping is None else training.early_stopping.model_dump()
     params = {**config.params(), "precision": training.precision}
     params |= {"max_epochs": training.max_epochs, **goal, **stopping}

@@ -10,16 +10,18 @@ from scipy.special import log_softmax
 
 from sweep.data.prepared import PreparedData, Split, open_test_split
 from sweep.record.predictions import AnyPredictions, Predictions, Values
+from sweep.study.objective import RANKED
 from sweep.train.graph.trainer import EVALUATION_BATCH
 from sweep.train.measures import measure_errors, prefix
 from sweep.train.model import load_model
+from sweep.train.ranked import measure_ranked
 from sweep.trial import Logs
 
 
 def score_models(models: dict[str, Path], data: PreparedData) -> dict[str, tuple[Logs, bytes]]:
     """Return the test metrics of each saved model, and its packed predictions, by its key.
 
-    The metrics are `test_loss`, the mean cross-entropy, and `test_accuracy`; of regression, the test errors in the unit of the
+    The metrics are `test_loss`, the mean cross-entropy, `test_accuracy`, and those that rank; of regression, the test errors in the unit of the
     label.
     """
     test = open_test_split(data)
@@ -36,7 +38,8 @@ def _score_classes(model: keras.Model, test: Split) -> tuple[Logs, AnyPrediction
     log_probabilities = log_softmax(compute_logits(model, test.x), axis=1)
     predictions = Predictions.of(np.exp(log_probabilities), test.y, test.x)
     losses = -log_probabilities[np.arange(len(test.y)), test.y]
-    return {"loss": float(losses.mean()), "accuracy": float(predictions.correct.mean())}, predictions
+    metrics = {"loss": float(losses.mean()), "accuracy": float(predictions.correct.mean())}
+    return metrics | measure_ranked(RANKED, np.exp(log_probabilities), test.y), predictions
 
 
 def _score_values(model: keras.Model, test: Split) -> tuple[Logs, AnyPredictions]:

@@ -113,11 +113,14 @@ class Blueprint:
         *,
         loss: Loss | None = None,
         is_balanced: bool = False,
+        ranked: tuple[str, ...] = (),
     ) -> None:
         """Build the model of a bucket whose members train for up to `max_epochs`.
 
-        loss: of regression. is_balanced: whether every class weighs alike in the loss that is trained.
+        loss: of regression. is_balanced: whether every class weighs alike in the loss that is trained. ranked: metrics to
+        measure by predictions, see `ranked.measure_ranked`.
         """
+        self.ranked = ranked
         self.bucket = bucket
         self.rows = rows
         facts = rows.facts

@@ -60,7 +60,12 @@ class Program:
             began = time.perf_counter()
             lowered = jax.jit(epoch, donate_argnums=0).lower(shapes, keys, rows.train, rows.validation)
             lowered_evaluation = jax.jit(evaluate).lower(shapes.trainable, shapes.other, rows.train)
+            to_answer = None
+            if blueprint.ranked and rows.validation is not None:
+                of_rows = shapes.trainable, shapes.other, rows.validation[0]
+                to_answer = jax.jit(partial(_answer, blueprint)).lower(*of_rows)
         self._epoch, self._evaluate = lowered.compile(), lowered_evaluation.compile()
+        self._answer = None if to_answer is None else to_answer.compile()
         self.compile_s = time.perf_counter() - began
 
     @property
@@ -79,7 +84,19 @@ class Program:
         if "validation" in means:
             on_validation = self._to_metrics(means["validation"], "validation", "val_")
             logs = [one | other for one, other in zip(logs, on_validation, strict=True)]
+        if self._answer is not None:
+            logs = [one | other for one, other in zip(logs, self._measure_ranked(state), strict=True)]
         return state, logs
+
+    def _measure_ranked(self, state: CohortState) -> list[Logs]:
+        """Return the metrics of each member that take a prediction of every validation row; none of a member that is NaN."""
+        from sweep.train.ranked import measure_ranked  # here: a second that most studies do without
+
+        rows, names = self.blueprint.rows.validation, self.blueprint.ranked
+        assert self._answer is not None, "nothing was asked for"
+        assert rows is not None, "there are no rows to ask about"
+        answers, labels = jax.device_get((self._answer(_get_evaluated(state), state.other, rows[0]), rows[1]))
+        return [prefix(measure_ranked(names, one, labels), "val_") if np.isfinite(one).all() else {} for one in answers]
 
     def evaluate_on_train(self, weights: tuple[list[Any], list[Any]]) -> list[Logs]:
         """Return loss and metrics of each member on all training rows, dropout off."""
@@ -286,6 +303,24 @@ def _evaluate(blueprint: Blueprint, trainable: list[Any], other: list[Any], rows
     none = jnp.zeros(n_members), *blueprint.head.zeros(n_members)
     sums, _ = jax.lax.scan(add, none, (_cut_into_batches(jnp.arange(n), size), _mark_rows(n, size)))
     return _name_means(blueprint, (one / n for one in sums))
+
+
+def _answer(blueprint: Blueprint, trainable: list[Any], other: list[Any], x: Any) -> Any:
+    """Return the probabilities that each member gives to rows, shape (members, n, n_classes), dropout off."""
+    n = len(x)
+    size = min(EVALUATION_BATCH, n)
+
+    def of_member(trainable: list[Any], other: list[Any], batch: Any, is_row: Any) -> Any:
+        logits, _ = blueprint.model.stateless_call(trainable, other, [batch, is_row], training=False)
+        return jax.nn.softmax(logits)
+
+    def of_batch(_: None, batch: tuple[Any, Any]) -> tuple[None, Any]:
+        order, is_row = batch
+        rows = x[order].astype(jnp.float32)
+        return None, jax.vmap(of_member, (0, 0, None, None))(trainable, other, rows, is_row)
+
+    _, answers = jax.lax.scan(of_batch, None, (_cut_into_batches(jnp.arange(n), size), _mark_rows(n, size)))
+    return answers.swapaxes(0, 1).reshape(answers.shape[1], -1, answers.shape[-1])[:, :n]
 
 
 def _cut_into_batches(order: Any, size: int) -> Any:

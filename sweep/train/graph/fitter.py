@@ -17,8 +17,15 @@ class Fitter:
     """Trains trials, one after another, on one data set, which it keeps in memory."""
 
     def __init__(
-        self, data: PreparedData, training: Training, provenance: dict[str, str], clock: Clock = time.time
+        self,
+        data: PreparedData,
+        training: Training,
+        provenance: dict[str, str],
+        clock: Clock = time.time,
+        ranked: tuple[str, ...] = (),
     ) -> None:
+        """Map the rows. ranked: metrics to measure on validation rows after every epoch, see `ranked.measure_ranked`."""
+        self._ranked = ranked
         self._facts = data.facts
         self._training = training
         self._provenance = provenance
@@ -42,6 +49,7 @@ class Fitter:
             self._training.max_epochs,
             self._training.precision,
             loss=self._training.loss,
+            is_balanced=self._training.class_weight == "balanced",
         )
         best_weights = None
         while not course.is_over:
@@ -74,7 +82,14 @@ class Fitter:
         logs = trainer.train_epoch()
         if self._validation is not None and is_finite(logs):
             logs |= prefix(trainer.evaluate(self._validation), "val_")
+            if self._ranked and is_finite(logs):
+                logs |= prefix(self._measure_ranked(trainer, self._validation), "val_")
         return logs
+
+    def _measure_ranked(self, trainer: GraphTrainer, rows: Rows) -> Logs:
+        from sweep.train.ranked import measure_ranked  # here: a second that most studies do without
+
+        return measure_ranked(self._ranked, trainer.predict(rows), rows.y.numpy())
 
     def _evaluate_on_train(self, trainer: GraphTrainer) -> Logs:
         return prefix(trainer.evaluate(self._train), "train_")

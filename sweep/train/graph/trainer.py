@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from sweep.data.prepared import DataFacts, Split
 from sweep.study.config import Config
@@ -140,6 +141,17 @@ class GraphTrainer:
     def evaluate(self, rows: Rows) -> Logs:
         """Return mean loss and metrics over all rows, dropout off."""
         return self._to_metrics(self._evaluate(rows.x, rows.y), rows)
+
+    def predict(self, rows: Rows) -> NDArray[np.float32]:
+        """Return the outputs for all rows, shape (n, n_outputs), dropout off."""
+        batches = range(0, rows.n, EVALUATION_BATCH)
+        return np.concatenate([self._answer(rows.x[start : start + EVALUATION_BATCH]).numpy() for start in batches])
+
+    @cached_property
+    def _answer(self) -> Any:
+        with use_lean_silu(self.net):
+            of_batch = tf.TensorSpec([None, self._facts.n_features], self._train.x.dtype)
+            return _trace(lambda x: self.net(tf.cast(x, tf.float32), training=False), of_batch)
 
     def _to_metrics(self, means: Any, rows: Rows) -> Logs:
         names = ("loss", *AVERAGED[self._facts.task])
