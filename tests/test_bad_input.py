@@ -366,7 +366,11 @@ NPZ = {
     "too large to take differences of": (arrays(x_train=X * 1e300), "x_train holds numbers beyond 1e+290"),
     "text for rows": (arrays(x_train=X.astype(str)), "x_train is <U"),
     "no rows": (arrays(x_train=X[:0], y_train=Y[:0]), "x_train is float64 (0, 3)"),
-    "fractional labels": (arrays(y_train=Y / 2), "y_train looks like a number to predict (regression), such as 0.5;"),
+    "fractional labels of classes": (
+        arrays(y_train=Y / 2),
+        "y_train is a number to predict, such as 0.5, which is no class; data.task = 'regression'",
+        {"task": "classification"},
+    ),
     "two labels a row": (
         arrays(y_train=np.ones((40, 2), int)),
         "y_train is int64 (40, 2), wanted one label a row, or one-hot",
@@ -375,12 +379,11 @@ NPZ = {
     "a single label": (arrays(y_train=np.array(1)), "y_train is int64 (), wanted one"),
     "complex labels": (arrays(y_train=Y * 1j), "y_train is complex128 (40,), wanted one"),
     "labels that are missing": (arrays(y_train=np.where(Y, np.nan, 1.0)), "y_train has 20 rows without a label (NaN)"),
-    "labels that are infinite": (arrays(y_train=np.where(Y, np.inf, 1.0)), "y_train looks like a number to predict"),
+    "labels that are infinite": (arrays(y_train=np.where(Y, np.inf, 1.0)), "y_train holds 20 numbers beyond 1e+150"),
     "labels in bytes of another encoding": (
         arrays(y_train=np.array([b"\xe9", b"e"])[Y]),
         "y_train holds bytes that are not UTF-8",
     ),
-    "a number to predict": (arrays(y_train=np.arange(40) // 2 * 5 + (Y > 0)), "40 whole numbers in 40 rows"),
     "truth values to test on whole numbers": (arrays(y_test=Y[:4] > 0), "y_test holds bool, y_train int64"),
     "a key of tables": (arrays(), "rows.npz: data.drop is for tables (.csv, ", {"drop": ["a"]}),
     "a label column": (arrays(), "rows.npz: data.label is for tables", {"label": "y"}),
@@ -433,6 +436,17 @@ def test_a_data_file_that_cannot_be_trained_on_is_refused(suffix, what, tmp_path
     assert exit_code == 1
     assert source in said
     assert named in said
+
+
+def test_a_study_of_classes_is_told_that_its_labels_are_a_number_to_predict(tmp_path, refusal):
+    arrays(y_train=Y / 4 + np.arange(40))(tmp_path / "rows.npz")
+    exit_code, said = refusal(write_study(tmp_path, source="rows.npz"))
+    assert exit_code == 2
+    assert "rows.npz: its labels are a number to predict: " in said
+    assert (
+        "training.early_stopping.monitor = 'val_accuracy' is a metric of classification, and the task is regression"
+        in said
+    )
 
 
 @pytest.mark.parametrize("command", ["report", "export"])

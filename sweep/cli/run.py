@@ -22,11 +22,13 @@ def run(arguments: argparse.Namespace) -> None:
     study, table = _load_with_options(arguments)
     check_is_installed(study, str(arguments.study))
     runs = locate_runs(arguments)
-    display = Display(study, set_up_logging())
-    with collect_signals() as arrived, display.live():
+    console = set_up_logging()
+    with collect_signals() as arrived:
         job = make_job(study, table, arguments.study.parent, runs)
+        display = Display(job.study, console)
         try:
-            run_study(job, _make_runtime(job, display, lambda: bool(arrived)), arguments.fork)
+            with display.live():
+                run_study(job, _make_runtime(job, display, lambda: bool(arrived)), arguments.fork)
         except Interrupted as error:
             error.exit_code = 128 + arrived[0]
             raise

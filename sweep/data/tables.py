@@ -79,7 +79,7 @@ def read_table(path: Path, spec: Data) -> tuple[Array, Array]:
         raise InvalidDataError(f"{path}: not a readable {suffix_of(path)} table: {error}") from error
     if frame.empty:
         raise InvalidDataError(f"{path}: has no rows")
-    y = _take_labels(table, frame[label], spec.label)
+    y = _take_labels(table, frame[label], spec)
     return _take_features(table, frame[features], [table.names[i] for i in features]), y
 
 
@@ -138,14 +138,14 @@ def _check_have_names(path: Path, names: Sequence[str], label: str) -> None:
         )
 
 
-def _take_labels(table: Table, column: "pd.Series[Any]", label: str) -> Array:
-    absent = np.flatnonzero(column.isna())
+def _take_labels(table: Table, column: "pd.Series[Any]", spec: Data) -> Array:
+    label, absent = spec.label, np.flatnonzero(column.isna())
     if len(absent):
         raise InvalidDataError(
             f"{table.path}: column {label!r} has {len(absent)} rows without a label, the first on "
             f"{table.place(absent[0])}; leave these rows out"
         )
-    return to_labels(column.to_numpy(), f"column {label!r}", table.path)
+    return to_labels(column.to_numpy(), f"column {label!r}", table.path, spec.task)
 
 
 def _take_features(table: Table, frame: "pd.DataFrame", names: Sequence[str]) -> Array:

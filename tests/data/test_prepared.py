@@ -11,6 +11,7 @@ import pytest
 from sweep.data import files as data_files
 from sweep.data.files import check_images, check_rows, read
 from sweep.data.prepared import (
+    DataFacts,
     find_prepared,
     open_scaling,
     open_test_split,
@@ -408,3 +409,45 @@ def test_which_rows_are_drawn_stays_as_it_was_for_the_studies_that_people_have(f
     _, validation, test = parts(prepared(folder, test_rows=10, validation_rows=10, seed=3))
     assert validation == [27, 44, 45, 49, 54, 56, 57, 70, 82, 98]
     assert test == [2, 11, 21, 26, 32, 40, 46, 65, 71, 81]
+
+
+TARGETS = np.random.default_rng(3).gamma(1.5, 800, 100) + 0.5
+
+
+@pytest.fixture
+def values(folder):
+    np.savez(folder / "values.npz", x_train=ROWS, y_train=TARGETS)
+    return folder
+
+
+def test_numbers_to_predict_are_standardized_by_the_training_rows_alone_and_sealed_as_they_are(values):
+    found = prepared(values, source="values.npz", test_rows=10)
+    target = found.facts.target
+    assert (found.facts.task, found.facts.classes, found.facts.n_outputs) == ("regression", (), 1)
+    train = TARGETS[ids(found, "train")]
+    assert (target.center, target.spread) == (pytest.approx(train.mean()), pytest.approx(train.std()))
+    for part in ("train", "validation"):
+        y = open_training_split(found, part).y
+        assert y.dtype == np.float32
+        np.testing.assert_allclose(y * target.spread + target.center, TARGETS[ids(found, part)], rtol=1e-5)
+    assert open_test_split(found).y.tolist() == TARGETS[ids(found, "test")].tolist()
+    assert DataFacts.from_dict(json.loads(json.dumps(found.facts.to_dict()))) == found.facts
+
+
+def test_every_part_has_its_share_of_every_tenth_of_the_numbers_to_predict(values):
+    tenths = np.searchsorted(np.quantile(TARGETS, np.arange(1, 10) / 10), TARGETS, side="right")
+    for part, n in zip(parts(prepared(values, source="values.npz", test_rows=10)), (7, 2, 1), strict=True):
+        assert np.bincount(tenths[part]).tolist() == [n] * 10
+
+
+def test_whole_numbers_are_prepared_as_classes_or_as_numbers_each_in_a_folder_of_its_own(folder):
+    np.savez(folder / "whole.npz", x_train=ROWS, y_train=np.arange(100) % 4)
+    classes, numbers = (prepared(folder, source="whole.npz", task=task) for task in (None, "regression"))
+    assert (classes.facts.task, numbers.facts.task) == ("classification", "regression")
+    assert classes.folder != numbers.folder
+    assert "target" not in classes.facts.to_dict()
+
+
+def test_an_error_on_one_row_is_refused(values):
+    with pytest.raises(InvalidDataError, match=r"data\.test_rows = 1: an error of one row says nothing"):
+        prepared(values, source="values.npz", test_rows=1)
