@@ -68,6 +68,14 @@ def test_each_row_has_its_class_and_certainty(folder, tmp_path, capsys):
     assert [float(line[2]) for line in lines] == pytest.approx(said.max(axis=1), abs=2e-6)
 
 
+def test_a_class_that_a_spreadsheet_would_compute_is_told_to_be_text(folder, tmp_path, capsys):
+    names = ['=HYPERLINK("http://x")', "@SUM(A1)", "+A1"]
+    write_summary(folder, {**SUMMARY, "classes": names})
+    _, out, _ = predict(folder, tmp_path, capsys, x=ROWS)
+    shown = [row["class"] for row in csv.DictReader(out.splitlines())]
+    assert shown == [f"'{names[k]}" for k in expected(ROWS).argmax(axis=1)]
+
+
 def test_it_answers_without_tensorflow_mlflow_or_optuna_and_writes_a_file(folder, tmp_path):
     np.savez(tmp_path / "images.npz", x=ROWS)
     heavy = ("tensorflow", "keras", "mlflow", "optuna", "onnx", "pandas")
