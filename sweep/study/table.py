@@ -39,6 +39,8 @@ class RowsRule(TextRule):
     low: int = 0
 
     def check(self, value: Any) -> Any:
+        if value is None:  # the type of the key says whether it may be left out
+            return value
         is_share = isinstance(value, float) and 0 < value < 1
         is_count = isinstance(value, int) and not isinstance(value, bool) and value >= self.low
         if not is_share and not is_count:
