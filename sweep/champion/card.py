@@ -56,6 +56,7 @@ def to_card(conclusion: Conclusion, champion: Column, summary: dict[str, Any]) -
         summaries=champion.summaries,
         summary=summary,
         test=test,
+        dropped=[*study.data.drop, *filter(None, [study.data.split_by])],
         answer=_describe_answer(facts, study.data.label),
         onnx_input=summary["input"],
         labels=labels,

@@ -7,7 +7,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path, PurePath
 from typing import IO, Any, cast
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweep.data.labels import looks_like_numbers, to_labels
+from sweep.data.splits import count_rows
 from sweep.data.tables import SUFFIXES as TABLE_SUFFIXES
 from sweep.data.tables import read_table
 from sweep.data.text_table import SUFFIXES as TEXT_SUFFIXES
@@ -48,6 +49,9 @@ class DataSet:
     y_train: Array
     x_test: Array | None
     y_test: Array | None
+    groups: Array | None = (
+        None  # shape (n,), whole numbers: rows of one stay together when `x_train` is split; see `splits.py`
+    )
 
     @property
     def task(self) -> Task:
@@ -55,9 +59,9 @@ class DataSet:
         return "regression" if self.y_train.dtype.kind == "f" else "classification"
 
     def sha256(self) -> str:
-        """Return the sha256 of all rows and labels, and of their shapes and types."""
+        """Return the sha256 of all rows, labels and groups, and of their shapes and types."""
         digest = hashlib.sha256()
-        for array in (self.x_train, self.y_train, self.x_test, self.y_test):
+        for array in (self.x_train, self.y_train, self.x_test, self.y_test, self.groups):
             if array is not None:
                 digest.update(f"{array.dtype.str}{array.shape}".encode())
                 digest.update(_to_bytes(array))
@@ -85,7 +89,12 @@ def read(spec: Data, base: Path) -> DataSet:
     _check_keys(spec, path, suffix)
     if suffix == ".npz":
         return _check_arrays(_read_npz(path), path, spec)
-    return _check_arrays(DataSet(path.name, *read_table(path, spec), None, None), path, spec)
+    return _check_table(path, spec)
+
+
+def _check_table(path: Path, spec: Data) -> DataSet:
+    x, y, groups = read_table(path, spec)
+    return replace(_check_arrays(DataSet(path.name, x, y, None, None), path, spec), groups=groups)
 
 
 def is_table(source: str) -> bool:
@@ -100,7 +109,7 @@ def is_text(source: str) -> bool:
 
 def _check_keys(spec: Data, source: Path | str, suffix: str) -> None:
     """Refuse keys that a source of this kind has no use for. Raises InvalidDataError."""
-    of_tables, of_text = ("label", "drop"), ("missing", "separator")
+    of_tables, of_text = ("label", "drop", "group", "order"), ("missing", "separator")
     useless = () if suffix in TEXT_SUFFIXES else of_text if suffix in TABLE_SUFFIXES else (*of_tables, *of_text)
     for key in useless:
         if getattr(spec, key) != Data.model_fields[key].default:
@@ -134,23 +143,36 @@ def check_rows(data: DataSet, spec: Data) -> None:
         raise InvalidDataError(
             f"data.test_rows = {spec.test_rows}: {data.name} has a test split of its own; leave it out"
         )
-    held_out = spec.validation_rows + (spec.test_rows or 0)
+    held_out = count_rows(spec.validation_rows, available) + count_rows(spec.test_rows, available)
     asked = held_out + (spec.train_rows or 2)
     if asked > available:
         raise InvalidDataError(
             f"{data.name} has {available} rows to train on, but validation_rows, test_rows and train_rows take {asked}"
         )
+    if data.groups is not None:
+        _check_groups(data, spec)
     if data.task == "regression":
         _check_have_spread(data, spec)
     else:
         _check_classes(data, spec, available - held_out)
 
 
+def _check_groups(data: DataSet, spec: Data) -> None:
+    n_groups = len(np.unique(data.groups))
+    n_parts = 1 + bool(spec.validation_rows) + bool(spec.test_rows)
+    if n_groups < n_parts:
+        key = "group" if spec.group is not None else "order"
+        raise InvalidDataError(
+            f"data.{key} = {spec.split_by!r}: {data.name} has {n_groups} different values of it, wanted one or more for each of "
+            f"{n_parts} parts"
+        )
+
+
 def _check_have_spread(data: DataSet, spec: Data) -> None:
     for key in ("validation_rows", "test_rows"):
-        if getattr(spec, key) == 1:
+        if getattr(spec, key) is not None and count_rows(getattr(spec, key), len(data.y_train)) == 1:
             raise InvalidDataError(
-                f"data.{key} = 1: an error of one row says nothing of {data.name}; wanted two or more"
+                f"data.{key} = {getattr(spec, key)}: an error of one row says nothing of {data.name}; wanted two or more"
             )
 
 
@@ -163,7 +185,7 @@ def _check_classes(data: DataSet, spec: Data, n_left: int) -> None:
             + "; if it is a number to predict, set data.task = 'regression'" * is_number
         )
     for key in ("validation_rows", "test_rows", "train_rows"):
-        if 0 < (getattr(spec, key) or 0) < len(classes):
+        if getattr(spec, key) and count_rows(getattr(spec, key), len(data.y_train)) < len(classes):
             raise InvalidDataError(
                 f"data.{key} = {getattr(spec, key)}: fewer than the {len(classes)} classes of {data.name}"
             )

@@ -18,11 +18,11 @@ import numpy as np
 
 from sweep.data.files import Array, DataSet, find_image_shape
 from sweep.data.scaling import Kind, Scaling, Target, fit_scaling, fit_target
+from sweep.data.splits import Drawn, draw_rows
 from sweep.durable.disk import sync
 from sweep.durable.failpoint import failpoint
 from sweep.durable.files import make_draft, sha256_of
 from sweep.errors import InvalidDataError, StorageError, translate
-from sweep.study.config import derive_seed
 from sweep.study.objective import Task
 from sweep.study.schema import Data
 
@@ -31,7 +31,6 @@ ROW_NUMBERS = "row_numbers.npy"  # beside test rows that were drawn
 SCALING, SAMPLE = "scaling.npy", "sample.npy"  # of numbers: how they were scaled, and some that were not
 SUMS = "sums.json"  # the sha256 of every other file
 N_SAMPLE = 1000  # rows
-N_STRATA = 10  # of numbers to predict
 TRAINING_PARTS: tuple[Literal["train", "validation"], ...] = ("train", "validation")  # what workers are given
 
 # "pixels" are divided by 255. "standardize" is what an earlier version did with numbers: they were rounded to float32 first.
@@ -161,14 +160,14 @@ def unpack_training_rows(packed: Mapping[str, bytes], facts: DataFacts, folder: 
 def prepare(data: DataSet, spec: Data, seed: int, cache: Path) -> PreparedData:
     """Split `data` by `seed` and write it below `cache`, or find it there from an earlier call.
 
-    The split is stratified by class, or by tenths of the numbers to predict; it follows from the rows, the row counts asked for and the seed alone.
+    `splits.draw_rows` says how the rows are split; it follows from the rows, the row counts asked for and the seed alone.
     Raises StorageError where it cannot be written or read.
     """
     digest, scaling = data.sha256(), _choose_scaling(data, spec)
     folder = _prepared_folder(spec, digest, scaling, data.task, seed, cache)
     if not folder.exists():
         with _translate(folder):
-            drawn = _draw_rows(data.y_train, spec, seed, has_test=data.y_test is not None)
+            drawn = draw_rows(data.y_train, data.groups, spec, seed, has_test=data.y_test is not None)
             parts = _split(data, drawn)
             _write(folder, parts, _describe(data, digest, scaling, parts), drawn.test)
     return _open(folder)
@@ -204,6 +203,8 @@ def _prepared_folder(spec: Data, sha256: str, scaling: ScalingKind, task: Task, 
         asked.append(scaling)
     if task == "regression":  # whole numbers may be classes in another study
         asked.append(task)
+    if spec.group is not None or spec.order is not None:
+        asked += [spec.group, spec.order]
     return cache / hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
 
 
@@ -238,46 +239,7 @@ def _translate(folder: Path) -> AbstractContextManager[None]:
     return translate(OSError, ValueError, into=into)
 
 
-@dataclass(frozen=True)
-class _Drawn:
-    """Row numbers of `x_train` for each part, in rising order; no test rows where the source has a test split."""
-
-    train: Array
-    validation: Array
-    test: Array | None
-
-
-def _draw_rows(labels: Array, spec: Data, seed: int, *, has_test: bool) -> _Drawn:
-    """Draw the parts, each by a seed of its own: test rows first, then validation rows, then the rows to train on."""
-    rest, test = np.arange(len(labels)), None
-    labels = _to_strata(labels)
-    if not has_test:
-        rest, test = _stratify(rest, labels, spec.test_rows or 0, derive_seed(seed, "test"))
-    train, validation = _stratify(rest, labels, spec.validation_rows, derive_seed(seed, "validation"))
-    if spec.train_rows is not None:
-        _, train = _stratify(train, labels, spec.train_rows, derive_seed(seed, "train"))
-    return _Drawn(train, validation, test)
-
-
-def _to_strata(labels: Array) -> Array:
-    """Return classes as they are; of numbers to predict, the tenth of all rows that each lies in, by size."""
-    if labels.dtype.kind != "f":
-        return labels
-    return np.searchsorted(np.quantile(labels, np.arange(1, N_STRATA) / N_STRATA), labels, side="right")
-
-
-def _stratify(rows: Array, labels: Array, n_second: int, seed: int) -> tuple[Array, Array]:
-    """Split row numbers in two, the second of `n_second` rows, classes in equal shares; each part in rising order."""
-    from sklearn.utils import resample
-
-    if n_second == 0:
-        return rows, rows[:0]
-    # Not train_test_split: it wants a row of every class among those that a subset leaves over.
-    second = resample(rows, replace=False, n_samples=n_second, random_state=seed, stratify=labels[rows])
-    return np.setdiff1d(rows, second), np.sort(second)
-
-
-def _split(data: DataSet, drawn: _Drawn) -> dict[str, Split]:
+def _split(data: DataSet, drawn: Drawn) -> dict[str, Split]:
     """Return the rows of each part, flat, and their labels. Classes are numbered in the order of their labels."""
     classes = np.unique(data.y_train)
 

@@ -145,7 +145,7 @@ def _is_scored(tracked: TrackedStudy, column: Column) -> bool:
 def _test_rows(tracked: TrackedStudy) -> tuple[Any, ...]:
     """Return what decides which rows are sealed off as the test split, and in which order."""
     data = tracked.study.data
-    drawn = (data.test_rows, tracked.study.seed) if data.test_rows is not None else None
+    drawn = (data.test_rows, data.split_by, tracked.study.seed) if data.test_rows is not None else None
     return tracked.facts.sha256, tracked.facts.task, drawn
 
 

@@ -21,7 +21,7 @@ from sweep.study.config import AUGMENTATION, Config
 from sweep.study.objective import Objective, Task
 from sweep.study.search import MAX_GRID, Search
 from sweep.study.space import Scalar, Space, contains, list_values
-from sweep.study.table import STUDY_NAME, Table, TextRule
+from sweep.study.table import STUDY_NAME, RowsRule, Table, TextRule
 from sweep.study.task import check_metrics, fill_in_task, list_ranked
 from sweep.study.training import Training
 
@@ -30,7 +30,7 @@ MIN_EPOCHS_TO_PROBE = 4
 
 
 class Data(Table):
-    """Names the rows to train on and splits them, every class in its share."""
+    """Names the rows to train on and splits them, every class, or every tenth of the numbers to predict, in its share."""
 
     source: Annotated[str, TextRule("'mnist' or a path")] = Field(
         "mnist",
@@ -59,14 +59,25 @@ class Data(Table):
         description="What stands between the columns of a table of text; without it, whichever of `,`, `;`, `|` and a tab "
         "its first rows have.",
     )
-    validation_rows: Annotated[int, Field(ge=0)] = Field(
-        description="Training rows held out to stop, prune and select by. A search needs some."
-    )
+    validation_rows: Annotated[
+        int | float, RowsRule("a whole number, 0 or more, or a share of the rows between 0 and 1")
+    ] = Field(description="Training rows held out to stop, prune and select by. A search needs some.")
     train_rows: Annotated[int, Field(ge=2)] | None = Field(
         None, description="Size of the subset to train on; without it, all rows that are left."
     )
-    test_rows: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="Rows to seal off first as the test split, for a source that has none of its own."
+    test_rows: (
+        Annotated[int | float, RowsRule("a whole number, 1 or more, or a share of the rows between 0 and 1", low=1)]
+        | None
+    ) = Field(None, description="Rows to seal off first as the test split, for a source that has none of its own.")
+    group: str | None = Field(
+        None,
+        description="Column of a table, such as a patient, whose rows stay together in one part; no feature. Parts then have "
+        "about as many rows as are asked for.",
+    )
+    order: str | None = Field(
+        None,
+        description="Column of a table, a date, a time or a number, by which it is split: test rows are the last, validation "
+        "rows those before; no feature. Rows of one time stay together.",
     )
     scaling: Literal["robust", "standard"] | None = Field(
         None,
@@ -74,6 +85,17 @@ class Data(Table):
         "interquartile range, smoothly clipped, so that no outlier reaches far; `standard` by mean and standard deviation. "
         "Bytes are pixels and divided by 255.",
     )
+
+    @property
+    def split_by(self) -> str | None:
+        """Column that decides how a table is split; None where rows are drawn one by one."""
+        return self.group if self.group is not None else self.order
+
+    @model_validator(mode="after")
+    def _is_split_one_way(self) -> "Data":
+        if self.group is not None and self.order is not None:
+            raise ValueError("group and order are two ways to split a table: leave one of them out")
+        return self
 
 
 class Confirmation(Table):
@@ -225,6 +247,9 @@ class Study(Table):
         canonical: dict[str, Any] = json.loads(json.dumps(whole, sort_keys=True))
         for key in ("drop", "missing", "separator"):  # what they decide is in the sha256 of the data
             del canonical["data"][key]
+        for key in ("group", "order"):
+            if canonical["data"][key] is None:
+                del canonical["data"][key]
         if self.training.precision == "float32":  # older studies were stored without the key, and without those below
             del canonical["training"]["precision"]
         if self.data.task != "regression":
