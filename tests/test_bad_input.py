@@ -61,7 +61,11 @@ SLIPS = {
     "a name that is a path": ('"tiny"', '"../tiny"', "name = '../tiny'"),
     "text for a number": ("seed = 7", 'seed = "7"', "seed = '7'"),
     "true for a number": ("replicates = 2", "replicates = true", "confirmation.replicates = True"),
-    "a fraction of a row": ("validation_rows = 100", "validation_rows = 0.1", "data.validation_rows = 0.1"),
+    "a fraction of a row": (
+        "validation_rows = 100",
+        "validation_rows = 1.5",
+        "data.validation_rows = 1.5: wanted a whole number, 0 or more, or a share",
+    ),
     "seed out of range": ("seed = 7", "seed = 4294967296", "seed = 4294967296"),
     "dropout of one": ("[0.0, 0.5]", "[0.0, 1.0]", "space.dropout"),
     "dropout that is not a number": ("[0.0, 0.5]", "[nan, 0.5]", "space.dropout"),
@@ -440,7 +444,9 @@ def test_a_data_file_that_cannot_be_trained_on_is_refused(suffix, what, tmp_path
 
 def test_a_study_of_classes_is_told_that_its_labels_are_a_number_to_predict(tmp_path, refusal):
     arrays(y_train=Y / 4 + np.arange(40))(tmp_path / "rows.npz")
-    exit_code, said = refusal(write_study(tmp_path, source="rows.npz"))
+    study = tmp_path / "tiny.toml"
+    study.write_text(STUDY.replace("tiny.npz", "rows.npz").replace("validation_rows = 100", "validation_rows = 10"))
+    exit_code, said = refusal(study)
     assert exit_code == 2
     assert "rows.npz: its labels are a number to predict: " in said
     assert (

@@ -54,7 +54,9 @@ class DataSet:
     y_train: Array
     x_test: Array | None
     y_test: Array | None
-    groups: Array | None = None  # (n,), whole numbers: rows of one stay together when `x_train` is split, see `splits.py`
+    groups: Array | None = (
+        None  # (n,), whole numbers: rows of one stay together when `x_train` is split, see `splits.py`
+    )
 
     @property
     def task(self) -> Task:

@@ -451,3 +451,51 @@ def test_whole_numbers_are_prepared_as_classes_or_as_numbers_each_in_a_folder_of
 def test_an_error_on_one_row_is_refused(values):
     with pytest.raises(InvalidDataError, match=r"data\.test_rows = 1: an error of one row says nothing"):
         prepared(values, source="values.npz", test_rows=1)
+
+
+VISITS = pd.DataFrame(
+    {
+        "place": ROWS[:, 0],
+        "half": ROWS[:, 1],
+        "patient": [f"p{number // 4 % 20}" for number in range(N)],
+        "day": [f"2026-{1 + number % 12:02d}-01" for number in range(N)],
+        "animal": LABELS,
+    }
+)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_groups_never_straddle_parts(tmp_path, seed):
+    VISITS.drop(columns="day").to_csv(tmp_path / "rows.csv", index=False)
+    found = prepared(tmp_path, seed=seed, group="patient", test_rows=20)
+    of_parts = [set(VISITS.patient[part]) for part in parts(found)]
+    assert len(set.union(*of_parts)) == sum(map(len, of_parts)) == 20
+    assert found.facts.n_features == 2, "the patient is no feature"
+    assert all(abs(len(part) - 20) <= 4 for part in parts(found)[1:])
+    assert parts(found) == parts(prepared(tmp_path, seed=seed, group="patient", test_rows=20, cache="other"))
+
+
+def test_the_last_times_are_sealed_and_those_before_select(tmp_path):
+    VISITS.drop(columns="patient").to_csv(tmp_path / "rows.csv", index=False)
+    train, validation, test = (set(VISITS.day[part]) for part in parts(prepared(tmp_path, order="day", test_rows=10)))
+    assert max(train) < min(validation)
+    assert max(validation) < min(test)
+
+
+def test_shares_of_rows_are_the_numbers_that_they_come_to(folder):
+    assert parts(prepared(folder, test_rows=0.1, validation_rows=0.2)) == parts(
+        prepared(folder, test_rows=10, validation_rows=20)
+    )
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"group": "nobody"}, r"data\.group = 'nobody' is not one of its columns"),
+        ({"order": "patient"}, r"data\.order = 'patient': 'p0' \(line 2\) is no number and no date"),
+    ],
+)
+def test_a_column_that_does_not_say_how_to_split_is_refused(tmp_path, keys, said):
+    VISITS.to_csv(tmp_path / "rows.csv", index=False)
+    with pytest.raises(InvalidDataError, match=said):
+        prepared(tmp_path, test_rows=10, drop=["day"], **keys)

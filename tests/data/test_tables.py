@@ -93,8 +93,8 @@ def test_a_table_is_read_in_every_form_that_people_write_it(kind, tmp_path):
 
 
 LABELS = {
-    "whole numbers": (["1", "0", "7", "0"], [1, 0, 7, 0]),
-    "whole numbers with a point": (["1.0", "0.0", "7.0", "-0.0"], [1, 0, 7, 0]),
+    "whole numbers": (["7", "0", "7", "0"], [7, 0, 7, 0]),
+    "whole numbers with a point": (["7.0", "0.0", "7.0", "-0.0"], [7, 0, 7, 0]),
     "truth values": (["True", "False", "True", "False"], [True, False, True, False]),
     "words for nothing": (["None", "NA", "null", "NaN"], ["None", "NA", "null", "NaN"]),
     "one word for nothing": (["None", "Apnea", "None", "Apnea"], ["None", "Apnea", "None", "Apnea"]),

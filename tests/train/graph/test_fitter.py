@@ -155,7 +155,8 @@ def test_scoring_gives_the_accuracy_and_cross_entropy_that_keras_evaluates(data,
     model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     x, y = (np.load(data.folder / "test" / f"{name}.npy") for name in "xy")
     loss, accuracy = model.evaluate(x.astype(np.float32), y, verbose=0)
-    assert score == {"test_loss": pytest.approx(loss, abs=1e-5), "test_accuracy": pytest.approx(accuracy, abs=1e-7)}
+    assert score["test_loss"] == pytest.approx(loss, abs=1e-5)
+    assert score["test_accuracy"] == pytest.approx(accuracy, abs=1e-7)
     predictions = unpack(packed)
     np.testing.assert_array_equal(predictions.labels, y)
     np.testing.assert_array_equal(predictions.predicted, model.predict(x.astype(np.float32), verbose=0).argmax(axis=1))
