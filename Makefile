@@ -9,7 +9,7 @@ $(foreach name,study check python,$(if $(filter command,$(origin $(name))),$(err
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup sweep report export ui dashboard test test-slow test-faults check bench format docs lock clean
+.PHONY: help setup sweep report export ui dashboard test test-slow test-faults check bench mutants format docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,10 @@ bench: setup tests/bench/.site ## compare with what people use, on an idle machi
 	$(RUN) tests.bench.loop_cost
 	$(RUN) tests.bench.report_cost
 
+mutants: setup tests/mutants/.site ## change the pure rules in small ways, and see which changes no test notices; an hour
+	PYTHONPATH=tests/mutants/.site .venv/bin/python tests/mutants/.site/bin/mutmut run --max-children 2
+	$(RUN) tests.mutants.score
+
 format: setup ## format the code and mend what the linter can
 	$(RUN) ruff format .
 	$(RUN) ruff check --fix .
@@ -63,10 +67,11 @@ docs: setup ## fill the generated parts of the READMEs: the keys of a study file
 
 lock: ## pin the dependencies of pyproject.toml anew, with hashes (needs uv)
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
+	cd tests/mutants && uv pip compile requirements.in -c ../../requirements.lock --no-deps --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
 	cd tests/bench && uv pip compile requirements.in -c ../../requirements.lock --no-deps --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
 
 clean: ## remove .venv and tool caches; mlruns/ stays
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/bench/.site
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/bench/.site tests/mutants/.site mutants
 	find sweep tests -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/stamp: requirements.lock
@@ -75,6 +80,6 @@ clean: ## remove .venv and tool caches; mlruns/ stays
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	@touch $@
 
-tests/bench/.site: tests/bench/requirements.lock
+tests/bench/.site tests/mutants/.site: %/.site: %/requirements.lock
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --upgrade --target $@ --requirement $<
 	@touch $@

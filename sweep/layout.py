@@ -147,6 +147,7 @@ class RunsDir:
             yield folder
             if folder.is_dir():
                 yield from folder.iterdir()
+        yield from (self.root / "logs").glob("*/*")  # the only files that are not replaced as a whole
 
     def delete_command(self, study: str) -> str:
         """Return the command that deletes a study, for messages."""

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 MAX_LABEL = 24  # columns of a label in a picture
 _HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # Unicode categories: controls, formats, lone surrogates, line separators
+_FORMULA = re.compile(r"(?s)\s*[=+\-@＝＋－＠].")  # as a spreadsheet takes it; `-` alone is text
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 _JOINERS = "\u200c\u200d"  # formats that scripts and emoji are written with
 
 
@@ -41,15 +43,26 @@ def to_plotly(text: str) -> str:
 
 
 def to_csv(rows: Iterable[Sequence[object]]) -> str:
-    """Return `rows` as CSV that UTF-8 can hold, a `\\n` after each; a cell that holds a line break of any kind is quoted."""
+    """Return `rows` as CSV that UTF-8 can hold, a `\\n` after each; a cell that holds a line break of any kind is quoted.
+
+    A text that a spreadsheet would compute, such as `=HYPERLINK(...)`, stands behind an apostrophe, which says that it is text
+    (OWASP, CSV Injection).
+    """
     text = "".join(map(_to_csv_row, rows))
     return text.encode("utf-8", "backslashreplace").decode("utf-8")  # a lone surrogate stands as its escape
 
 
 def _to_csv_row(cells: Sequence[object]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerow(cells)  # it quotes the characters of its own line end alone
+    csv.writer(text, lineterminator="\r\n").writerow(
+        map(_to_cell, cells)
+    )  # it quotes the characters of its own line end alone
     return text.getvalue().removesuffix("\r\n") + "\n"
+
+
+def _to_cell(value: object) -> object:
+    is_formula = isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value)
+    return f"'{value}" if is_formula else value
 
 
 def label_classes(names: Sequence[str], is_drawable: Callable[[str], bool] = lambda label: True) -> list[str]:

@@ -34,7 +34,7 @@ class Replay:
     n_epochs: tuple[int, int]  # recorded, replayed
     figures: dict[str, tuple[float, float]]  # of the finished model, by metric: recorded, replayed
     epochs_differ_by: dict[str, float]  # largest difference of any epoch, by metric
-    weights_differ_by: float  # largest difference of any weight
+    weights_differ_by: float | None  # largest difference of any weight; None of a run that kept no model
 
     @property
     def lines(self) -> list[str]:
@@ -47,7 +47,9 @@ class Replay:
                 for metric, (before, after) in self.figures.items()
             ),
             *(f"  {metric}: by {by:.3g} at most in any epoch" for metric, by in self.epochs_differ_by.items()),
-            f"  weights: by {self.weights_differ_by:.3g} at most",
+            "  weights: not compared, the run kept no model"
+            if self.weights_differ_by is None
+            else f"  weights: by {self.weights_differ_by:.3g} at most",
         ]
 
 
@@ -71,8 +73,8 @@ def replay(tracked: TrackedStudy, again: TrackedTrial, facts: DataFacts, start_e
             executor.close()
         if result.state != again.state:
             raise WorkersError(f"run {run_id} was {again.state}; trained again it is {result.state}: {result.reason}")
-        before = tracked.files.saved_model(run_id)
-        distance = _weights_distance(before, Path(folder) / result.key / results.MODEL)
+        after = Path(folder) / result.key / results.MODEL
+        distance = _weights_distance(tracked.files.saved_model(run_id), after) if again.trial.keeps_model else None
     unit = 1.0 if facts.target is None else facts.target.spread
     return _compare(again, tracked.files.history(run_id), result, distance, unit)
 
@@ -95,14 +97,16 @@ def _train(trial: Trial, executor: Executor) -> TrialResult:
                 raise WorkersError(f"{trial.key} could not be trained again: {reason}")
 
 
-def _compare(tracked: TrackedTrial, recorded: list[Logs], result: TrialResult, weights: float, unit: float) -> Replay:
+def _compare(
+    tracked: TrackedTrial, recorded: list[Logs], result: TrialResult, weights: float | None, unit: float
+) -> Replay:
     figures = {metric: (tracked.metrics[metric], value) for metric, value in result.metrics.items()}
     epochs: dict[str, float] = {}
     for before, after in zip(recorded, result.history, strict=False):
         for metric in before:
             epochs[metric] = max(epochs.get(metric, 0.0), abs(before[metric] - after[metric]))
     is_as_long = len(recorded) == len(result.history)
-    differences = [*epochs.values(), *(abs(before - after) for before, after in figures.values()), weights]
+    differences = [*epochs.values(), *(abs(before - after) for before, after in figures.values()), weights or 0.0]
     is_near = all(abs(before - after) <= _tolerance(metric, unit) for metric, (before, after) in figures.items())
     outcome: Outcome = (
         "bit-equal" if is_as_long and not any(differences) else "within tolerance" if is_near else "different"

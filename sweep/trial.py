@@ -41,6 +41,7 @@ class Trial:
     replicate: int | None = None  # 1 and up; None in the search
     promoted_from: int | None = None  # number of the probe whose config and seed it trains to the end
     rungs: tuple[int, ...] = ()  # epochs at which it waits to hear whether it goes on
+    keeps_model: bool = True  # whether its model is saved with its result
 
     @property
     def key(self) -> str:
@@ -115,7 +116,26 @@ class TrialResult:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "TrialResult":
         """Rebuild a result from `to_dict`. Raises KeyError, TypeError or ValueError if `values` is no result."""
-        return cls(**{**values, "state": State(values["state"])})
+        result = cls(**{**values, "state": State(values["state"])})
+        result._check()
+        return result
+
+    def _check(self) -> None:
+        """Raise ValueError for what no engine gives. It may come from another hand, and counts and names are relied on."""
+        check_history(self.history)
+        check_logs(self.metrics)
+        numbers = (self.started_at, self.ended_at, self.train_seconds, *self.epoch_ended_at)
+        if not all(map(_is_number, numbers)) or len(self.epoch_ended_at) != len(self.history):
+            raise ValueError("its times are no numbers, or not one an epoch")
+        if not all(type(n) is int and 0 <= n < 2**53 for n in (self.best_epoch, self.params_count)):
+            raise ValueError("best_epoch or params_count is no count")
+        if self.state != State.FAILED and not 1 <= self.best_epoch <= len(self.history):
+            raise ValueError("best_epoch is none of its epochs")
+        if not all(isinstance(text, str) for text in (self.key, self.reason)):
+            raise ValueError("key or reason is no text")
+        for texts in (self.provenance, self.files):
+            if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
+                raise ValueError("provenance or files is no table of texts")
 
     @classmethod
     def failed(
@@ -130,6 +150,25 @@ class TrialResult:
             ended_at=ended_at,
             provenance=provenance or {},
         )
+
+
+def check_history(history: Any) -> None:
+    """Raise ValueError unless `history` is a list of the logs of each epoch."""
+    if not isinstance(history, list):
+        raise ValueError("its history is no list")
+    for logs in history:
+        check_logs(logs)
+
+
+def check_logs(logs: Any) -> None:
+    """Raise ValueError unless `logs` is a table of numbers."""
+    if not isinstance(logs, dict) or not all(map(_is_number, logs.values())):
+        raise ValueError("logs or metrics are no table of numbers")
+
+
+def _is_number(value: object) -> bool:
+    """Return whether `value` is a float, NaN too, or a whole number that one holds."""
+    return isinstance(value, float) or (type(value) is int and abs(value) < 2**53)
 
 
 @dataclass(frozen=True)

@@ -214,7 +214,7 @@ def test_a_study_file_that_is_not_there_is_refused_by_every_command(command, tmp
         (lambda path: path.mkdir(), "cannot be read"),
         (lambda path: path.write_bytes(b"name = '\xff'"), "not UTF-8"),
         (lambda path: path.write_bytes(b"\x00" * 100), "not TOML"),
-        (lambda path: path.write_bytes(b"#" * (1 << 21)), "larger than"),
+        (lambda path: path.write_bytes(b"#" * (1 << 21)), "wanted 1048576 at most"),
     ],
     ids=["a directory", "not UTF-8", "zeros", "too large"],
 )

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from sweep.coordinator import run_study
+from sweep.doctor import diagnose
 from sweep.durable.lock import hold
 from sweep.errors import (
     ChangedStudyError,
@@ -83,6 +84,17 @@ def test_replicates_carry_test_metrics_and_searched_trials_do_not(runs):
     found = read_study(runs, "tiny")
     assert all("test_accuracy" in one.metrics for one in found.replicates)
     assert not any("test_accuracy" in one.metrics for one in found.searched)
+
+
+def test_searched_trials_save_no_model_where_none_is_to_be_kept_and_all_else_goes_on(runs):
+    table = tiny_table()
+    done = fake_sweep(runs, table | {"search": table["search"] | {"keep_models": False}}, files=FILES)
+    tracked = read_study(runs, "tiny")
+    saved = {path.parent.name for path in runs.results("tiny").glob(f"*/{results.MODEL}")}
+    assert saved == {one.trial.key for one in tracked.trials if one.trial.phase != Phase.SEARCH}
+    assert {one.trial.keeps_model for one in tracked.trials if one.trial.key not in saved} == {False}
+    assert conclude(tracked).champion is not None
+    assert diagnose(done).findings == []
 
 
 def test_states_are_told_apart_in_mlflow(runs):

@@ -82,3 +82,16 @@ def test_a_wide_character_takes_two_columns_and_a_mark_none():
     assert (measure("ab"), measure("中文"), measure("e\u0301")) == (2, 4, 1)
     assert measure(shorten("中" * 300)) in (MAX_LABEL, MAX_LABEL - 1)
     assert measure(shorten("e\u0301" * 300)) == MAX_LABEL
+
+
+FORMULAS = ['=HYPERLINK("http://x")', "+1 to 5", "-a", "@SUM(A1)", "\t=1", "\r=1", "＝1", " =1"]
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_a_spreadsheet_is_told_that_a_formula_is_text(name):
+    assert list(csv.reader(io.StringIO(to_csv([[name, "x"]]), newline=""))) == [[f"'{name}", "x"]]
+
+
+@pytest.mark.parametrize("cell", ["-", "+", "-1", "+.5", "-1e-5", "1-2", "a=b", "", -1, -1.5, None])
+def test_a_number_and_a_sign_alone_are_no_formula(cell):
+    assert to_csv([[cell, "x"]]) == f"{'' if cell is None else cell},x\n"

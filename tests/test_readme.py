@@ -13,7 +13,7 @@ from sweep.cli.commands import main
 from sweep.data.files import check_rows, read
 from sweep.errors import SweepError
 from sweep.study.file import load_study, parse_study
-from tests.faults import test_delete, test_failpoints, test_kills, test_mutations
+from tests.faults import test_attempts, test_delete, test_failpoints, test_kills, test_mutations
 from tests.studies import ROOT, tiny_table
 
 PATHS = [
@@ -223,6 +223,7 @@ def test_the_fault_battery_is_as_large_as_its_readme_says():
     assert f"at each of those points | {n_points} |" in text
     assert f"pairs of points | {len(test_failpoints.PAIRS)} |" in text
     assert f"a test fails | {len(test_mutations.MUTATIONS)} |" in text
+    assert f"[below](#what-others-may-hand-over)) | {test_attempts.N_ATTEMPTS} |" in text
     assert f"at random moments | {test_kills.N_KILLS}; {test_kills.N_COHORT_KILLS} of sweeps in cohorts" in text
 
 

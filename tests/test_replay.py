@@ -13,7 +13,8 @@ from sweep.execute.fake import FakeExecutor, plausible_logs
 from sweep.record import results
 from sweep.replay import replay
 from sweep.track.runs import find_study_of, read_study
-from tests.studies import FACTS, FILES, fake_sweep
+from sweep.trial import Phase
+from tests.studies import FACTS, FILES, fake_sweep, tiny_table
 
 
 def model_file(weight):
@@ -73,6 +74,16 @@ def test_a_run_that_does_not_is_told_with_the_figures(swept, amount, weight, out
     assert done.weights_differ_by == pytest.approx(weight - 1.0, rel=1e-3)
     assert done.epochs_differ_by["val_accuracy"] == pytest.approx(amount, abs=1e-12)
     assert outcome in done.lines[0]
+
+
+def test_a_run_that_kept_no_model_is_compared_by_its_figures_alone(new_runs):
+    runs = new_runs()
+    fake_sweep(runs, {**(table := tiny_table()), "search": table["search"] | {"keep_models": False}}, files=files())
+    for one in read_study(runs, "tiny").searched:
+        done = again(runs, one.run_id, weight=1.0 if one.trial.keeps_model else 7.0)
+        assert done.outcome == "bit-equal"
+        assert (done.weights_differ_by is None) == (one.trial.phase == Phase.SEARCH)
+    assert done.lines[-1] == "  weights: not compared, the run kept no model"
 
 
 def test_what_cannot_be_replayed_is_refused_with_the_reason(swept):

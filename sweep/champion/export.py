@@ -1,6 +1,7 @@
 """The champion as a bundle to hand on: its model, its evidence, and the means to check both."""
 
 import json
+import re
 import shutil
 import tomllib
 from dataclasses import asdict, dataclass
@@ -157,6 +158,12 @@ def _study_text(table: dict[str, Any], typed: str | None) -> str:
     return "# What was run, options included; written by the export, not by hand.\n\n" + to_toml(table)
 
 
+def _commit(provenance: dict[str, str]) -> str:
+    """Return the commit that a run names; `unknown` for what is none, which the card would have a reader type in."""
+    commit = provenance.get("git_commit", "")
+    return commit if re.fullmatch(r"[0-9a-f]{7,64}", commit) else "unknown"
+
+
 def _summary(
     conclusion: Conclusion, champion: Column, replicate: TrackedTrial, model_id: str, sha256: str
 ) -> dict[str, Any]:
@@ -192,7 +199,7 @@ def _summary(
         "data": {"name": facts.name, "sha256": facts.sha256},
         "seed": replicate.trial.seed,
         "command": f"python -m sweep run {bundle.STUDY}",
-        "git_commit": provenance.get("git_commit", "unknown"),
+        "git_commit": _commit(provenance),
         "trained_on": {name: provenance[name] for name in ("engine", "device", "processor") if name in provenance},
         "git_dirty": provenance.get("git_dirty", "unknown"),
         "versions": {

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from sweep.champion import bundle, verify
-from sweep.data.files import check_size, read_arrays
+from sweep.data.files import read_arrays
+from sweep.data.unpacked import check_file
 from sweep.errors import InvalidDataError, MissingRunsError
 from sweep.plain_text import to_csv
 
@@ -21,9 +22,7 @@ def predict(folder: Path, images: Path) -> str:
     summary = bundle.read_bundle(folder)
     with bundle.translate_errors():
         model = verify.open_model(folder / bundle.ONNX_MODEL, summary["input"]["features"], len(summary["classes"]))
-    if not images.is_file():
-        raise InvalidDataError(f"{images}: no such file; wanted an .npz file with an array of rows")
-    check_size(images)
+    check_file(images, "wanted an .npz file with an array of rows")
     [(name, rows)] = read_arrays(images, lambda names: [_chosen(images, names)]).items()
     try:
         flat = verify.flat_rows(rows, summary["input"], f"{images}: {name}")

@@ -13,7 +13,7 @@ from sweep.report.interval import LEVEL
 from sweep.report.text import champion_line
 from sweep.track.client import open_client
 from sweep.track.errors import translate_errors
-from sweep.track.tables import follow_move, refuse_elsewhere
+from sweep.track.tables import settle_locations
 from sweep.track.versions import ALIAS, ModelVersions, Version
 
 VERDICT = "verdict"  # the tag that says why a version has the alias, or why not; its figures are in verdict.p and so on
@@ -45,8 +45,7 @@ def register(conclusion: Conclusion, exported: Exported) -> str:
     """
     runs, study = conclusion.tracked.runs, conclusion.tracked.study.name
     with hold_in_turn(runs.all_exports / LOCK), translate_errors(runs):
-        follow_move(runs)  # versions keep paths
-        refuse_elsewhere(runs, study)
+        settle_locations(runs, study)  # versions keep paths
         versions = ModelVersions(open_client(runs), study)
         version = _find_or_create(versions, conclusion, exported)
         holder = versions.find_champion()

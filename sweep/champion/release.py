@@ -9,7 +9,7 @@ from sweep.champion.export import export
 from sweep.champion.registry import register
 from sweep.errors import TrackingError
 from sweep.report.conclusion import Conclusion
-from sweep.study.file import ENCODING
+from sweep.study.file import read_study_text
 
 
 def release(conclusion: Conclusion, study_file: Path, say: Callable[[str], None]) -> None:
@@ -18,7 +18,7 @@ def release(conclusion: Conclusion, study_file: Path, say: Callable[[str], None]
     If registration fails, raises TrackingError; the export is already on disk.
     """
     log = conclusion.tracked.runs.logs(conclusion.tracked.study.name) / "export.log"
-    exported = export(conclusion, partial(convert.convert_in_process, log=log), study_file.read_text(encoding=ENCODING))
+    exported = export(conclusion, partial(convert.convert_in_process, log=log), read_study_text(study_file))
     say(f"Export: {exported.folder}")
     try:
         registered = register(conclusion, exported)

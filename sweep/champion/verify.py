@@ -17,11 +17,14 @@ import json
 import math
 import os
 import re
+import stat
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from io import BufferedReader
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -32,6 +35,15 @@ TOLERANCE = 1e-5  # between the probabilities of the model here and where it was
 OF_VALUES = 1e-4  # the same of numbers that it predicts, see `off_by`
 MAX_TEXT_BYTES, MAX_MODEL_BYTES = 2**22, 2**30
 BATCH = 4096  # rows
+# What an MLP needs. None repeats anything, so a model of these ends: Loop, Scan and If, and what makes much of little, are out.
+OPERATORS = {
+    "Abs", "Add", "And", "BatchNormalization", "Cast", "Clip", "Constant", "Div", "Dropout", "Elu", "Equal", "Erf",
+    "Exp", "Flatten", "Gemm", "Greater", "GreaterOrEqual", "HardSigmoid", "Identity", "LeakyRelu", "Less",
+    "LessOrEqual", "Log", "LogSoftmax", "MatMul", "Max", "Min", "Mul", "Neg", "Not", "Or", "Pow", "PRelu",
+    "Reciprocal", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Relu", "Reshape", "Selu", "Shape",
+    "Sigmoid", "Sign", "Softmax", "Softplus", "Softsign", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Transpose",
+    "Unsqueeze", "Where",
+}  # fmt: skip
 ROW_TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64}  # of a model's input
 
 # Rows -> probabilities, (n, n_features) -> (n, n_classes); of regression, -> numbers in the unit of the label, (n, 1), float64.
@@ -72,6 +84,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
         rows, classes, target = summary["input"], summary["classes"], summary.get("target")
         is_good = (
             rows["rows_dtype"] in ("uint8", "float32", "float64")
+            and all(isinstance(listed, list) for listed in (rows["shape"], classes))
             and all(isinstance(n, int) and n > 0 for n in rows["shape"])
             and rows["features"] == math.prod(rows["shape"])
             and all(isinstance(name, str) for name in classes)
@@ -92,13 +105,20 @@ def open_model(path: Path, n_features: int, n_classes: int) -> Model:
     n_classes: 0 for regression, whose model gives one number, float64.
     """
     gives = ("tensor(float)", [n_classes]) if n_classes else ("tensor(double)", [1])
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when it is loaded; else it writes to the home folder
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when it is loaded; else it writes to the home folder
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # errors are told once, in our words
+    options.add_session_config_entry(
+        "session.load_model_format", "ONNX"
+    )  # and no other that it would know by its bytes
     try:
         content = _bytes(path, MAX_MODEL_BYTES)
+        if strange := sorted(_operators(content) - OPERATORS):
+            raise BundleError(
+                f"{path}: not a model of this program, so it is not run: it holds {', '.join(strange)[:200]}"
+            )
         with tempfile.TemporaryDirectory() as empty:  # weights must lie in the file: nothing beside it is read
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", empty)
             session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
@@ -135,8 +155,49 @@ def off_by(said: NDArray[Any], wanted: NDArray[Any], target: dict[str, float] | 
     a number lies further than that from the mean, of its distance, to OF_VALUES: a net rounds what it gives, not what is left of it.
     """
     if target is None:
-        return np.abs(said - wanted)
-    return np.abs(said - wanted) / np.maximum(target["spread"], np.abs(wanted - target["center"]))
+        return np.asarray(np.abs(said - wanted))
+    return np.asarray(np.abs(said - wanted) / np.maximum(target["spread"], np.abs(wanted - target["center"])))
+
+
+def _operators(content: bytes) -> set[str]:
+    """Name the operators of a model, ONNX' own without a domain. Raises ValueError for what is no model.
+
+    The fields are those of onnx.proto: 7 the graph and 25 a function of a model, 1 a node of a graph, 4 and 7 the operator and
+    the domain of a node. Graphs within attributes belong to operators that are named here themselves.
+    """
+    named: set[str] = set()
+    for field, graph in _fields(memoryview(content)):
+        if field == 25:
+            named.add("a function of its own")
+        for _, node in (one for one in _fields(graph) if one[0] == 1) if field == 7 else ():
+            parts = [(number, bytes(text).decode()) for number, text in _fields(node) if number in (4, 7)]
+            domains = [f"{text}." for number, text in parts if number == 7 and text]
+            named |= {"".join([*domains, text]) for number, text in parts if number == 4}
+    return named
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Yield the fields of a message of protobuf that hold bytes, each with its number."""
+    at = 0
+    while at < len(message):
+        key, at = _varint(message, at)
+        if key & 7 == 0:
+            _, at = _varint(message, at)
+            continue
+        size, at = _varint(message, at) if key & 7 == 2 else ({1: 8, 5: 4}.get(key & 7, len(message)), at)
+        if size > len(message) - at:
+            raise ValueError("its fields do not end where they say")
+        if key & 7 == 2:
+            yield key >> 3, message[at : at + size]
+        at += size
+
+
+def _varint(message: memoryview, at: int) -> tuple[int, int]:
+    """Read a number of protobuf at a place; return it and the place after it."""
+    for n, byte in enumerate(message[at : at + 10]):
+        if byte < 128:
+            return sum((b & 127) << 7 * i for i, b in enumerate(message[at : at + n + 1])), at + n + 1
+    raise ValueError("a number in it does not end")
 
 
 def flat_rows(rows: NDArray[Any], wanted: dict[str, Any], name: str) -> NDArray[Any]:
@@ -212,7 +273,7 @@ def _recorded(path: Path, n_classes: int | None) -> dict[str, NDArray[Any]]:
 
     n_classes: None for regression, where the two are numbers.
     """
-    recorded = _read(path, ("labels", "predicted", "row_numbers"))
+    recorded = _read(path, ("labels", "predicted", "row_numbers"), MAX_MODEL_BYTES)
     shapes = {array.shape for array in recorded.values()}
     is_whole = {"labels", "predicted"} <= recorded.keys() and len(shapes) == 1 and len(next(iter(shapes))) == 1
     answers = {name: array for name, array in recorded.items() if name != "row_numbers"}
@@ -266,11 +327,20 @@ def class_names(y: NDArray[Any]) -> list[str]:
     return [str(int(label) if isinstance(label, float) and label.is_integer() else label) for label in y.tolist()]
 
 
-def _read(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+def _read(path: Path, names: Sequence[str], limit: float = math.inf) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in names if name in arrays.files}
-    except (OSError, ValueError, EOFError, AttributeError, TypeError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
+        with _open(path, limit) as file, zipfile.ZipFile(file) as archive:
+            if (size := sum(member.file_size for member in archive.infolist())) > limit:
+                raise BundleError(f"{path}: unpacks to {size} bytes, wanted {limit} at most")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as arrays:
+                found = {name: arrays[name] for name in names if name in arrays.files}
+            if not all(isinstance(array, np.ndarray) and array.ndim for array in found.values()):
+                raise BundleError(f"{path}: holds something else than arrays of rows")
+            return found
+    except BundleError:
+        raise
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, RuntimeError, MemoryError, SyntaxError, TokenError, zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
         raise BundleError(f"{path}: not a readable .npz of plain arrays: {_first_line(error)}") from error
 
 
@@ -282,23 +352,31 @@ def _text(path: Path) -> str:
 
 
 def _bytes(path: Path, limit: int) -> bytes:
-    try:
-        size = path.stat().st_size
-        if size > limit:
-            raise BundleError(f"{path}: has {size} bytes, wanted {limit} at most")
-        return path.read_bytes()
-    except OSError as error:
-        raise BundleError(f"{path}: cannot be read: {error.strerror}") from error
+    with _open(path, limit) as file:
+        return file.read(limit)
 
 
 def _sha256(path: Path) -> str:
+    if path.is_symlink():
+        raise BundleError(f"{path}: a link, wanted the file itself")
+    with _open(path, 2 * MAX_MODEL_BYTES) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _open(path: Path, limit: float) -> BufferedReader:
+    """Open a file, if it is one and not larger than `limit`: a pipe or a device need not end. Raises BundleError."""
     try:
-        if path.is_symlink():
-            raise BundleError(f"{path}: a link, wanted the file itself")
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        # O_NONBLOCK: a pipe without a writer would be waited for. O_BINARY is of Windows.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except OSError as error:
         raise BundleError(f"{path}: cannot be read: {error.strerror}") from error
+    status = os.fstat(handle)
+    if stat.S_ISREG(status.st_mode) and status.st_size <= limit:
+        return os.fdopen(handle, "rb")
+    os.close(handle)
+    if not stat.S_ISREG(status.st_mode):
+        raise BundleError(f"{path}: no file, but a folder, a pipe or a device")
+    raise BundleError(f"{path}: has {status.st_size} bytes, wanted {limit} at most")
 
 
 def _first_line(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """Run the command that was asked for, and turn its errors into a line on stderr and an exit code."""
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from importlib import import_module
 
 from sweep.cli.arguments import list_study_files, parse
 from sweep.cli.stdout import set_up_streams
+from sweep.environment import scratch_for_fonts, settle
 from sweep.errors import Interrupted, StorageError, SweepError
 
 
@@ -18,10 +20,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     loads no library.
     """
     set_up_streams()
+    settle(os.environ)
     arguments = parse(argv)
     try:
         _check_study_files(arguments)
-        import_module(f"sweep.cli.{arguments.command}").run(arguments)
+        with scratch_for_fonts():
+            import_module(f"sweep.cli.{arguments.command}").run(arguments)
     except SweepError as error:
         print(f"{'' if isinstance(error, Interrupted) else 'error: '}{error}", file=sys.stderr)
         return error.exit_code

@@ -6,8 +6,10 @@ import sys
 from typing import NoReturn
 
 from sweep.cli.arguments import locate_runs
+from sweep.environment import FIXED, strip
 from sweep.errors import MissingRunsError
 from sweep.layout import RunsDir
+from sweep.plain_text import to_line
 from sweep.track.client import open_client
 from sweep.track.errors import translate_errors
 from sweep.track.tables import follow_move
@@ -24,7 +26,7 @@ def run(arguments: argparse.Namespace) -> NoReturn:
     follow_move(runs)
     print(f"MLflow on http://127.0.0.1:{port}, Ctrl-C ends it", file=sys.stderr)
     for name, experiment in _list_studies(runs):
-        print(f"- {name}: http://127.0.0.1:{port}/{view_address(experiment, 'trials')}", file=sys.stderr)
+        print(f"- {to_line(name)}: http://127.0.0.1:{port}/{view_address(experiment, 'trials')}", file=sys.stderr)
     os.execve(sys.executable, [sys.executable, "-m", "mlflow", *_make_options(runs, port)], _make_environment(runs))
 
 
@@ -37,10 +39,9 @@ def _make_options(runs: RunsDir, port: int) -> list[str]:
 
 def _make_environment(runs: RunsDir) -> dict[str, str]:
     return {
-        # MLflow's settings are for who serves others: one of them turns the check of the host off.
-        **{name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")},
+        **strip(os.environ),  # settings of who serves others: one of them turns the check of the host off
+        **FIXED,
         "MLFLOW_BACKEND_STORE_URI": runs.mlflow_uri,
-        "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # a job runs code that a client sends
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     }

@@ -1,16 +1,15 @@
 """Data sets as their files hold them: rows and labels are read and checked here."""
 
-import gzip
 import hashlib
 import logging
-import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path, PurePath
-from typing import IO, Any, cast
+from tokenize import TokenError
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from sweep.data.tables import SUFFIXES as TABLE_SUFFIXES
 from sweep.data.tables import read_table
 from sweep.data.text_table import SUFFIXES as TEXT_SUFFIXES
 from sweep.data.text_table import suffix_of
+from sweep.data.unpacked import check_file
 from sweep.errors import InvalidDataError
 from sweep.study.objective import Task
 from sweep.study.schema import Data
@@ -34,6 +34,11 @@ MNIST_SHA256 = {
     "y_test": "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
 }
 
+# What numpy raises for a file that is no .npz of plain arrays. RuntimeError: encrypted, or a compression that zipfile does not
+# know. TokenError, TypeError: a header that is no Python, or of things that are no type.
+UNREADABLE = (
+    OSError, ValueError, EOFError, TypeError, RuntimeError, MemoryError, SyntaxError, TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 MAX_NUMBER = 1e290  # sums over rows, and differences, stay below the largest float64
 MAX_CHANNELS = 4  # of an image: red, green, blue and opacity
 
@@ -78,9 +83,7 @@ def read(spec: Data, base: Path) -> DataSet:
             )
         return _read_mnist()
     path = base / spec.source
-    if not path.is_file():
-        raise InvalidDataError(f"{path}: no such file; data.source is 'mnist' or a path relative to the study file")
-    check_size(path)
+    check_file(path, "data.source is 'mnist' or a path relative to the study file")
     suffix = suffix_of(path)
     if suffix not in (".npz", *TABLE_SUFFIXES):
         raise InvalidDataError(
@@ -150,20 +153,20 @@ def check_rows(data: DataSet, spec: Data) -> None:
             f"{data.name} has {available} rows to train on, but validation_rows, test_rows and train_rows take {asked}"
         )
     if data.groups is not None:
-        _check_groups(data, spec)
+        _check_groups(data.name, data.groups, spec)
     if data.task == "regression":
         _check_have_spread(data, spec)
     else:
         _check_classes(data, spec, available - held_out)
 
 
-def _check_groups(data: DataSet, spec: Data) -> None:
-    n_groups = len(np.unique(data.groups))
+def _check_groups(name: str, groups: Array, spec: Data) -> None:
+    n_groups = len(np.unique(groups))
     n_parts = 1 + bool(spec.validation_rows) + bool(spec.test_rows)
     if n_groups < n_parts:
         key = "group" if spec.group is not None else "order"
         raise InvalidDataError(
-            f"data.{key} = {spec.split_by!r}: {data.name} has {n_groups} different values of it, wanted one or more for each of "
+            f"data.{key} = {spec.split_by!r}: {name} has {n_groups} different values of it, wanted one or more for each of "
             f"{n_parts} parts"
         )
 
@@ -202,43 +205,6 @@ def _read_mnist() -> DataSet:
     return DataSet("mnist", **found)
 
 
-def check_size(path: Path) -> None:
-    """Refuse a file that would unpack to over half of the memory, as a zip bomb does. Raises InvalidDataError."""
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    unpacked = _unpacked_bytes(path, memory / 2)
-    if unpacked > memory / 2:
-        raise InvalidDataError(
-            f"{path}: unpacks to {unpacked / 2**30:,.1f} GiB{' or more' * (path.suffix.lower() == '.gz')}, more than half of this machine's memory of "
-            f"{memory / 2**30:,.1f} GiB; keep fewer rows, or smaller numbers such as uint8"
-        )
-
-
-def _unpacked_bytes(path: Path, limit: float) -> int:
-    """Return the size that a file states in its directory, or unpacks to, counted until over `limit`; 0 if that is unreadable: reading the file then says why."""
-    try:
-        if suffix_of(path) == ".npz":
-            with zipfile.ZipFile(path) as archive:
-                return sum(member.file_size for member in archive.infolist())
-        if suffix_of(path) == ".parquet":
-            from pyarrow import parquet
-
-            metadata = parquet.read_metadata(path)
-            return int(metadata.num_rows * metadata.num_columns * 8)  # as float64
-        if path.suffix.lower() == ".gz":  # which does not state it
-            with gzip.open(path) as file:
-                return sum(map(len, _read_up_to(cast(IO[bytes], file), limit)))
-        return path.stat().st_size
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
-        return 0
-
-
-def _read_up_to(file: IO[bytes], limit: float) -> Iterator[bytes]:
-    """Yield the content of a file in pieces, until these are of more than `limit` bytes."""
-    while limit >= 0 and (piece := file.read(2**20)):
-        limit -= len(piece)
-        yield piece
-
-
 def read_arrays(path: Path, choose: Callable[[list[str]], list[str]]) -> dict[str, Array]:
     """Read the arrays of an .npz file that `choose` picks by name. Unpickles nothing. Raises InvalidDataError."""
     try:
@@ -246,8 +212,7 @@ def read_arrays(path: Path, choose: Callable[[list[str]], list[str]]) -> dict[st
             found = {name: arrays[name] for name in choose(arrays.files)}
     except InvalidDataError:  # raised by `choose`
         raise
-    # RuntimeError: encrypted, or a compression that zipfile does not know
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, MemoryError) as error:
+    except UNREADABLE as error:
         raise InvalidDataError(f"{path}: not a readable .npz of plain arrays: {_first_line(error)}") from error
     for name, array in found.items():
         if not isinstance(array, np.ndarray):

@@ -7,7 +7,10 @@ fitted and saved as a model scales raw rows itself (`train.model.add_scaling`).
 
 import hashlib
 import json
+import math
+import re
 import shutil
+import stat
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
@@ -16,17 +19,19 @@ from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
-from sweep.data.files import Array, DataSet, find_image_shape
+from sweep.data.files import UNREADABLE, Array, DataSet, find_image_shape
 from sweep.data.scaling import Kind, Scaling, Target, fit_scaling, fit_target
 from sweep.data.splits import Drawn, draw_rows
 from sweep.durable.disk import sync
 from sweep.durable.failpoint import failpoint
 from sweep.durable.files import make_draft, sha256_of
+from sweep.durable.given import MAX_RECORD_BYTES, read_given
 from sweep.errors import InvalidDataError, StorageError, translate
 from sweep.study.objective import Task
 from sweep.study.schema import Data
 
 CACHE_VERSION = 3  # of the layout below; part of a prepared folder's name
+FACTS = "facts.json"
 ROW_NUMBERS = "row_numbers.npy"  # beside test rows that were drawn
 SCALING, SAMPLE = "scaling.npy", "sample.npy"  # of numbers: how they were scaled, and some that were not
 SUMS = "sums.json"  # the sha256 of every other file
@@ -87,11 +92,38 @@ class DataFacts:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "DataFacts":
-        """Rebuild facts from `asdict`, as JSON keeps them. Raises KeyError or TypeError where they are none."""
+        """Rebuild facts from `asdict`, as JSON keeps them. Raises KeyError, TypeError or ValueError where they are none."""
         tuples = {name: tuple(values[name]) for name in ("classes", "feature_shape")}
         tuples["class_counts"] = tuple(values.get("class_counts", ()))
         target = Target(**values["target"]) if "target" in values else None
-        return cls(**{**values, **tuples, "target": target})
+        facts = cls(**{**values, **tuples, "target": target})
+        facts._check()
+        return facts
+
+    def _check(self) -> None:
+        """Raise ValueError for what `prepare` does not write: they may come from another hand."""
+        counts = (
+            self.n_train,
+            self.n_validation,
+            self.n_test,
+            self.n_features,
+            *self.feature_shape,
+            *self.class_counts,
+        )
+        if not all(type(n) is int and 0 <= n < 2**53 for n in counts):
+            raise ValueError("holds a count that is none")
+        if math.prod(self.feature_shape) != self.n_features or len(self.class_counts) not in (0, self.n_classes):
+            raise ValueError("its counts contradict each other")
+        if not all(isinstance(text, str) for text in (self.name, *self.classes)) or bool(self.classes) == bool(
+            self.target
+        ):
+            raise ValueError("holds a name that is no text, or no class")
+        if self.target is not None:
+            self.target.check()
+        if self.scaling not in ("pixels", "standardize", *get_args(Kind)):
+            raise ValueError(f"scaling is {self.scaling!r:.100}")
+        if not re.fullmatch("[0-9a-f]{64}", str(self.sha256)):
+            raise ValueError(f"sha256 is {self.sha256!r:.100}")
 
 
 @dataclass(frozen=True)
@@ -210,7 +242,8 @@ def _prepared_folder(spec: Data, sha256: str, scaling: ScalingKind, task: Task, 
 
 def _open(folder: Path) -> PreparedData:
     with _translate(folder):
-        facts = DataFacts.from_dict(json.loads((folder / "facts.json").read_bytes()))
+        _refuse_links(folder)
+        facts = DataFacts.from_dict(json.loads(read_given(folder / FACTS, MAX_RECORD_BYTES)))
         for part, n_rows in (("train", facts.n_train), ("validation", facts.n_validation), ("test", facts.n_test)):
             split = _map(folder / part)
             if split.x.shape != (n_rows, facts.n_features) or split.y.shape != (n_rows,):
@@ -221,12 +254,19 @@ def _open(folder: Path) -> PreparedData:
     return PreparedData(folder, facts)
 
 
+def _refuse_links(folder: Path) -> None:
+    """Raise ValueError if anything in `folder` is a link, a pipe or a device: what is behind is elsewhere, or has no end."""
+    for path in folder.rglob("*"):
+        if not stat.S_ISREG(mode := path.lstat().st_mode) and not stat.S_ISDIR(mode):
+            raise ValueError(f"{path.relative_to(folder)} is no file")
+
+
 def _check_sums(folder: Path) -> None:
     """Raise ValueError for a file whose bytes have changed. What an earlier version prepared has no sums."""
     if not (folder / SUMS).exists():
         return
-    for name, digest in json.loads((folder / SUMS).read_bytes()).items():
-        if sha256_of(folder / name) != digest:
+    for name, digest in json.loads(read_given(folder / SUMS, MAX_RECORD_BYTES)).items():
+        if not re.fullmatch(r"(\w+/)?\w+\.\w+", name) or sha256_of(folder / name) != digest:
             raise ValueError(f"{name} is not what was written (sha256)")
 
 
@@ -236,7 +276,7 @@ def _translate(folder: Path) -> AbstractContextManager[None]:
             f"{folder}: cannot be written or read ({error}); make room, remove it, or choose another --runs-dir"
         )
 
-    return translate(OSError, ValueError, into=into)
+    return translate(*UNREADABLE, KeyError, AttributeError, into=into)
 
 
 def _split(data: DataSet, drawn: Drawn) -> dict[str, Split]:
@@ -295,7 +335,7 @@ def _write(folder: Path, parts: dict[str, Split], facts: DataFacts, drawn_test: 
         np.save(draft / part / "y.npy", rows.y)
     if drawn_test is not None:
         np.save(draft / "test" / ROW_NUMBERS, drawn_test)
-    (draft / "facts.json").write_text(json.dumps(facts.to_dict()), encoding="utf-8")
+    (draft / FACTS).write_text(json.dumps(facts.to_dict()), encoding="utf-8")
     sums = {str(path.relative_to(draft)): sha256_of(path) for path in sorted(draft.rglob("*.*"))}
     (draft / SUMS).write_text(json.dumps(sums), encoding="utf-8")
     failpoint("data.draft")

@@ -1,6 +1,7 @@
 """Files and folders that are whole or absent: written under another name, synced, renamed; checked by sha256."""
 
 import hashlib
+import math
 import os
 import shutil
 import socket
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from sweep.durable.disk import sync
 from sweep.durable.failpoint import failpoint
+from sweep.durable.given import open_given
 
 
 def make_folder(folder: Path) -> None:
@@ -67,5 +69,6 @@ def _clear(draft: Path) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
+    """Return the sha256 of a file. Raises OSError, also for what is no file: a pipe would be waited for."""
+    with open_given(path, math.inf) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,11 +2,13 @@
 
 import os
 import re
+import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from io import BufferedReader
 from pathlib import Path
 
+from sweep.durable.given import as_file
 from sweep.errors import StorageError
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
@@ -18,10 +20,11 @@ def check_name(name: str) -> None:
         raise ValueError(f"{name!r:.100} is no name of a file here")
 
 
-def open_inside(folder: Path, name: str) -> BufferedReader:
-    """Open a file of `folder` for reading, if both are what they seem.
+def open_inside(folder: Path, name: str, limit: float) -> BufferedReader:
+    """Open a file of `folder`, of `limit` bytes at most, for reading, if both are what they seem.
 
-    Raises ValueError for a name that leads elsewhere, OSError where the folder or the file is a link or of another kind.
+    Raises ValueError for a name that leads elsewhere, OSError where the folder or the file is a link, of another kind, or
+    larger.
     """
     check_name(name)
     at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -30,10 +33,7 @@ def open_inside(folder: Path, name: str) -> BufferedReader:
         handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=at)
     finally:
         os.close(at)
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise OSError(f"{name} is no regular file")
-    return os.fdopen(handle, "rb")
+    return as_file(handle, name, limit)
 
 
 def walk_folders(folder: Path, enters: Callable[[str], bool]) -> Iterator[os.DirEntry[str]]:
@@ -52,3 +52,18 @@ def refuse_links(paths: Iterable[Path]) -> None:
                 f"{path}: a link to {os.readlink(path)}; links inside a runs directory are not followed: put a folder "
                 "in its place (--runs-dir itself may be a link)"
             )
+
+
+def make_private(folder: Path) -> None:
+    """Create `folder`, or take the one that is there, as this user's alone. Others' writing in it, if they could, is removed.
+
+    Raises StorageError for a link, or for a folder of another user.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        raise StorageError(f"{folder}: a link, or a folder of another user; what it holds is run, so remove it")
+    if status.st_mode & 0o022:
+        shutil.rmtree(folder)
+        folder.mkdir(mode=0o700)
+    folder.chmod(0o700)

@@ -47,7 +47,7 @@ class FakeEngine:
         report = next(epochs)
         while isinstance(report, EpochReport):
             report = epochs.send(goes_on(report))
-        return self.save(report, folder)
+        return self.save(trial, report, folder)
 
     def train(self, trial: Trial) -> Generator[EpochReport | TrialResult, bool | None, None]:
         """Yield a report per epoch, which takes whether the trial goes on; then yield the result."""
@@ -77,15 +77,21 @@ class FakeEngine:
             ended_at=now,
         )
 
-    def save(self, result: TrialResult, folder: Path) -> TrialResult:
-        files = {} if result.state == State.FAILED else self._files
+    def save(self, trial: Trial, result: TrialResult, folder: Path) -> TrialResult:
+        return save_files(folder, trial, result, self._files)
 
-        def write(draft: Path) -> None:
-            (draft / results.HISTORY).write_text(json.dumps(result.history), encoding="utf-8")
-            for name, content in files.items():
+
+def save_files(folder: Path, trial: Trial, result: TrialResult, files: Mapping[str, bytes]) -> TrialResult:
+    """Make `result` durable as `folder` with those of `files`, by name, that such a trial leaves, and its history."""
+    is_kept = {name: result.state != State.FAILED and (trial.keeps_model or name != results.MODEL) for name in files}
+
+    def write(draft: Path) -> None:
+        (draft / results.HISTORY).write_text(json.dumps(result.history), encoding="utf-8")
+        for name, content in files.items():
+            if is_kept[name]:
                 (draft / name).write_bytes(content)
 
-        return results.save(folder, result, write)
+    return results.save(folder, result, write)
 
 
 def _metrics(history: Sequence[Logs]) -> Logs:
@@ -121,7 +127,7 @@ class FakeCohortEngine:
             verdicts |= judge(reports) if reports else {}
 
     def make_save(self, trial: Trial, result: TrialResult, trained: None) -> Callable[[Path], TrialResult]:
-        return partial(self._engine.save, result)
+        return partial(self._engine.save, trial, result)
 
 
 class FakeExecutor:
@@ -161,7 +167,7 @@ class FakeExecutor:
         trial, epochs = ready
         event = epochs.send(self._verdicts.pop(trial.key))
         if isinstance(event, TrialResult):
-            return self._engine.save(event, self._folder / trial.key)
+            return self._engine.save(trial, event, self._folder / trial.key)
         self._running.append((trial, epochs))
         if not event.waits:
             self._verdicts[trial.key] = True

@@ -14,6 +14,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TypeVarTuple
 
+from sweep.environment import settle
+
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 ONE_THREAD = {
     # One thread per process: processes side by side then use every core, and results do not depend on scheduling.
@@ -58,6 +60,7 @@ def _ctrl_c_blocked() -> Iterator[None]:
 
 def set_up_process(log: Path, core: int | None, environment: Mapping[str, str] = ONE_THREAD) -> None:
     """Set up the child process that calls this: environment, core, stderr to `log`; and make it die with its parent."""
+    settle(os.environ)  # on another machine of a cluster, no command has done so
     os.environ.update(environment)
     if sys.platform == "linux":
         # The kernel kills this process with its parent even while it is stopped or holds the interpreter's lock.
@@ -66,7 +69,9 @@ def set_up_process(log: Path, core: int | None, environment: Mapping[str, str] =
     if core is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {core})
     log.parent.mkdir(parents=True, exist_ok=True)
-    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), sys.stderr.fileno())
+    # What was put there by another hand is not written through, and not waited for: a link, a pipe.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
+    os.dup2(os.open(log, flags, 0o644), sys.stderr.fileno())
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from sweep.data.prepared import PreparedData, pack_training_rows
+from sweep.durable.inside import make_private
 from sweep.errors import InvalidSettingError, MissingPackageError
 from sweep.execute.cluster.bridge import BridgeOptions, Connect
 from sweep.execute.cluster.executor import ClusterExecutor
@@ -59,6 +60,7 @@ def start_on_machine(
     provenance = provenance | {"engine": engine}
     if engine == "cohort":
         n_searched = compute_max_searched(study.search)
+        make_private(place.programs)
         logger.info("starting cohorts of up to %d searched trials; log in %s", n_searched, place.logs)
         return CohortExecutor(
             CohortOptions(

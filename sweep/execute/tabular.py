@@ -1,12 +1,10 @@
 """An executor that answers from learning curves that are known, on a virtual clock: a whole study takes seconds."""
 
 import heapq
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from sweep.execute.fake import CLOCK_START, Curve
-from sweep.record import results
+from sweep.execute.fake import CLOCK_START, Curve, save_files
 from sweep.study.training import Training
 from sweep.train.course import Course
 from sweep.trial import Event, State, Trial, TrialResult
@@ -111,11 +109,4 @@ class TabularExecutor:
             provenance={},
         )
         del self._running[course.trial.key]
-        history, files = json.dumps(result.history), {} if result.state == State.FAILED else self._files
-
-        def write(draft: Path) -> None:
-            (draft / results.HISTORY).write_text(history, encoding="utf-8")
-            for name, content in files.items():
-                (draft / name).write_bytes(content)
-
-        return results.save(self._folder / course.trial.key, result, write)
+        return save_files(self._folder / course.trial.key, course.trial, result, self._files)

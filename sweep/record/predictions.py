@@ -2,11 +2,13 @@
 
 import io
 import zipfile
-import zlib
 from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sweep.data.files import UNREADABLE
+from sweep.durable.given import MAX_PREDICTIONS_BYTES
 
 MAX_MISTAKES = 64  # mistakes whose rows are kept
 
@@ -54,6 +56,32 @@ class Predictions:
         np.add.at(counts, (self.labels, self.predicted), 1)
         return counts
 
+    def check_arrays(self) -> None:
+        kinds = {"labels": "iu", "predicted": "iu", "mistakes": "iu", "certainty": "f", "rows": "biuf"}
+        for name, wanted in kinds.items():
+            array = getattr(self, name)
+            if (
+                not isinstance(array, np.ndarray)
+                or array.dtype.kind not in wanted
+                or array.ndim != 1 + (name == "rows")
+            ):
+                raise ValueError(f"{name} is no array of its kind and shape")
+        if len(self.labels) != len(self.predicted) or not len(self.mistakes) == len(self.certainty) == len(self.rows):
+            raise ValueError("not as many of one as of the other")
+
+    def check(self, n_rows: int, n_classes: int, n_features: int) -> None:
+        """Raise ValueError unless these are predictions of so many rows and features in so many classes."""
+        if len(self.labels) != n_rows or (len(self.rows) and self.rows.shape[1] != n_features):
+            raise ValueError(
+                f"of {len(self.labels)} rows of {self.rows.shape[1]} features, wanted {n_rows} of {n_features}"
+            )
+        if not n_classes:
+            raise ValueError("of classes, wanted numbers to predict")
+        for name, limit in (("labels", n_classes), ("predicted", n_classes), ("mistakes", n_rows)):
+            numbers = getattr(self, name)
+            if numbers.min(initial=0) < 0 or numbers.max(initial=0) >= max(limit, 1):
+                raise ValueError(f"{name} holds a number that is not below {limit}")
+
     def pack(self) -> bytes:
         """Return the predictions as an .npz file. Equal predictions give equal bytes."""
         return _pack(asdict(self))
@@ -77,7 +105,7 @@ class Values:
     @property
     def errors(self) -> NDArray[np.float64]:
         """Return what each prediction is above its label, shape (n,)."""
-        return self.predicted - self.labels
+        return np.asarray(self.predicted - self.labels, np.float64)
 
     @property
     def scores(self) -> NDArray[np.float64]:
@@ -94,6 +122,29 @@ class Values:
         """Return the predictions as an .npz file. Equal predictions give equal bytes."""
         return _pack(asdict(self))
 
+    def check_arrays(self) -> None:
+        kinds = {"labels": "f", "predicted": "f", "worst": "iu", "rows": "biuf"}
+        for name, wanted in kinds.items():
+            array = getattr(self, name)
+            if (
+                not isinstance(array, np.ndarray)
+                or array.dtype.kind not in wanted
+                or array.ndim != 1 + (name == "rows")
+                or (wanted == "f" and not np.isfinite(array).all())
+            ):
+                raise ValueError(f"{name} is no array of its kind and shape")
+        if len(self.labels) != len(self.predicted) or len(self.worst) != len(self.rows):
+            raise ValueError("not as many of one as of the other")
+
+    def check(self, n_rows: int, n_classes: int, n_features: int) -> None:
+        """Raise ValueError unless these are predictions of so many rows and features, and of no classes."""
+        if len(self.labels) != n_rows or (len(self.rows) and self.rows.shape[1] != n_features) or n_classes:
+            raise ValueError(
+                f"of {len(self.labels)} rows of numbers to predict, wanted {n_rows} of {n_features} features"
+            )
+        if self.worst.min(initial=0) < 0 or self.worst.max(initial=0) >= max(n_rows, 1):
+            raise ValueError(f"worst holds a number that is not below {n_rows}")
+
 
 AnyPredictions = Predictions | Values
 
@@ -101,12 +152,17 @@ AnyPredictions = Predictions | Values
 def unpack(content: bytes) -> AnyPredictions:
     """Read predictions from the bytes that `pack` returned. Raises ValueError if they are damaged."""
     try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > MAX_PREDICTIONS_BYTES:
+            raise ValueError(f"unpack to {size} bytes, wanted {MAX_PREDICTIONS_BYTES} at most")
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             kind: type[AnyPredictions] = Values if "worst" in arrays.files else Predictions
-            return kind(**{name: arrays[name] for name in arrays.files})
-    # RuntimeError: zipfile found an encrypted member, or an unknown compression
-    except (OSError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+            found = kind(**{name: arrays[name] for name in arrays.files})
+    except UNREADABLE as error:
         raise ValueError(str(error) or type(error).__name__) from error
+    found.check_arrays()
+    return found
 
 
 def _pack(arrays: dict[str, NDArray[np.generic]]) -> bytes:

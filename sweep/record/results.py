@@ -12,10 +12,11 @@ from typing import Any
 from sweep.durable.disk import sync
 from sweep.durable.failpoint import failpoint
 from sweep.durable.files import make_draft, sha256_of, sync_folder, write_durably
+from sweep.durable.given import MAX_MODEL_BYTES, MAX_RECORD_BYTES
 from sweep.durable.inside import open_inside, walk_folders
 from sweep.errors import DamagedResultError, MissingRunsError
 from sweep.layout import RunsDir
-from sweep.trial import Logs, Score, TrialResult
+from sweep.trial import Logs, Score, TrialResult, check_logs
 
 MODEL = "model.keras"
 HISTORY = "history.json"
@@ -112,7 +113,7 @@ def load(folder: Path) -> TrialResult:
     try:
         result = TrialResult.from_dict(_read_sealed(folder, RESULT))
         _check_files(folder, result.files, WAY_OUT)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DamagedResultError(f"{folder}: cannot be read ({error}); {WAY_OUT}") from error
     return result
 
@@ -125,15 +126,16 @@ def load_score(folder: Path) -> Score | None:
     way_out = f"remove {SCORE} to score it again"
     try:
         score = Score(**_read_sealed(folder, SCORE))
+        check_logs(score.metrics)
         _check_files(folder, score.files, way_out)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise DamagedResultError(f"{path}: cannot be read ({error}); {way_out}") from error
     return score
 
 
 def _check_files(folder: Path, files: dict[str, str], way_out: str) -> None:
     for name, digest in files.items():
-        with open_inside(folder, name) as file:
+        with open_inside(folder, name, MAX_MODEL_BYTES) as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != digest:
             raise DamagedResultError(f"{folder / name}: not what was written (sha256); {way_out}")
@@ -157,7 +159,7 @@ def _seal(content: Any) -> str:
 
 def _read_sealed(folder: Path, name: str) -> Any:
     """Read the content of a sealed file. Raises OSError, or ValueError if the file is not what was written."""
-    with open_inside(folder, name) as file:
+    with open_inside(folder, name, MAX_RECORD_BYTES) as file:
         text = file.read().decode()
     try:
         content = json.loads(text)["content"]

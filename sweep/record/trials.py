@@ -84,13 +84,14 @@ class Record:
         self._study_id = study_id
         self.objective: Objective = study.objective
         self._rungs = study.rungs()
+        self._keeps_searched_models = study.search.keep_models
         self.identity = identity
         self.trials: dict[str, RecordedTrial] = {}
         self._ids: dict[str, int] = {}  # key -> Optuna's id
         self.rungs = Rungs(study.objective)
         self._earlier_courses: dict[str, Course] = {}
         for trial in trials:
-            recorded = _to_recorded(trial, self._rungs)
+            recorded = _to_recorded(trial, self._rungs, self._keeps_searched_models)
             self.trials[recorded.trial.key] = recorded
             self._ids[recorded.trial.key] = trial.id
             for rung, value in trial.intermediate_values.items():
@@ -155,6 +156,7 @@ class Record:
         trial = Trial(
             number=len(self.trials), phase=phase, config=config, seed=seed, name=name, replicate=replicate,
             promoted_from=promoted_from, rungs=_rungs_of(phase, promoted_from, self._rungs),
+            keeps_model=phase != Phase.SEARCH or self._keeps_searched_models,
         )  # fmt: skip
         # One attribute for everything that stays, and none for a first attempt: Optuna writes each with two statements.
         lasting = {"config": config.to_dict(), "phase": phase, "seed": seed, "name": name, "replicate": replicate}
@@ -236,7 +238,7 @@ def read_stored_search(where: Where, study: str) -> tuple[dict[str, Any], list[R
         storage = open_storage(where)
         study_id = storage.get_study_id_from_name(study)
         identity = storage.get_study_user_attrs(study_id)["study"]
-        return identity, [_to_recorded(trial, ()) for trial in read_trials(storage, study_id)]
+        return identity, [_to_recorded(trial) for trial in read_trials(storage, study_id)]
 
 
 def _rungs_of(phase: Phase, promoted_from: int | None, rungs: tuple[int, ...]) -> tuple[int, ...]:
@@ -244,7 +246,7 @@ def _rungs_of(phase: Phase, promoted_from: int | None, rungs: tuple[int, ...]) -
     return rungs if phase == Phase.SEARCH and promoted_from is None else ()
 
 
-def _to_recorded(stored: StoredTrial, rungs: tuple[int, ...]) -> RecordedTrial:
+def _to_recorded(stored: StoredTrial, rungs: tuple[int, ...] = (), keeps_searched: bool = True) -> RecordedTrial:
     lasting = dict(stored.user_attrs["trial"])
     phase = Phase(lasting.pop("phase"))
     trial = Trial(
@@ -252,6 +254,7 @@ def _to_recorded(stored: StoredTrial, rungs: tuple[int, ...]) -> RecordedTrial:
         config=Config.from_dict(lasting.pop("config")),
         phase=phase,
         rungs=_rungs_of(phase, lasting.get("promoted_from"), rungs),
+        keeps_model=phase != Phase.SEARCH or keeps_searched,
         attempt=stored.user_attrs.get("attempt", 1),
         **lasting,
     )

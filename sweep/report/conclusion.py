@@ -118,7 +118,7 @@ def compare_with_config(conclusion: Conclusion, config: str) -> Comparison | Non
     """Compare the champion with another config that was confirmed, by its key; None where one has no test predictions."""
     tracked, champion = conclusion.tracked, conclusion.champion
     others = [replicate.run_id for replicate in tracked.replicates if replicate.trial.config.key == config]
-    other = [tracked.predictions[run].scores for run in others if run in tracked.predictions]
+    other: list[NDArray[Any]] = [tracked.predictions[run].scores for run in others if run in tracked.predictions]
     if champion is None or not other or not _is_scored(tracked, champion):
         return None
     return compare(stack_scores(tracked, champion), np.stack(other))

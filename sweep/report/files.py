@@ -34,7 +34,7 @@ def find_stale(conclusion: Conclusion) -> list[Path]:
     """Find the files of the report that are missing, or are not what the runs give."""
     texts = report_texts(conclusion)
     files = report_files(conclusion)
-    return [file for file in files if not file.exists() or file.read_bytes() != texts[file.name].encode()]
+    return [file for file in files if not file.is_file() or file.read_bytes() != texts[file.name].encode()]
 
 
 def report_texts(conclusion: Conclusion) -> dict[str, str]:

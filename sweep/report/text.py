@@ -1,13 +1,12 @@
 """The conclusion as text: Markdown for people, CSV and JSON for programs. The same runs give the same bytes."""
 
-import csv
-import io
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from sweep import plain_text
 from sweep.plain_text import to_code, to_line
 from sweep.report.compare import MAX_REPLICATES, Comparison, Summary
 from sweep.report.conclusion import Column, Conclusion, Verdict, find_ranking, list_rows
@@ -136,11 +135,9 @@ def champions_table(conclusions: Sequence[Conclusion]) -> list[list[str]]:
 
 def to_csv(conclusion: Conclusion) -> str:
     """Write the conclusion as CSV: a line for each finalist and metric."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
+    rows: list[list[object]] = [
         ["finalist", "selected", "units", "metric", "n", "mean", "sd", "low", "high", "reference", "run_ids"]
-    )
+    ]
     for column in conclusion.columns:
         for metric in list_rows(conclusion.tracked):
             summary = column.summaries.get(metric)
@@ -149,8 +146,8 @@ def to_csv(conclusion: Conclusion) -> str:
             )
             who = [column.finalist.name, column.finalist.is_selected, column.finalist.config.units_label]
             reference, run_ids = column.reference.get(metric, ""), " ".join(column.replicate_runs)
-            writer.writerow([*who, metric, *numbers, reference, run_ids])
-    return text.getvalue()
+            rows.append([*who, metric, *numbers, reference, run_ids])
+    return plain_text.to_csv(rows)
 
 
 def to_dict(conclusion: Conclusion) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from sweep.track.client import open_client
 from sweep.track.describe import experiment_text, study_text
 from sweep.track.errors import translate_errors
 from sweep.track.names import NOTE, REPORT_FOLDER
-from sweep.track.tables import follow_move, refuse_elsewhere
+from sweep.track.tables import settle_locations
 
 MAX_NOTE = 8000  # characters that MLflow keeps of a tag
 
@@ -80,8 +80,7 @@ def _parts(conclusion: Conclusion) -> Iterator[str]:
 
 def _upload(conclusion: Conclusion) -> None:
     runs, parent = conclusion.tracked.runs, conclusion.tracked.parent_run_id
-    follow_move(runs)
-    refuse_elsewhere(runs, conclusion.tracked.study.name)
+    settle_locations(runs, conclusion.tracked.study.name)
     client = open_client(runs)
     with translate_errors(runs):
         for file in report_files(conclusion):

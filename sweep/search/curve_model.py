@@ -43,12 +43,12 @@ class Forecast:
     _explained: Array  # (observations, candidates)
     _scale: float
 
-    def covariance_with(self, j: int) -> Array:
-        """Return the covariance of every candidate with candidate j, shape (candidates,)."""
-        is_same = (self._own == self._own[j]) & (self._own >= 0)
-        is_same[j] = True
-        prior = SMOOTH[0, 0] * _matern(self._points, self._points[j : j + 1])[:, 0] + OWN[0, 0] * is_same + VAGUE[0, 0]
-        covariance: Array = self._scale * (prior - self._explained.T @ self._explained[:, j])
+    def covariance_with(self, some: Sequence[int]) -> Array:
+        """Return the covariance of some candidates, given by number, with every one, shape (some, candidates)."""
+        numbers = np.array(some)[:, None]
+        is_same = ((self._own == self._own[numbers]) & (self._own >= 0)) | (np.arange(len(self._own)) == numbers)
+        prior = SMOOTH[0, 0] * _matern(self._points[some], self._points) + OWN[0, 0] * is_same + VAGUE[0, 0]
+        covariance: Array = self._scale * (prior - self._explained[:, some].T @ self._explained)
         return covariance
 
 

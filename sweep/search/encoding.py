@@ -31,11 +31,12 @@ class Encoder:
     def encode(self, configs: Sequence[Config]) -> Points:
         """Return the points of configs of the space, shape (n, coordinates)."""
         parts = [encode([getattr(config, name) for config in configs]) for name, encode in self._whole.items()]
+        depths = np.array([len(config.units) for config in configs])
         for layer, encode in self._widths.items():
-            is_there = np.array([config.hidden_layers >= layer for config in configs])
+            is_there = depths >= layer
             part = np.full((len(configs), 1), ABSENT)
             if is_there.any():
-                of_those = encode([config.units[layer - 1] for config in configs if config.hidden_layers >= layer])
+                of_those = encode([config.units[layer - 1] for config in configs if len(config.units) >= layer])
                 part = np.full((len(configs), of_those.shape[1]), ABSENT)
                 part[is_there] = of_those
             parts.append(part)

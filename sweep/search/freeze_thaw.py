@@ -12,13 +12,14 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import cholesky, solve_triangular
 from scipy.stats import norm
 from threadpoolctl import ThreadpoolController
 
 from sweep.record.optuna_terms import to_params
 from sweep.record.trials import Record
 from sweep.search.budget import UNBOUNDED, Left
-from sweep.search.curve_model import Array, CurveModel, Forecast
+from sweep.search.curve_model import CurveModel, Forecast
 from sweep.search.defaults import default_config
 from sweep.search.encoding import Encoder
 from sweep.search.tried import Group, Tried, TriedConfigs, curves_of
@@ -130,11 +131,11 @@ def choose(forecast: Forecast, is_open: NDArray[np.bool_], running: list[int], b
 
     running: candidates in training. What each will show is taken to be what is expected of it: only the doubt shrinks.
     """
-    variance, believed = forecast.variance.copy(), list[Array]()
-    for j in running:
-        covariance = forecast.covariance_with(j) - sum((step * step[j] for step in believed), np.zeros(len(variance)))
-        believed.append(covariance / math.sqrt(max(covariance[j], 0) + forecast.noise[j]))
-        variance -= believed[-1] ** 2
+    variance = forecast.variance
+    if running:
+        covariance = forecast.covariance_with(running)
+        low = cholesky(covariance[:, running] + np.diag(forecast.noise[running]), lower=True)
+        variance = variance - (solve_triangular(low, covariance, lower=True) ** 2).sum(axis=0)
     deviation = np.sqrt(np.maximum(variance, 1e-12))
     if math.isinf(best):
         return int(np.where(is_open, forecast.mean, math.inf).argmin())

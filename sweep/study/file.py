@@ -1,6 +1,8 @@
 """Loading a study file: read, parse, and report every fault in one line."""
 
 import importlib.util
+import io
+import re
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
@@ -9,11 +11,14 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from sweep.durable.given import MAX_STUDY_BYTES, read_given
 from sweep.errors import InvalidStudyError
 from sweep.study.objective import Task
 from sweep.study.schema import Study, list_keys, shorten
 
-MAX_FILE_BYTES = 1 << 20
+MAX_PARTS = 50  # of a key
+# Words with dots between. Each is taken up at its start and as a whole, else a long one would be looked at anew from each letter.
+DEEP_KEY = re.compile(rf"""(?:(?:(?<![\w-])[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{MAX_PARTS}}}(?=[\w"'-])""")
 MAX_FAULTS, MAX_KEY = 20, 80  # faults that are described, characters of a key
 ENCODING = "utf-8-sig"  # with or without a byte order mark, which editors on Windows write
 
@@ -34,11 +39,9 @@ def parse_study(table: dict[str, Any], where: str, task: Task | None = None) -> 
 def load_study(path: Path) -> tuple[Study, dict[str, Any]]:
     """Load a study file. Returns the study, and the table as typed, which is tracked. Raises InvalidStudyError."""
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise InvalidStudyError(f"{path}: larger than {MAX_FILE_BYTES} bytes; a study file is a page")
-        table = tomllib.loads(path.read_text(encoding=ENCODING))
-    except InvalidStudyError:
-        raise
+        text = read_study_text(path)
+        _refuse_deep_keys(text)
+        table = tomllib.loads(text)
     except OSError as error:
         raise InvalidStudyError(f"{path}: cannot be read ({error.strerror}); give the path of a study file") from error
     except UnicodeDecodeError as error:
@@ -46,6 +49,17 @@ def load_study(path: Path) -> tuple[Study, dict[str, Any]]:
     except (ValueError, RecursionError) as error:
         raise InvalidStudyError(f"{path}: not TOML: {error}") from error
     return parse_study(table, str(path)), table
+
+
+def read_study_text(path: Path) -> str:
+    """Read a study file as it was typed. Raises OSError, UnicodeDecodeError."""
+    return io.TextIOWrapper(io.BytesIO(read_given(path, MAX_STUDY_BYTES)), encoding=ENCODING).read()
+
+
+def _refuse_deep_keys(text: str) -> None:
+    """Raise ValueError for a key of many parts: `tomllib` takes minutes to read one of 40,000. No key has more than 5."""
+    if DEEP_KEY.search(text):
+        raise ValueError(f"holds a key of more than {MAX_PARTS} parts")
 
 
 def check_is_installed(study: Study, where: str) -> None:

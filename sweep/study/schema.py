@@ -65,10 +65,9 @@ class Data(Table):
     train_rows: Annotated[int, Field(ge=2)] | None = Field(
         None, description="Size of the subset to train on; without it, all rows that are left."
     )
-    test_rows: (
-        Annotated[int | float, RowsRule("a whole number, 1 or more, or a share of the rows between 0 and 1", low=1)]
-        | None
-    ) = Field(None, description="Rows to seal off first as the test split, for a source that has none of its own.")
+    test_rows: Annotated[
+        int | float | None, RowsRule("a whole number, 1 or more, or a share of the rows between 0 and 1", low=1)
+    ] = Field(None, description="Rows to seal off first as the test split, for a source that has none of its own.")
     group: str | None = Field(
         None,
         description="Column of a table, such as a patient, whose rows stay together in one part; no feature. Parts then have "

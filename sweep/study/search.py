@@ -73,6 +73,11 @@ class Search(Table):
         "`auto` is `cohort` where JAX sees an accelerator, else `graph`.",
     )
 
+    keep_models: bool = Field(
+        True,
+        description="Whether trials of the search save their models. Without them a large search takes little disk, and "
+        "baselines and replicates, those of the best configs, still save theirs.",
+    )
     executor: Where = Field(
         "auto",
         description="`local` trains on this machine, `ray` on the machines of the Ray cluster at `RAY_ADDRESS`. `auto` is `ray` "

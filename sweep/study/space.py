@@ -147,13 +147,13 @@ class Space:
         """Draw n configs, each axis by itself, evenly in its own range. Some may be equal."""
         depths = [int(depth) for depth in draw_values(self.hidden_layers, n, rng)]
         widths = [draw_values(self.units_at(layer), n, rng) for layer in range(1, max(depths) + 1)]
-        whole = {k: list(map(kind, draw_values(getattr(self, k), n, rng))) for k, kind in WHOLE_NET.items()}
+        whole = [list(map(kind, draw_values(getattr(self, k), n, rng))) for k, kind in WHOLE_NET.items()]
         return [
             Config(
                 units=tuple(int(of_layer[i]) for of_layer in widths[: depths[i]]),
-                **{name: values[i] for name, values in whole.items()},
+                **dict(zip(WHOLE_NET, values, strict=True)),
             )
-            for i in range(n)
+            for i, values in enumerate(zip(*whole, strict=True))
         ]
 
     def to_dict(self) -> dict[str, Any]:

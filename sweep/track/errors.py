@@ -1,11 +1,11 @@
 """Errors of MLflow and of its database, translated to ours, without the secrets they may quote."""
 
 import os
-import re
 from contextlib import AbstractContextManager
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from sweep.durable.inside import check_name
 from sweep.errors import TrackingError, translate
 from sweep.layout import RunsDir
 from sweep.masking import mask
@@ -25,9 +25,11 @@ def translate_errors(runs: RunsDir) -> AbstractContextManager[None]:
 
 
 def check_id(given: object) -> str:
-    """Return the id of a run or a model, which becomes a folder's name. Raises MlflowException for anything but plain characters."""
-    if not re.fullmatch(r"[\w-]{1,100}", str(given), re.ASCII):
-        raise MlflowException(f"{given!r:.100} is no id of a run or a model")
+    """Return the id of a run or a model, which becomes a folder's name. Raises MlflowException where it cannot."""
+    try:
+        check_name(str(given))
+    except ValueError as error:
+        raise MlflowException(f"{given!r:.100} is no id of a run or a model") from error
     return str(given)
 
 

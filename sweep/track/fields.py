@@ -18,8 +18,9 @@ EPOCH = "epoch/"  # prefix of learning curves; metrics without it belong to the 
 # Tags that identify a trial. All others that are not MLflow's own are its provenance.
 TRIAL_TAGS = (
     "key", "study", "phase", "state", "reason", "trial", "attempt", "seed", "config", "data_sha256", "name", "replicate",
-    "promoted_from",
+    "promoted_from", "model",
 )  # fmt: skip
+NO_MODEL = "not kept"  # the tag `model` of a trial that saved none
 COUNTS = ("best_epoch", "epochs", "train_seconds", "params_count")
 
 
@@ -87,6 +88,7 @@ def from_run(run: Run) -> TrackedTrial:
             name=tags.get("name", ""),
             replicate=int(tags["replicate"]) if "replicate" in tags else None,
             promoted_from=int(tags["promoted_from"]) if "promoted_from" in tags else None,
+            keeps_model=tags.get("model") != NO_MODEL,
         )
         if (tags["key"], tags["config"]) != (trial.key, trial.config.key):
             raise ValueError(f"its key is {tags['key']} and its config {tags['config']}")
@@ -108,7 +110,7 @@ def from_run(run: Run) -> TrackedTrial:
                 name: value for name, value in tags.items() if name not in TRIAL_TAGS and not name.startswith("mlflow.")
             },
         )
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise DamagedResultError(f"run {run.info.run_id}: not what was written ({error}); {REWRITE}") from error
 
 
@@ -147,6 +149,7 @@ def _tags(trial: Trial, result: TrialResult, study: Study, facts: DataFacts) -> 
         "name": trial.name,
         "replicate": "" if trial.replicate is None else str(trial.replicate),
         "promoted_from": "" if trial.promoted_from is None else str(trial.promoted_from),
+        "model": "" if trial.keeps_model else NO_MODEL,
         **result.provenance,
     }
     return {name: value for name, value in tags.items() if value != ""}

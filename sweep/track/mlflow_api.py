@@ -1,8 +1,10 @@
 """MLflow as this program uses it: every name that enters from the package, and the settings that come first.
 
-MLflow reads some settings when it is imported (its telemetry client starts there), so they are set here, before the
-import, and no other file imports MLflow. A value that the environment already has wins.
+MLflow reads some settings when it is imported (its telemetry client starts there), so the environment is settled here too,
+before the import, and no other file imports MLflow.
 """
+
+# ruff: noqa: E402
 
 import logging
 import os
@@ -10,14 +12,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")
-# The tracker itself retries while a server is down, and keeps its trials. With MLflow's defaults one call takes 4 minutes.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-# Standard output is for our tables.
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+from sweep.environment import settle
+
+settle(os.environ)
 
 from mlflow import MlflowClient as MlflowClient
 from mlflow.artifacts import download_artifacts as download_artifacts

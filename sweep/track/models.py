@@ -82,7 +82,8 @@ class Models:
         except DamagedResultError as error:  # no less good model takes its place
             logger.warning("not among the logged models: %s", error)
             return
-        self.log(tracked.run_id, Ended(tracked.trial, result, None), has_outputs=False)
+        if results.MODEL in result.files:
+            self.log(tracked.run_id, Ended(tracked.trial, result, None), has_outputs=False)
 
 
 def _model_metrics(ended: Ended, run_id: str, model_id: str) -> list[Metric]:

@@ -20,7 +20,7 @@ from sweep.track.listing import FoundRun
 from sweep.track.mlflow_api import MLFLOW_PARENT_RUN_ID, MlflowClient
 from sweep.track.models import Models
 from sweep.track.names import FINISHED, PARENT, RUNNING, STATUSES
-from sweep.track.tables import TableRuns, follow_move, has_tested_schema, refuse_elsewhere
+from sweep.track.tables import TableRuns, find_engine_of_client, follow_move, has_tested_schema, settle_locations
 from sweep.track.writers import ClientRuns, End
 from sweep.trial import Ended, Trial
 
@@ -35,12 +35,12 @@ class Projection:
         """
         self._runs = runs
         self._projected = projected
-        self._client = guard_client(open_client(runs), check_hold)
+        self._client = guard_client(open_client(runs), check_hold, find_engine_of_client(runs))
         follow_move(runs)
         study = projected.study
         with translate_errors(runs):
             self._experiment = find_or_create_experiment(self._client, runs, study)
-            refuse_elsewhere(runs, study.name)
+            settle_locations(runs, study.name)
             failpoint("track.experiment")
             self._writer = _open_writer(self._client, self._experiment, runs, study.name, check_hold)
             self._before = self._find_runs()

@@ -4,6 +4,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweep.data.prepared import DataFacts
+from sweep.durable.given import MAX_PREDICTIONS_BYTES, MAX_RECORD_BYTES, read_given
+from sweep.durable.inside import refuse_links
 from sweep.errors import DamagedResultError, MissingRunsError
 from sweep.layout import RunsDir
 from sweep.record.predictions import AnyPredictions, unpack
@@ -12,7 +15,7 @@ from sweep.track.client import open_client
 from sweep.track.errors import REWRITE, check_id, translate_errors
 from sweep.track.mlflow_api import download_artifacts
 from sweep.track.names import MODEL_PATH
-from sweep.trial import Logs
+from sweep.trial import Logs, check_history
 
 
 @dataclass(frozen=True)
@@ -48,16 +51,19 @@ class RunFiles:
         """Read the logs of each epoch of a run, first epoch first. Raises MissingRunsError, DamagedResultError."""
         path = self.artifact(run_id, HISTORY)
         try:
-            found: list[Logs] = json.loads(path.read_bytes())
-        except (OSError, ValueError) as error:
+            found: list[Logs] = json.loads(read_given(path, MAX_RECORD_BYTES))
+            check_history(found)
+        except (OSError, ValueError, RecursionError) as error:
             raise DamagedResultError(f"{path}: cannot be read ({error}); {REWRITE}") from error
         return found
 
-    def predictions(self, run_id: str) -> AnyPredictions:
-        """Read the test predictions of a scored replicate. Raises MissingRunsError, DamagedResultError."""
+    def predictions(self, run_id: str, facts: DataFacts) -> AnyPredictions:
+        """Read the test predictions of a scored replicate on the data of `facts`. Raises MissingRunsError, DamagedResultError."""
         path = self.artifact(run_id, PREDICTIONS)
         try:
-            return unpack(path.read_bytes())
+            found = unpack(read_given(path, MAX_PREDICTIONS_BYTES))
+            found.check(facts.n_test, facts.n_classes, facts.n_features)
+            return found
         except (OSError, ValueError) as error:
             raise DamagedResultError(f"{path}: cannot be read ({error}); {REWRITE}") from error
 
@@ -83,6 +89,7 @@ class RunFiles:
     def _download(self, uri: str, folder: str) -> Path:
         """Fetch a file from the tracking server, anew each time: the server is what a report is made from."""
         into = self.runs.downloads / folder
+        refuse_links((into, *into.rglob("*")))
         with translate_errors(self.runs):
             return Path(download_artifacts(artifact_uri=uri, dst_path=str(into), tracking_uri=self.runs.mlflow_uri))
 

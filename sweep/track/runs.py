@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sweep.data.prepared import DataFacts
+from sweep.durable.given import MAX_RECORD_BYTES, read_given
 from sweep.errors import DamagedResultError, MissingRunsError
 from sweep.layout import RunsDir
 from sweep.record.predictions import AnyPredictions, Predictions, Values
@@ -87,19 +88,19 @@ def read_study(runs: RunsDir, name: str) -> TrackedStudy:
     parent = str(parents[0].info.run_id)
     files = RunFiles(runs, name)
     table = _read_json(files.artifact(parent, STUDY_FILE), dict)
+    facts = _read_json(files.artifact(parent, FACTS_FILE), DataFacts.from_dict)
     of_trials = [run for run in found if run.data.tags.get("phase") in list(Phase)]
     # A run of a trial is written in one go after it has ended: a RUNNING one is half there.
     trials = [from_run(run) for run in of_trials if run.info.status != RUNNING]
     trials.sort(key=lambda tracked: (tracked.trial.phase == Phase.CONFIRM, tracked.trial.number))
     scored = [one.run_id for one in trials if not one.metrics.keys().isdisjoint(("test_accuracy", "test_rmse"))]
-    facts = _read_json(files.artifact(parent, FACTS_FILE), DataFacts.from_dict)
     return TrackedStudy(
         runs=runs,
         study=parse_study(table, f"run {parent}", facts.task),
         table=table,
         facts=facts,
         trials=tuple(trials),
-        predictions={run_id: files.predictions(run_id) for run_id in scored},
+        predictions={run_id: files.predictions(run_id, facts) for run_id in scored},
         parent_run_id=parent,
         parent_status=str(parents[0].info.status),
         half_written=tuple(str(run.info.run_id) for run in of_trials if run.info.status == RUNNING),
@@ -132,6 +133,6 @@ def _list_runs(runs: RunsDir, name: str) -> list[Run]:
 
 def _read_json(path: Path, make: Callable[[dict[str, Any]], T]) -> T:
     try:
-        return make(json.loads(path.read_bytes()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return make(json.loads(read_given(path, MAX_RECORD_BYTES)))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedResultError(f"{path}: cannot be read ({error}); `sync` writes it anew") from error

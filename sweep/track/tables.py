@@ -72,47 +72,35 @@ def create_database(db: Path) -> None:
         sync(db.parent)
 
 
+def find_engine_of_client(runs: RunsDir) -> Engine | None:
+    """Find the engine through which this process' clients write the runs' database; None where a server has it."""
+    if runs.mlflow_server is not None:
+        return None
+    # All stores of a database share one engine (MLflow 3.17).
+    return SqlAlchemyStore(runs.mlflow_uri, DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH).engine  # type: ignore[no-untyped-call]
+
+
 def follow_move(runs: RunsDir) -> None:
     """Point MLflow's database at its artifacts where the runs directory lies now; nothing where a server keeps the runs.
 
     MLflow keeps absolute paths and has no call to change them: after a folder was moved or copied it would go on writing
     to the old place, and its UI would show nothing. Raises TrackingError where that cannot be mended.
     """
-    if runs.mlflow_server is not None:
-        return
-    with translate_errors(runs), _opened(runs) as engine, engine.begin() as connection:
-        found = connection.execute(text("SELECT name, artifact_location FROM experiments"))
-        for name, old in found.fetchall():
-            new = str(runs.artifacts(name).absolute())
-            if old != new and old.endswith(f"/{runs.all_artifacts.name}/{name}"):
-                _check_can_move(connection, runs)
-                logger.info("runs of %s were moved here from %s", name, old)
-                _move(connection, old, new)
+    if runs.mlflow_server is None:
+        with translate_errors(runs), _opened(runs) as engine, engine.begin() as connection:
+            _follow_move(connection, runs)
 
 
-def refuse_elsewhere(runs: RunsDir, study: str) -> None:
-    """Raise TrackingError where MLflow's database keeps files of a study outside of the study's folder.
+def settle_locations(runs: RunsDir, study: str) -> None:
+    """Do what `follow_move` does, then check that MLflow keeps every file of `study` in the study's folder.
 
     MLflow writes where its database says, and whoever hands a runs directory over may have written there what they like.
-    A server keeps files where it likes.
+    A server keeps files where it likes. Raises TrackingError.
     """
-    if runs.mlflow_server is not None:
-        return
-    experiment, run, model = dbmodels.SqlExperiment, dbmodels.SqlRun, dbmodels.SqlLoggedModel
-    ours = select(experiment.experiment_id).where(experiment.name == study).scalar_subquery()
-    places: Any = union(
-        select(experiment.artifact_location).where(experiment.name == study),
-        select(run.artifact_uri).where(run.experiment_id == ours),
-        select(model.artifact_location).where(model.experiment_id == ours),
-    )
-    folder = str(runs.artifacts(study).absolute())
-    with translate_errors(runs), _opened(runs) as engine, engine.connect() as connection:
-        for (place,) in connection.execute(places):
-            if not f"{place}/".startswith(f"{folder}/") or ".." in place.split("/"):
-                raise TrackingError(
-                    f"MLflow at {runs.mlflow_name}: files of {study!r} are kept at {place}, outside of {folder}, where this "
-                    f"program does not write; start over with `{runs.delete_command(study)}`"
-                )
+    if runs.mlflow_server is None:
+        with translate_errors(runs), _opened(runs) as engine, engine.begin() as connection:
+            _follow_move(connection, runs)
+            _refuse_elsewhere(connection, runs, study)
 
 
 def has_tested_schema(runs: RunsDir) -> bool:
@@ -271,6 +259,33 @@ def _opened(runs: RunsDir) -> Iterator[Engine]:
 def _revision(connection: Connection) -> str | None:
     found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
     return found
+
+
+def _follow_move(connection: Connection, runs: RunsDir) -> None:
+    found = connection.execute(text("SELECT name, artifact_location FROM experiments"))
+    for name, old in found.fetchall():
+        new = str(runs.artifacts(name).absolute())
+        if old != new and old.endswith(f"/{runs.all_artifacts.name}/{name}"):
+            _check_can_move(connection, runs)
+            logger.info("runs of %s were moved here from %s", name, old)
+            _move(connection, old, new)
+
+
+def _refuse_elsewhere(connection: Connection, runs: RunsDir, study: str) -> None:
+    experiment, run, model = dbmodels.SqlExperiment, dbmodels.SqlRun, dbmodels.SqlLoggedModel
+    ours = select(experiment.experiment_id).where(experiment.name == study).scalar_subquery()
+    places: Any = union(
+        select(experiment.artifact_location).where(experiment.name == study),
+        select(run.artifact_uri).where(run.experiment_id == ours),
+        select(model.artifact_location).where(model.experiment_id == ours),
+    )
+    folder = str(runs.artifacts(study).absolute())
+    for (place,) in connection.execute(places):
+        if not f"{place}/".startswith(f"{folder}/") or ".." in place.split("/"):
+            raise TrackingError(
+                f"MLflow at {runs.mlflow_name}: files of {study!r} are kept at {place}, outside of {folder}, where this "
+                f"program does not write; start over with `{runs.delete_command(study)}`"
+            )
 
 
 def _check_can_move(connection: Connection, runs: RunsDir) -> None:

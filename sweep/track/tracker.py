@@ -1,9 +1,12 @@
 """The writer thread: tracking off the critical path."""
 
 import logging
+import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
@@ -15,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 POLL_S = 0.2  # how long an interruption can go unnoticed
 RETRY_S = 10.0  # between attempts while MLflow cannot be written
+BEHIND_S = 60.0  # that a trial waited before it is said how far MLflow is behind, and between two times of saying so
 
 Load = Callable[[], tuple[TrialResult, Score | None]]  # loads a trial's result and, for a scored replicate, its score
 
@@ -36,6 +40,15 @@ class Projection(Protocol):
         """End the parent run as `status`."""
 
 
+@dataclass(frozen=True)
+class _Waiting:
+    """A trial that is to be projected, handed over at `since`, seconds of the tracker's clock."""
+
+    trial: Trial
+    load: Load
+    since: float
+
+
 class Tracker:
     """Projects what it is given, in order, on a thread of its own. Its trouble is told once, and never to training.
 
@@ -47,12 +60,15 @@ class Tracker:
         open_projection: Callable[[], Projection],
         check_hold: Callable[[], object] = lambda: None,
         retry_s: float = RETRY_S,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Start the thread. check_hold: is called before each write; raises LostStudyError if there must be none."""
         self._open_projection = open_projection
         self._check_hold = check_hold
         self._retry_s = retry_s
-        self._waiting: deque[tuple[Trial, Load]] = deque()
+        self._clock = clock
+        self._said_at = -math.inf  # when it was last said how far MLflow is behind
+        self._waiting: deque[_Waiting] = deque()
         self._changed = threading.Condition()
         self._closing_status: str | None = None
         self._trouble: TrackingError | None = None  # MLflow's, since the last write that succeeded
@@ -64,7 +80,7 @@ class Tracker:
     def track(self, trial: Trial, load: Load) -> None:
         """Project a trial that has ended, soon; nothing if that was done before. `load` is called if it was not."""
         with self._changed:
-            self._waiting.append((trial, load))
+            self._waiting.append(_Waiting(trial, load, self._clock()))
             self._changed.notify()
 
     def close(self, status: str, gives_up: Callable[[], bool] = lambda: False) -> SweepError | None:
@@ -113,28 +129,36 @@ class Tracker:
         self._check_hold()
         projection = self._open_projection()  # takes seconds: MLflow is loaded, its database created
         while waiting := self._next(projection.at_once):
-            ended = [ended for item in waiting if (ended := self._load(projection, *item)) is not None]
+            ended = [ended for one in waiting if (ended := self._load(projection, one)) is not None]
             self._check_hold()
             projection.write(ended)
             for _ in waiting:
                 self._waiting.popleft()
+            self._say_if_behind(waiting[0])
             self._recovered()
         self._check_hold()
         projection.close(self._closing_status or FINISHED)
         self._recovered()
 
-    def _load(self, projection: Projection, trial: Trial, load: Load) -> Ended | None:
+    def _say_if_behind(self, written: _Waiting) -> None:
+        now = self._clock()
+        if now - max(written.since, self._said_at) >= BEHIND_S:
+            n_waiting = f"{len(self._waiting):,}"
+            logger.info("MLflow is %.0f s behind; trials without a run so far: %s", now - written.since, n_waiting)
+            self._said_at = now
+
+    def _load(self, projection: Projection, one: _Waiting) -> Ended | None:
         """Load what is to be written of a trial; None where it was written before, or cannot be read."""
-        if not projection.lacks(trial):
+        if not projection.lacks(one.trial):
             return None
         try:
-            return Ended(trial, *load())
+            return Ended(one.trial, *one.load())
         except DamagedResultError as error:
             logger.warning("not tracked: %s", error)
             self._damage = self._damage or error
             return None
 
-    def _next(self, n: int) -> list[tuple[Trial, Load]]:
+    def _next(self, n: int) -> list[_Waiting]:
         """Wait for the next trials to write, `n` at most; return none once this is closed and all are written."""
         with self._changed:
             self._changed.wait_for(lambda: bool(self._waiting) or self._closing_status is not None)

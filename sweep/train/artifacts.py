@@ -16,7 +16,7 @@ from sweep.trial import State, Trial, TrialResult
 def save_result(
     folder: Path, trial: Trial, result: TrialResult, net: keras.Sequential, facts: DataFacts, scaling: Scaling | None
 ) -> TrialResult:
-    """Make `result` durable as `folder`, with the model (unless the trial failed), its summary, history and curves.
+    """Make `result` durable as `folder`, with its summary, history and curves, and the model if it keeps one.
 
     The model is the trained `net` with its scaling before it, and with the label's unit behind it.
     """
@@ -40,7 +40,7 @@ def _write_files(draft: Path, trial: Trial, result: TrialResult, model: keras.Mo
     (draft / results.SUMMARY).write_text(_summarize(model), encoding="utf-8")
     if len(result.history) > 0:
         draw_curves(result.history, trial.label, result.best_epoch, draft / results.CURVES)
-    if result.state != State.FAILED:
+    if result.state != State.FAILED and trial.keeps_model:
         model.save(draft / results.MODEL)
 
 

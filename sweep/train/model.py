@@ -1,7 +1,5 @@
 """Build the Keras model of a config, and load one safely from its file."""
 
-import json
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,8 @@ from sweep.data.prepared import DataFacts
 from sweep.data.scaling import LIMIT, SMOOTH_LIMIT, Scaling, Target
 from sweep.errors import DamagedResultError
 from sweep.study.config import Config
+from sweep.train.weights import UNREADABLE, read_config
 
-MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}  # of a .keras file
 CLASSES = {  # the only ones in a model of ours, by module; Normalization is in those of an earlier version
     "keras": {"Sequential", "DTypePolicy"},
     "keras.layers": {"InputLayer", "Rescaling", "Normalization", "Dense", "BatchNormalization", "Dropout"},
@@ -25,7 +23,6 @@ CLASSES = {  # the only ones in a model of ours, by module; Normalization is in 
     "keras.src.ops.core": {"Cast"},
     "None": {"__keras_tensor__", "__numpy__"},  # the output of another layer, an array of numbers
 }
-MAX_BYTES = 2**30  # unpacked
 HEADS = {"classification": "classes", "regression": "value"}  # name of the last layer
 
 Weights = dict[str, NDArray[np.float32]]  # by layer and name, see `list_weight_shapes`
@@ -112,18 +109,13 @@ def load_model(path: Path) -> keras.Model:
     safe mode has been bypassed often (CVE-2025-1550, -8747, -9906, ...), and no classes other than CLASSES are needed.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = {member.filename: member.file_size for member in archive.infolist()}
-            strange = sorted(members.keys() ^ MEMBERS)
-            if not strange and sum(members.values()) <= MAX_BYTES:
-                strange = sorted(set(_find_strange_classes(json.loads(archive.read("config.json")))))
-            elif not strange:
-                strange = [f"{sum(members.values())} bytes"]
-        if not strange:
-            return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, zipfile.BadZipFile) as error:
-        raise DamagedResultError(f"{path}: not a Keras model ({error})") from error
-    raise DamagedResultError(f"{path}: not a model of this program, so it is not loaded: {', '.join(strange)}")
+        if strange := sorted(set(_find_strange_classes(read_config(path)))):
+            raise ValueError(", ".join(strange))
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except UNREADABLE as error:
+        raise DamagedResultError(
+            f"{path}: not a Keras model of this program, so it is not loaded: {str(error) or type(error).__name__}"
+        ) from error
 
 
 def _find_strange_classes(config: Any) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Metrics of classification that take a prediction of every row, by scikit-learn. Pure: numbers in, numbers out."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +9,8 @@ from sklearn.metrics import average_precision_score, f1_score, recall_score, roc
 
 from sweep.trial import Logs
 
-Labels, Probabilities = NDArray[np.int32], NDArray[np.floating]
+Labels = NDArray[np.int32]
+Probabilities = NDArray[Any]  # floats
 CHANCE = 0.5  # of an area where there is nothing to tell apart
 
 

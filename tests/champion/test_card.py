@@ -10,7 +10,7 @@ import pytest
 
 from sweep.champion import verify
 from sweep.champion.card import describe_training
-from sweep.champion.export import export
+from sweep.champion.export import _commit, export
 from sweep.report.conclusion import conclude
 from sweep.study.config import Config
 from sweep.track.runs import read_study
@@ -77,6 +77,12 @@ TABLES = {
     "parquet of numbers": (parquet(lambda f: f.set_axis(range(65), axis=1)), {"label": "64"}),
     "parquet with categories": (parquet(lambda f: labelled([*"abc"])(f).astype({"y": "category"})), {}),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("said", ["none", "", "1f; rm -r ~", "1f1f1f1f`", "1f1f1f1f\n", "HEAD", "--help"])
+def test_a_commit_that_a_reader_would_type_in_is_one(said):
+    assert _commit({"git_commit": said}) == _commit({}) == "unknown"
+    assert _commit({"git_commit": "1f" * 20}) == "1f" * 20
 
 
 @pytest.mark.parametrize("kind", TABLES)

@@ -68,6 +68,14 @@ def test_each_row_has_its_class_and_certainty(folder, tmp_path, capsys):
     assert [float(line[2]) for line in lines] == pytest.approx(said.max(axis=1), abs=2e-6)
 
 
+def test_a_class_that_a_spreadsheet_would_compute_is_told_to_be_text(folder, tmp_path, capsys):
+    names = ['=HYPERLINK("http://x")', "@SUM(A1)", "+A1"]
+    write_summary(folder, {**SUMMARY, "classes": names})
+    _, out, _ = predict(folder, tmp_path, capsys, x=ROWS)
+    shown = [row["class"] for row in csv.DictReader(out.splitlines())]
+    assert shown == [f"'{names[k]}" for k in expected(ROWS).argmax(axis=1)]
+
+
 def test_it_answers_without_tensorflow_mlflow_or_optuna_and_writes_a_file(folder, tmp_path):
     np.savez(tmp_path / "images.npz", x=ROWS)
     heavy = ("tensorflow", "keras", "mlflow", "optuna", "onnx", "pandas")
@@ -149,7 +157,7 @@ def test_files_that_hold_no_rows_are_one_line(folder, tmp_path, capsys):
 
 
 def test_a_file_that_unpacks_to_more_than_the_memory_is_not_read(folder, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("sweep.data.files.os.sysconf", lambda name: 10)
+    monkeypatch.setattr("sweep.data.unpacked.os.sysconf", lambda name: 10)
     code, _, err = predict(folder, tmp_path, capsys, x=ROWS)
     assert code == 1
     assert "more than half of this machine's memory" in err
@@ -181,6 +189,12 @@ def runs_what_nobody_knows(folder):
     (folder / "model.onnx").write_bytes(proto.SerializeToString())
 
 
+def loops(folder):
+    proto = onnx.load(folder / "model.onnx")
+    proto.graph.node.append(helper.make_node("Loop", [], ["on"], body=helper.make_graph([], "body", [], [])))
+    (folder / "model.onnx").write_bytes(proto.SerializeToString())
+
+
 def other_shape(folder):
     summary = {**SUMMARY, "input": {**SUMMARY["input"], "shape": [8, 9]}}
     (folder / "summary.json").write_text(json.dumps(summary))
@@ -206,7 +220,8 @@ def without(*path):
         (reads_outside, "External data path does not exist"),
         (gives_other_than_classes, "wanted numbers (n, 64) -> (n, 3)"),
         (gives_nan, "does not give a probability of each class"),
-        (runs_what_nobody_knows, "not a model that can be run"),
+        (runs_what_nobody_knows, "so it is not run: it holds evil.Open"),
+        (loops, "so it is not run: it holds Loop"),
         (without("classes"), "not a summary of a bundle"),
         (without("input"), "not a summary of a bundle"),
         (without("input", "features"), "not a summary of a bundle"),

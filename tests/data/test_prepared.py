@@ -2,6 +2,7 @@ import hashlib
 import json
 import os
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,11 +12,13 @@ from sweep.data import files as data_files
 from sweep.data.files import check_images, check_rows, read
 from sweep.data.prepared import (
     DataFacts,
+    find_prepared,
     open_scaling,
     open_test_split,
     open_training_split,
     pack_training_rows,
     prepare,
+    read_drawn_test_rows,
     read_sample,
     unpack_training_rows,
 )
@@ -48,6 +51,12 @@ def prepared(folder, *, seed=0, source="rows.csv", cache="cache", **entries):
     return prepare(rows, spec, seed, folder / cache)
 
 
+def given(folder):
+    """A prepared source that has a test split of its own."""
+    np.savez(folder / "split.npz", x_train=ROWS, y_train=LABELS, x_test=ROWS[:10], y_test=LABELS[:10])
+    return prepared(folder, source="split.npz")
+
+
 def ids(of, part):
     """Row numbers of a part."""
     if part == "test":
@@ -66,6 +75,14 @@ def test_mnist_has_the_rows_everyone_knows():
     assert (mnist.x_test.shape, mnist.y_test.shape) == ((10_000, 28, 28), (10_000,))
     assert mnist.y_train[:5].tolist() == [5, 0, 4, 1, 9]  # as on yann.lecun.com/exdb/mnist
     assert np.bincount(mnist.y_test).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+
+
+def test_rows_that_are_gone_are_not_sent_to_other_machines_and_their_folder_is_named(folder):
+    made = prepared(folder)
+    (made.folder / "scaling.npy").unlink()
+    (made.folder / "scaling.npy").mkdir()
+    with pytest.raises(StorageError, match=f"^{made.folder}: cannot be written or read"):
+        pack_training_rows(made)
 
 
 @pytest.mark.parametrize("name", ["x_train", "y_train", "x_test", "y_test"])
@@ -335,6 +352,24 @@ def digest_of(folder):
     return whole.hexdigest()
 
 
+def test_a_prepared_folder_is_found_by_what_it_was_made_for_alone(folder):
+    spec, cache = Data(source="rows.csv", label="animal", validation_rows=20, test_rows=10), folder / "cache"
+    made = prepared(folder, test_rows=10)
+    assert find_prepared(spec, made.facts, 0, cache) == made
+    assert find_prepared(spec, made.facts, 1, cache) is None
+    assert find_prepared(spec.model_copy(update={"validation_rows": 21}), made.facts, 0, cache) is None
+    assert find_prepared(spec, replace(made.facts, sha256="0" * 64), 0, cache) is None
+    assert find_prepared(spec, made.facts, 0, folder / "elsewhere") is None
+
+
+def test_the_rows_that_were_drawn_for_the_test_split_are_kept_by_number(folder):
+    made = prepared(folder, test_rows=10)
+    drawn = read_drawn_test_rows(made)
+    assert drawn.tolist() == ids(made, "test")
+    assert open_test_split(made).x.tolist() == ROWS[drawn].tolist()
+    assert read_drawn_test_rows(given(folder)) is None
+
+
 def test_what_is_sent_to_other_machines_has_all_that_training_reads_and_nothing_of_the_test_split(tmp_path):
     spec = Data(source=write_tiny_data(tmp_path).name, validation_rows=100)
     here = prepare(read(spec, tmp_path), spec, 1, tmp_path / "cache")
@@ -358,6 +393,15 @@ def test_a_flipped_byte_in_prepared_rows_is_refused(folder, name):
     content[-3] ^= 1
     path.write_bytes(content)
     with pytest.raises(StorageError, match=rf"{name} is not what was written \(sha256\).* remove it"):
+        prepared(folder, test_rows=10)
+
+
+@pytest.mark.parametrize("name", ["train/x.npy", "train", "facts.json"])
+def test_prepared_rows_behind_a_link_are_refused(folder, tmp_path, name):
+    path = prepared(folder, test_rows=10).folder / name
+    path.rename(tmp_path / "aside")
+    path.symlink_to(tmp_path / "aside")
+    with pytest.raises(StorageError, match=f"{name} is no file.* remove it"):
         prepared(folder, test_rows=10)
 
 

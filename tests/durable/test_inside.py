@@ -1,11 +1,12 @@
 """What someone else may have put into a folder: names that lead out of it, and links."""
 
 import os
+from pathlib import Path
 
 import pytest
 
 from sweep.durable.files import make_draft, name_draft, write_durably
-from sweep.durable.inside import open_inside, refuse_links, walk_folders
+from sweep.durable.inside import make_private, open_inside, refuse_links, walk_folders
 from sweep.durable.lock import hold, hold_in_turn
 from sweep.errors import StorageError
 
@@ -33,7 +34,7 @@ def folder(tmp_path):
 )
 def test_a_name_that_leads_elsewhere_is_refused(folder, elsewhere, name):
     with pytest.raises(ValueError, match="is no name of a file here"):
-        open_inside(folder, name)
+        open_inside(folder, name, 100)
 
 
 def test_neither_a_file_nor_a_folder_is_opened_through_a_link(tmp_path, folder, elsewhere):
@@ -41,20 +42,20 @@ def test_neither_a_file_nor_a_folder_is_opened_through_a_link(tmp_path, folder, 
     (tmp_path / "folder-link").symlink_to(elsewhere)
     for where, name in ((folder, "link"), (tmp_path / "folder-link", "file")):
         with pytest.raises(OSError, match=r"Too many levels of symbolic links|Not a directory"):
-            open_inside(where, name)
+            open_inside(where, name, 100)
 
 
 def test_a_pipe_or_a_folder_is_no_file_and_is_not_waited_for(folder):
     os.mkfifo(folder / "pipe")
     (folder / "inner").mkdir()
     for name in ("pipe", "inner"):
-        with pytest.raises(OSError, match="is no regular file"):
-            open_inside(folder, name)
+        with pytest.raises(OSError, match="no regular file"):
+            open_inside(folder, name, 100)
 
 
 def test_a_file_is_opened_as_it_is(folder):
     (folder / "model.keras").write_bytes(b"bytes")
-    with open_inside(folder, "model.keras") as file:
+    with open_inside(folder, "model.keras", 100) as file:
         assert file.read() == b"bytes"
 
 
@@ -86,3 +87,29 @@ def test_a_planted_draft_is_removed_and_not_written_through(folder, elsewhere):
     name_draft(folder / "result").symlink_to(elsewhere)
     assert make_draft(folder / "result").is_dir()
     assert not make_draft(folder / "result").is_symlink()
+
+
+def mode(path):
+    return path.stat().st_mode & 0o777
+
+
+def test_a_private_folder_is_this_users_alone(tmp_path):
+    make_private(tmp_path / "cache" / "programs")
+    assert mode(tmp_path / "cache" / "programs") == 0o700
+
+
+def test_what_was_private_keeps_its_files_and_what_others_could_write_in_does_not(folder):
+    for before, kept in ((0o700, ["program"]), (0o755, ["program"]), (0o777, []), (0o770, [])):
+        (folder / "program").touch()
+        folder.chmod(before)
+        make_private(folder)
+        assert (mode(folder), [path.name for path in folder.iterdir()]) == (0o700, kept)
+
+
+def test_a_private_folder_is_no_link_and_of_no_other(folder, elsewhere, monkeypatch):
+    (folder / "link").symlink_to(elsewhere)
+    with pytest.raises(StorageError, match="link: a link, or a folder of another user"):
+        make_private(folder / "link")
+    monkeypatch.setattr(os, "geteuid", lambda: Path(folder).stat().st_uid + 1)
+    with pytest.raises(StorageError, match="folder: a link, or a folder of another user"):
+        make_private(folder)

@@ -121,21 +121,12 @@ def test_the_coordinator_is_killed(sweep, cluster, reference, repeat):
 
 
 @pytest.mark.faults
+@pytest.mark.parametrize("who", ["a worker of a machine", "the bridge"])
 @pytest.mark.parametrize("repeat", range(N_REPEATS))
-def test_workers_of_a_machine_are_killed(sweep, cluster, reference, repeat):
+def test_a_process_between_is_killed(sweep, cluster, reference, repeat, who):
     process = start(sweep, cluster, n_ended=1 + repeat % 4)
-    for pid in find_workers(cluster)[:1]:
-        os.kill(pid, signal.SIGKILL)
-    assert sweep.finish(process) == 0, sweep.said
-    check(sweep, reference)
-
-
-@pytest.mark.faults
-@pytest.mark.parametrize("repeat", range(N_REPEATS))
-def test_the_bridge_is_killed(sweep, cluster, reference, repeat):
-    process = start(sweep, cluster, n_ended=1 + repeat % 4)
-    [bridge] = [pid for pid in find_descendants(process.pid) if is_worker(pid)]
-    os.kill(bridge, signal.SIGKILL)
+    bridges = filter(is_worker, find_descendants(process.pid))
+    os.kill(next(iter(bridges if who == "the bridge" else find_workers(cluster))), signal.SIGKILL)
     assert sweep.finish(process) == 0, sweep.said
     check(sweep, reference)
 

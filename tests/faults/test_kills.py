@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -61,15 +62,13 @@ def finish(sweep: Sweep, **settings: bool) -> None:
     check(sweep)
 
 
-@pytest.mark.parametrize("number", range((N_KILLS + N_COHORT_KILLS + N_PROBING_KILLS) // KILLS_A_TEST))
-def test_random_kills_cost_nothing(tmp_path, migrated, whole_s, number):
-    rng = random.Random(number)
-    engine = "cohort" if OF_COHORTS <= number < OF_PROBES else "graph"
-    study = PROBING if number >= OF_PROBES else STUDY
-    n_kills = 0
+def kill_at_random(
+    new_sweep: Callable[[int], Sweep], seed: int, whole_s: float, finish: Callable[[Sweep], None]
+) -> None:
+    """Kill sweeps, each started again until it ends, KILLS_A_TEST times in all; then `finish` each."""
+    rng, n_kills = random.Random(seed), 0
     for n_sweep in range(KILLS_A_TEST * 10):
-        sweep = Sweep.new(tmp_path / f"sweep-{n_sweep}", migrated, engine, study)
-        has_ended = False
+        sweep, has_ended = new_sweep(n_sweep), False
         while n_kills < KILLS_A_TEST and not has_ended:
             process = sweep.start(**PACE)
             time.sleep(rng.uniform(0, whole_s))
@@ -79,6 +78,13 @@ def test_random_kills_cost_nothing(tmp_path, migrated, whole_s, number):
         if n_kills == KILLS_A_TEST:
             return
     pytest.fail(f"{n_kills} of {KILLS_A_TEST} kills found somebody")
+
+
+@pytest.mark.parametrize("number", range((N_KILLS + N_COHORT_KILLS + N_PROBING_KILLS) // KILLS_A_TEST))
+def test_random_kills_cost_nothing(tmp_path, migrated, whole_s, number):
+    engine = "cohort" if OF_COHORTS <= number < OF_PROBES else "graph"
+    study = PROBING if number >= OF_PROBES else STUDY
+    kill_at_random(lambda n: Sweep.new(tmp_path / f"sweep-{n}", migrated, engine, study), number, whole_s, finish)
 
 
 @pytest.mark.parametrize("number", range(N_REAL_KILLS))

@@ -50,7 +50,7 @@ MUTATIONS = {
         "durable/lock.py", " | os.O_NOFOLLOW", "", "tests/durable/test_inside.py",
     ),
     "files are written where a database says": (
-        "report/upload.py", "    refuse_elsewhere(runs, conclusion.tracked.study.name)\n", "", "tests/test_handed_over.py",
+        "report/upload.py", "    settle_locations(runs, conclusion.tracked.study.name)\n", "", "tests/test_handed_over.py",
     ),
     "a trial whose worker is gone is answered": (
         "loop.py", "verdicts.keys() - dead", "verdicts.keys()", "tests/test_loop.py",
@@ -155,7 +155,37 @@ MUTATIONS = {
         "track/tracker.py", 'return list(islice(self._waiting, n))', 'return []', "tests/track/test_tracker.py",
     ),
     "a model is loaded unseen": (
-        "train/model.py", "strange = sorted(set(_find_strange_classes(", "strange = sorted(set() and set(_find_strange_classes(", "tests/train/test_model.py",
+        "train/model.py", "sorted(set(_find_strange_classes(", "sorted(set() and set(_find_strange_classes(", "tests/train/test_model.py",
+    ),
+    "a log is written through a link": (
+        "layout.py", '(self.root / "logs").glob("*/*")', "()", "tests/test_handed_over.py",
+    ),
+    "what a server sends is written through a link": (
+        "track/run_files.py", "        refuse_links((into, *into.rglob(\"*\")))\n", "", "tests/test_handed_over.py",
+    ),
+    "a file that was handed over may have no end": (
+        "durable/given.py", "    if stat.S_ISREG(status.st_mode) and status.st_size <= limit:", "    if status.st_size <= limit:", "tests/durable/test_given.py",
+    ),
+    "a file that was handed over may be of any size": (
+        "durable/given.py", " and status.st_size <= limit:", ":", "tests/durable/test_given.py",
+    ),
+    "predictions may be of any class": (
+        "track/run_files.py", "            found.check(facts.n_test, facts.n_classes, facts.n_features)\n", "", "tests/test_handed_over.py",
+    ),
+    "weights may lie in another file": (
+        "train/weights.py", "            if item.external or item.is_virtual:", "            if False:", "tests/train/test_weights.py",
+    ),
+    "prepared rows may lie elsewhere": (
+        "data/prepared.py", "        _refuse_links(folder)\n", "", "tests/data/test_prepared.py",
+    ),
+    "the environment turns telemetry on": (
+        "environment.py", "{**DEFAULTS, **kept, **FIXED}", "{**DEFAULTS, **FIXED, **kept}", "tests/test_environment.py",
+    ),
+    "a model may loop": (
+        "champion/verify.py", "sorted(_operators(content) - OPERATORS)", "sorted(_operators(content) - _operators(content))", "tests/champion/test_predict.py",
+    ),
+    "programs of others are run": (
+        "durable/inside.py", "        shutil.rmtree(folder)\n        folder.mkdir(mode=0o700)\n", "        pass\n", "tests/durable/test_inside.py",
     ),
     "a probe is trained to its end": (
         "search/sources.py", "            return False  # a probe ends here", "            return True  # a probe ends here", "tests/search/test_freeze_thaw.py::test_a_probe_takes_an_epoch_and_a_promoted_one_all_of_them",
@@ -234,6 +264,9 @@ MUTATIONS = {
     ),
     "MLflow is written without the study": (
         "track/tracker.py", "            self._check_hold()\n            projection.write(ended)\n", "            projection.write(ended)\n", "tests/track/test_tracker.py::test_nothing_is_written_once_the_study_is_lost",
+    ),
+    "a call of MLflow's that was under way commits without the study": (
+        "track/guard.py", "            with self._guarded():\n                return found(*arguments, **options)", "            return found(*arguments, **options)", "tests/track/test_guard.py::test_a_call_writes_nothing_where_the_study_is_lost",
     ),
     "drafts are removed without the study": (
         "record/recover.py", "    record.hold.check()  # before anything is removed", "    pass  # before anything is removed", "tests/record/test_hold.py::test_a_coordinator_that_lost_its_study_removes_and_saves_no_file",

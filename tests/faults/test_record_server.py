@@ -16,12 +16,11 @@ from tests.faults.driver import Sweep
 from tests.faults.engine import EPOCH_S
 from tests.faults.sweep_process import LEASE_S
 from tests.faults.test_failpoints import ALL_POINTS, OF_HOLD
-from tests.faults.test_kills import kill
+from tests.faults.test_kills import KILLS_A_TEST, PACE, kill_at_random
 from tests.faults.test_secrets import arguments_below, files_with_it, leaks
 from tests.postgres import PASSWORD
 
-N_FREEZES, N_KILLS, KILLS_A_TEST = 20, 20, 10
-PACE = {EPOCH_S: "0.05"}
+N_FREEZES, N_KILLS = 20, 20
 SHORT_LEASE = {LEASE_S: "1.5"}
 IN_USE, LOST = 1, 4  # exit codes
 POINTS = [*OF_HOLD, *(point for point in ALL_POINTS if point.startswith("record.") and point != "record.restarted")]
@@ -83,7 +82,9 @@ def first(sweep):
             os.killpg(process.pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("number", [0, *(pytest.param(n, marks=pytest.mark.faults) for n in range(1, N_FREEZES))])
+@pytest.mark.parametrize(
+    "number", [pytest.param(n, marks=pytest.mark.faults if n else pytest.mark.slow) for n in range(N_FREEZES)]
+)
 def test_nothing_lands_of_a_coordinator_that_wakes_up_after_another_took_over(sweep, first, postgres, number):
     rng = random.Random(number)
     who = ["coordinator", "group"][number % 2]
@@ -119,19 +120,9 @@ def test_a_kill_at_any_point_of_a_record_on_a_server_costs_nothing(sweep, point)
 @pytest.mark.faults
 @pytest.mark.parametrize("number", range(N_KILLS // KILLS_A_TEST))
 def test_random_kills_with_a_record_on_a_server_cost_nothing(tmp_path, migrated, postgres, number):
-    rng, n_kills = random.Random(number), 0
-    for n_sweep in range(KILLS_A_TEST * 10):
-        sweep = Sweep.new(tmp_path / f"sweep-{n_sweep}", migrated, record=postgres.new_database())
-        has_ended = False
-        while n_kills < KILLS_A_TEST and not has_ended:
-            process = sweep.start(**PACE)
-            time.sleep(rng.uniform(0, 6))
-            n_kills += kill(process, rng.choice(["coordinator", "group", "worker"]), rng)
-            has_ended = sweep.finish(process) == 0
-        finish(sweep)
-        if n_kills == KILLS_A_TEST:
-            return
-    pytest.fail(f"{n_kills} of {KILLS_A_TEST} kills found somebody")
+    kill_at_random(
+        lambda n: Sweep.new(tmp_path / f"sweep-{n}", migrated, record=postgres.new_database()), number, 6, finish
+    )
 
 
 @pytest.mark.faults

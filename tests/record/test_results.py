@@ -2,17 +2,20 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 
 import pytest
 
 from sweep.durable.files import make_folder
-from sweep.errors import DamagedResultError
+from sweep.errors import DamagedResultError, MissingRunsError
+from sweep.layout import RunsDir
 from sweep.record import results
 from sweep.trial import State, TrialResult
 
 RESULT = TrialResult(
-    key="trial-00000", state=State.COMPLETE, metrics={"val_accuracy": 0.1 + 0.2}, history=[{"loss": 0.1}], started_at=1.0, ended_at=2.0,
+    key="trial-00000", state=State.COMPLETE, metrics={"val_accuracy": 0.1 + 0.2}, history=[{"loss": 0.1}], epoch_ended_at=[1.5],
+    best_epoch=1, started_at=1.0, ended_at=2.0,
 )  # fmt: skip
 
 # Bytes that an earlier version wrote. They stay readable, and are still what is written.
@@ -230,3 +233,29 @@ def test_a_stranger_is_a_folder_of_no_known_trial_and_no_file_that_lies_there(tm
     (tmp_path / "notes.txt").touch()
     (tmp_path / results.LOCK).touch()
     assert results.list_strangers(tmp_path, {"trial-00000"}) == [tmp_path / "trial-00001"]
+
+
+def test_drafts_are_removed_whatever_they_are_and_nothing_behind_a_link(tmp_path):
+    kept, folder = tmp_path / "elsewhere", tmp_path / "tiny"
+    make_folder(kept)
+    (kept / "file").touch()
+    make_folder(folder / ".draft-of-a-folder" / "within")
+    (folder / ".draft-of-a-file").touch()
+    (folder / ".link").symlink_to(kept)
+    results.remove_drafts(folder)
+    assert list(folder.iterdir()) == []
+    assert [path.name for path in kept.iterdir()] == ["file"]
+
+
+def test_drafts_that_another_process_has_just_removed_are_no_trouble(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "list_drafts", lambda folder: [tmp_path / ".gone"])
+    results.remove_drafts(tmp_path)
+
+
+def test_a_half_deleted_study_is_refused_with_the_command_that_finishes_it(tmp_path):
+    runs = RunsDir(tmp_path)
+    results.refuse_deleted(runs, "tiny")
+    make_folder(runs.results("tiny"))
+    (runs.results("tiny") / results.DELETING).touch()
+    with pytest.raises(MissingRunsError, match=rf"'tiny' is half deleted.*{re.escape(runs.delete_command('tiny'))}"):
+        results.refuse_deleted(runs, "tiny")

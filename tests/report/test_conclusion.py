@@ -75,3 +75,40 @@ def test_a_champion_that_is_a_baseline_is_not_compared_with_itself(tracked):
     assert not conclusion.champion.finalist.is_selected
     pairs = [(verdict.first, verdict.second) for verdict in conclusion.verdicts]
     assert pairs == [tuple(column.finalist.name for column in conclusion.selected)]
+
+
+def selected_in_a_tie(tracked, losses, *, confirmed):
+    """The selected config of a group two of whose trials are tied, with these losses; `confirmed` is whether its replicates count."""
+    group = [one for one in tracked.searched if one.trial.config.hidden_layers == 1 and one.state == State.COMPLETE]
+    first, second = group[0], group[1]
+
+    def level(one):
+        if one not in tracked.searched:
+            return one
+        value = 0.99 if one in (first, second) else 0.5
+        metrics = {name: value if name.endswith("accuracy") else x for name, x in one.metrics.items()}
+        return replace(one, metrics=metrics | ({"val_loss": losses[one is second]} if one in (first, second) else {}))
+
+    changed_study = changed(tracked, level)
+    if confirmed:
+        replicate = tracked.replicates[0]
+        named = replace(replicate.trial, name="best with one hidden layer", config=second.trial.config)
+        changed_study = replace(changed_study, trials=(*changed_study.trials, replace(replicate, trial=named)))
+    chosen = of(conclude(changed_study), "best with one hidden layer").finalist.config
+    return {first.trial.config: "first", second.trial.config: "second"}[chosen]
+
+
+def test_of_equal_trials_the_lower_loss_is_selected_then_the_first_but_one_that_was_confirmed_stays(tracked):
+    assert selected_in_a_tie(tracked, (0.3, 0.2), confirmed=False) == "second"
+    assert selected_in_a_tie(tracked, (0.2, 0.3), confirmed=False) == "first"
+    assert selected_in_a_tie(tracked, (0.2, 0.2), confirmed=False) == "first"
+    assert selected_in_a_tie(tracked, (0.2, 0.3), confirmed=True) == "second"
+
+
+def test_the_champion_is_compared_with_every_baseline_and_the_selected_with_each_other(tracked):
+    conclusion = conclude(tracked)
+    assert conclusion.tracked is tracked
+    assert conclusion.champion.finalist.is_selected
+    one, two = (column.finalist.name for column in conclusion.selected)
+    pairs = [(verdict.first, verdict.second) for verdict in conclusion.verdicts]
+    assert pairs == [(one, two), (conclusion.champion.finalist.name, "baseline by hand")]

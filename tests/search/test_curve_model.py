@@ -53,7 +53,7 @@ def test_the_forecast_is_the_posterior_of_every_epoch_as_an_observation(seen):
     scale = forecast.variance[0] / covariance[0, 0]  # one for all, estimated from the curves
     assert forecast.variance == pytest.approx(scale * np.diag(covariance))
     for j in (0, 6):
-        assert forecast.covariance_with(j) == pytest.approx(scale * covariance[:, j])
+        assert forecast.covariance_with([j])[0] == pytest.approx(scale * covariance[:, j])
 
 
 def test_costs_that_spread_wider_than_believed_make_the_forecast_less_sure():

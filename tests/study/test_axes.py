@@ -17,6 +17,8 @@ def read(**entries):
     [
         ("hidden_layers", 3, 3),
         ("hidden_layers", {"int": [1, 4]}, Int(1, 4)),
+        ("units", {"int": [1, 65536], "step": 65536}, Int(1, 65536, step=65536)),
+        ("max_norm", {"float": [999, 1000], "step": 1e-6}, Float(999.0, 1000.0, step=1e-6)),
         ("batch_size", {"int": [32, 256], "step": 32}, Int(32, 256, step=32)),
         ("batch_size", {"int": [32, 256], "log": True}, Int(32, 256, log=True)),
         ("dropout", 0, 0.0),
@@ -63,6 +65,8 @@ def test_a_space_is_taken_as_it_is():
         ("units", [], "wanted one entry for each hidden layer, got none"),
         ("units", [8, {"int": [1]}], r"wanted int = \[low, high\]"),
         ("units", {"choice": []}, r"wanted \{choice = \[\.\.\.\]\} with at least one value and no other key"),
+        ("units", {"choice": [1], "step": 1}, r"wanted \{choice = \[\.\.\.\]\} with at least one value and no other key"),
+        ("units", {"choice": 1}, r"wanted \{choice = \[\.\.\.\]\} with at least one value and no other key"),
         ("units", {"choice": [1, 1]}, "wanted each value of a choice once"),
         ("units", {"int": [1, 2], "stpe": 1}, r"unknown key 'stpe'; beside 'int' only \['log', 'step'\] are known"),
         ("units", {"int": [2, 2]}, r"wanted low below high in int = \[low, high\]"),
@@ -70,6 +74,8 @@ def test_a_space_is_taken_as_it_is():
         ("dropout", {"float": [0, 0.5], "log": True}, "wanted low above 0 where log = true"),
         ("units", {"int": [1, 2], "log": True, "step": 1}, "wanted either log or step, not both"),
         ("units", {"int": [1, 2], "step": True}, "wanted a step above 0, up to 65536"),
+        ("units", {"int": [1, 2], "step": 0}, "wanted a step above 0, up to 65536"),
+        ("units", {"int": [1, 2], "step": 65537}, "wanted a step above 0, up to 65536"),
         ("dropout", {"float": [0, 0.5], "step": 1e-9}, "wanted a step that gives up to 1000000 values"),
     ],
 )  # fmt: skip

@@ -1,8 +1,10 @@
 import math
 
+import numpy as np
 import pytest
 
-from sweep.study.space import Choice, Float, Int, Space, contains, count, list_values
+from sweep.study.config import WHOLE_NET
+from sweep.study.space import Choice, Float, Int, Space, contains, count, draw_values, list_values
 
 # (axis, its values by hand)
 LISTED = [
@@ -154,3 +156,64 @@ def test_a_space_with_a_continuous_axis_has_endless_configs_and_no_grid():
     assert math.isinf(space.n_values("dropout"))
     with pytest.raises(ValueError, match="continuous"):
         list(space.grid())
+
+
+# (axis, values of which each is drawn about as often)
+EVEN = [
+    (Int(3, 5), (3, 4, 5)),
+    (Int(1, 10, step=4), (1, 5, 9)),
+    (Float(0.1, 0.5, step=0.2), (0.1, 0.3, 0.5)),
+    (Choice(("adam", "sgd")), ("adam", "sgd")),
+    (0.5, (0.5,)),
+    ("sgd", ("sgd",)),
+]
+# (axis, the middle of its range: half of the values lie below)
+MIDDLES = [
+    (Float(2.0, 8.0), 5.0),
+    (Float(1e-4, 1e-2, log=True), 1e-3),
+    (Int(9, 10_000, log=True), 300),
+]
+
+
+@pytest.mark.parametrize(("axis", "values"), EVEN)
+def test_every_value_of_an_axis_is_drawn_alike_often(axis, values):
+    drawn = draw_values(axis, 3000, np.random.default_rng(0))
+    assert len(drawn) == 3000
+    assert sorted(set(drawn)) == sorted(values)
+    assert all(abs(drawn.count(value) - 3000 / len(values)) < 150 for value in values)
+
+
+@pytest.mark.parametrize(("axis", "middle"), MIDDLES)
+def test_a_wide_axis_is_drawn_evenly_in_its_range_or_in_the_logarithm_of_it(axis, middle):
+    drawn = draw_values(axis, 3000, np.random.default_rng(0))
+    assert all(contains(axis, value) for value in drawn)
+    assert abs(sum(value < middle for value in drawn) - 1500) < 100
+    share = 0.01 * (axis.high - axis.low)
+    assert min(drawn) < axis.low + share
+    assert max(drawn) > axis.high - 3 * share
+
+
+def test_a_whole_number_in_a_logarithm_is_drawn_as_often_as_its_share_of_it():
+    drawn = draw_values(Int(1, 3, log=True), 3000, np.random.default_rng(0))
+    assert [drawn.count(n) / 3000 for n in (1, 2, 3)] == pytest.approx([0.5, 0.292, 0.208], abs=0.03)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_drawn_configs_lie_in_the_space_and_follow_from_the_generator(name):
+    space = SPACES[name]
+    drawn = space.draw(50, np.random.default_rng(1))
+    assert len(drawn) == 50
+    assert drawn == space.draw(50, np.random.default_rng(1))
+    for config in drawn:
+        assert contains(space.hidden_layers, config.hidden_layers)
+        assert all(contains(space.units_at(i), units) for i, units in enumerate(config.units, start=1))
+        assert all(contains(getattr(space, axis), getattr(config, axis)) for axis in WHOLE_NET)
+        assert all(type(getattr(config, axis)) is kind for axis, kind in WHOLE_NET.items())
+    assert len({config.key for config in drawn}) > 1 or space.n_configs() == 1
+
+
+def test_each_axis_is_drawn_by_itself():
+    space = Space(hidden_layers=Choice((1, 2)), units=Choice((8, 16)), dropout=Choice((0.1, 0.2)))
+    drawn = space.draw(400, np.random.default_rng(0))
+    seen = {(config.units, config.dropout) for config in drawn}
+    assert seen == {(u, d) for u in ((8,), (16,), (8, 8), (8, 16), (16, 8), (16, 16)) for d in (0.1, 0.2)}

@@ -70,6 +70,7 @@ def trials(draw):
         name=draw(words) if phase != Phase.SEARCH else "",
         replicate=draw(st.integers(1, 1000)) if phase == Phase.CONFIRM else None,
         rungs=draw(st.sampled_from([(), (1, 3)])),
+        keeps_model=phase != Phase.SEARCH or draw(st.booleans()),
     )
 
 
@@ -98,18 +99,23 @@ def ended(draw):
     return Ended(trial, result, score)
 
 
-facts = st.builds(
-    DataFacts,
-    name=words,
-    sha256=st.text("0123456789abcdef", min_size=64, max_size=64),
-    n_train=st.integers(2, 10**9),
-    n_validation=st.integers(0, 10**9),
-    n_test=st.integers(0, 10**9),
-    n_features=st.integers(1, 10**6),
-    classes=st.lists(st.text(max_size=20), min_size=2, max_size=5, unique=True).map(tuple),
-    scaling=st.sampled_from(["pixels", "standardize", "robust", "standard"]),
-    feature_shape=st.lists(st.integers(1, 100), min_size=1, max_size=3).map(tuple),
-)
+def facts_of(shape):
+    """Facts of rows of this shape."""
+    return st.builds(
+        DataFacts,
+        name=words,
+        sha256=st.text("0123456789abcdef", min_size=64, max_size=64),
+        n_train=st.integers(2, 10**9),
+        n_validation=st.integers(0, 10**9),
+        n_test=st.integers(0, 10**9),
+        n_features=st.just(math.prod(shape)),
+        classes=st.lists(st.text(max_size=20), min_size=2, max_size=5, unique=True).map(tuple),
+        scaling=st.sampled_from(["pixels", "standardize", "robust", "standard"]),
+        feature_shape=st.just(shape),
+    )
+
+
+facts = st.lists(st.integers(1, 100), min_size=1, max_size=3).map(tuple).flatmap(facts_of)
 
 
 @pytest.fixture(scope="module")

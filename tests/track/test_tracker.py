@@ -1,5 +1,6 @@
 """The writer thread, on a projection that fails as it is told to."""
 
+import logging
 import threading
 
 import pytest
@@ -77,6 +78,28 @@ def test_closing_tries_once_more_and_says_how_many_are_left():
     assert str(trouble).startswith("3 runs are not tracked yet: away; nothing is lost: `python -m sweep sync`")
     assert projection.n_opened == 2
     assert projection.status is None
+
+
+def test_how_far_mlflow_is_behind_is_said_once_a_minute(caplog):
+    projection, all_wait = Projection(), threading.Event()
+    projection.at_once = 1
+    times = iter([0] * 6 + [59, 60, 119, 121, 200, 200])  # six are handed over, then each is written
+
+    def open_late():
+        all_wait.wait()
+        return projection
+
+    with caplog.at_level(logging.INFO, logger="sweep"):
+        tracker = Tracker(open_late, clock=lambda: next(times))
+        for number in range(6):
+            tracker.track(trial(number), lambda: (None, None))
+        all_wait.set()
+        tracker.close("FINISHED")
+    assert [record.message for record in caplog.records] == [
+        "MLflow is 60 s behind; trials without a run so far: 4",
+        "MLflow is 121 s behind; trials without a run so far: 2",
+        "MLflow is 200 s behind; trials without a run so far: 1",
+    ]
 
 
 def test_a_damaged_result_is_told_and_the_others_are_written():

@@ -92,7 +92,7 @@ def test_a_file_with_anything_else_in_it_is_not_loaded(tmp_path, monkeypatch, ch
     build_net(CONFIG, FACTS).save(path)
     rewritten(path, change)
     monkeypatch.setattr(keras.saving, "load_model", lambda *arguments, **options: pytest.fail("it was loaded"))
-    with pytest.raises(DamagedResultError, match="not a model of this program, so it is not loaded"):
+    with pytest.raises(DamagedResultError, match="not a Keras model of this program, so it is not loaded"):
         load_model(path)
 
 

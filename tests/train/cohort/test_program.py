@@ -19,7 +19,7 @@ from tests.train.cohort.members import (
 )
 
 MAX_EPOCHS = 5
-QUICK = {"everything", "everything by sgd", "rmsprop"}  # all that there is, between them
+QUICK = {"everything"}  # the others have fewer parts, or another optimizer
 
 
 def facts_of(train):
@@ -130,9 +130,12 @@ def one_hot(labels):
 
 @pytest.mark.parametrize(
     ("n_rows", "changes"),
-    [(288, {}), (310, {"dropout": 0.0}), (310, {"dropout": 0.0, "batch_norm": False})],
-    ids=["whole batches", "a short batch", "a short batch without batch norm"],
-)
+    [
+        pytest.param(288, {}, id="whole batches", marks=pytest.mark.slow),
+        pytest.param(310, {"dropout": 0.0}, id="a short batch"),
+        pytest.param(310, {"dropout": 0.0, "batch_norm": False}, id="a short batch without batch norm", marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
 def test_a_member_is_what_fit_trains(on_jax, n_rows, changes):
     rows = Split(TRAIN.x[:n_rows], TRAIN.y[:n_rows])
     one = trial(**changes)
@@ -155,6 +158,7 @@ def test_a_member_is_what_fit_trains_with_what_keras_has_for_its_recipe(on_jax, 
         assert ours == pytest.approx(theirs, abs=2e-5)
 
 
+@pytest.mark.slow
 def test_a_member_is_what_fit_trains_on_images_that_are_distorted_alike(on_jax):
     one, images = trial(**DISTORTED), to_images(Split(TRAIN.x[:288], TRAIN.y[:288]))
     [history], [weights], _ = on_jax(trained, [one], 2, images)
@@ -195,6 +199,7 @@ def padding_of(trials, n_epochs):
     return largest
 
 
+@pytest.mark.slow
 def test_padding_stays_zero_whatever_the_recipe(on_jax):
     assert on_jax(padding_of, UNLIKE_RECIPES, 2) == 0
 

@@ -1,5 +1,7 @@
 """One trial on the real engine, in this process."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -98,6 +100,14 @@ def test_a_trial_that_diverges_fails_with_its_reason_and_leaves_no_model(data, t
     assert result.reason.startswith("nan: loss is nan at epoch")
     assert results.MODEL not in result.files
     assert results.load(tmp_path / "t").reason == result.reason
+
+
+def test_a_trial_that_keeps_no_model_leaves_all_else(data, tmp_path):
+    fitter, kept = Fitter(data, Training(max_epochs=1), MADE_BY), trial()
+    whole = fitter.fit(kept, always, tmp_path / "kept")
+    lean = fitter.fit(replace(kept, keeps_model=False), always, tmp_path / "lean")
+    assert whole.files.keys() - lean.files.keys() == {results.MODEL}
+    assert (lean.metrics, lean.params_count) == (whole.metrics, whole.params_count)
 
 
 @pytest.mark.parametrize("recipe", [{}, EVERYTHING], ids=["no recipe", "everything"])

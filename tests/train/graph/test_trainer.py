@@ -148,7 +148,10 @@ def test_after_55_steps_the_weights_are_those_of_fit_with_keras_adam(rows, batch
     assert_alike(train(net, rows, seed=11, n_epochs=5), fit(net, rows, seed=11, n_epochs=5))
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize(
+    "recipe",
+    [name if name.startswith("everything") else pytest.param(name, marks=pytest.mark.slow) for name in RECIPES],
+)
 def test_every_part_of_a_recipe_trains_as_in_fit_with_what_keras_has_for_it(rows, plain, recipe):
     net = config(**RECIPES[recipe])
     ours = train(net, rows, seed=11, n_epochs=2)
