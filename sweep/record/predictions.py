@@ -115,7 +115,7 @@ class Values:
         """
         variance = float(self.labels.var())
         if variance == 0:
-            return (self.errors == 0).astype(np.float64)
+            return np.asarray(self.errors == 0, np.float64)
         return np.asarray(1 - self.errors**2 / variance, np.float64)
 
     def pack(self) -> bytes:
