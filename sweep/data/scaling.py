@@ -35,6 +35,11 @@ class Target:
     center: float
     spread: float  # never 0
 
+    def check(self) -> None:
+        """Raise ValueError for what `fit_target` does not give."""
+        if not all(isinstance(n, float) and np.isfinite(n) for n in (self.center, self.spread)) or self.spread <= 0:
+            raise ValueError("holds a standardization of the label that is none")
+
     def apply(self, y: NDArray[np.float64]) -> NDArray[np.float32]:
         """Standardize labels of shape (n,). `train.model.add_scaling` does the opposite at the end of a model."""
         return np.asarray((y - self.center) / self.spread, np.float32)

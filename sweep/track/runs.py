@@ -94,7 +94,6 @@ def read_study(runs: RunsDir, name: str) -> TrackedStudy:
     trials = [from_run(run) for run in of_trials if run.info.status != RUNNING]
     trials.sort(key=lambda tracked: (tracked.trial.phase == Phase.CONFIRM, tracked.trial.number))
     scored = [one.run_id for one in trials if not one.metrics.keys().isdisjoint(("test_accuracy", "test_rmse"))]
-    facts = _read_json(files.artifact(parent, FACTS_FILE), DataFacts.from_dict)
     return TrackedStudy(
         runs=runs,
         study=parse_study(table, f"run {parent}", facts.task),
