@@ -118,6 +118,8 @@ class DataFacts:
             raise ValueError("holds a name that is no text")
         if bool(self.classes) == (self.target is not None):
             raise ValueError("holds no class and no number to predict, or both")
+        if self.target is not None:
+            self.target.check()
         if self.scaling not in ("pixels", "standardize", *get_args(Kind)):
             raise ValueError(f"scaling is {self.scaling!r:.100}")
         if not re.fullmatch("[0-9a-f]{64}", str(self.sha256)):

@@ -96,29 +96,6 @@ class Values:
         """Return the predictions as an .npz file. Equal predictions give equal bytes."""
         return _pack(asdict(self))
 
-    def check_arrays(self) -> None:
-        kinds = {"labels": "f", "predicted": "f", "worst": "iu", "rows": "biuf"}
-        for name, wanted in kinds.items():
-            array = getattr(self, name)
-            if (
-                not isinstance(array, np.ndarray)
-                or array.dtype.kind not in wanted
-                or array.ndim != 1 + (name == "rows")
-                or (wanted == "f" and not np.isfinite(array).all())
-            ):
-                raise ValueError(f"{name} is no array of its kind and shape")
-        if len(self.labels) != len(self.predicted) or len(self.worst) != len(self.rows):
-            raise ValueError("not as many of one as of the other")
-
-    def check(self, n_rows: int, n_classes: int, n_features: int) -> None:
-        """Raise ValueError unless these are predictions of so many rows and features, and of no classes."""
-        if len(self.labels) != n_rows or (len(self.rows) and self.rows.shape[1] != n_features) or n_classes:
-            raise ValueError(
-                f"of {len(self.labels)} rows of numbers to predict, wanted {n_rows} of {n_features} features"
-            )
-        if self.worst.min(initial=0) < 0 or self.worst.max(initial=0) >= max(n_rows, 1):
-            raise ValueError(f"worst holds a number that is not below {n_rows}")
-
 
 AnyPredictions = Predictions | Values
 

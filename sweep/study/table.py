@@ -43,7 +43,7 @@ class RowsRule(TextRule):
             return value
         is_share = isinstance(value, float) and 0 < value < 1
         is_count = isinstance(value, int) and not isinstance(value, bool) and value >= self.low
-        if value is not None and not is_share and not is_count:
+        if not is_share and not is_count:
             raise ValueError(f"wanted {self.wanted}")
         return value
 

@@ -1,7 +1,6 @@
 """Metrics of classification that take a prediction of every row, by scikit-learn. Pure: numbers in, numbers out."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
