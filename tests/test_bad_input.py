@@ -105,7 +105,7 @@ SLIPS = {
         "seed = 7",
         'seed = "7"\nobjective = 1\nsede = 1',
         "sede: unknown key",
-        "; seed = '7': wanted a whole number; objective = 1: wanted 'val_accuracy' or",
+        "; seed = '7': wanted a whole number; objective = 1: wanted 'val_accuracy', 'val_loss',",
     ),
     "an entry of a list": ("rungs = [1, 2]", "rungs = [0]", "search.pruner.rungs.0 = 0: wanted 1 or more\n"),
 }
@@ -442,7 +442,7 @@ def test_a_data_file_that_cannot_be_trained_on_is_refused(suffix, what, tmp_path
     assert named in said
 
 
-def test_a_study_of_classes_is_told_that_its_labels_are_a_number_to_predict(tmp_path, refusal):
+def test_a_study_of_classes_is_told_that_its_labels_are_a_number_to_predict(tmp_path, capsys):
     arrays(y_train=Y / 4 + np.arange(40))(tmp_path / "rows.npz")
     study = tmp_path / "tiny.toml"
     study.write_text(STUDY.replace("tiny.npz", "rows.npz").replace("validation_rows = 100", "validation_rows = 10"))
