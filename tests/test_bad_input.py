@@ -446,8 +446,10 @@ def test_a_study_of_classes_is_told_that_its_labels_are_a_number_to_predict(tmp_
     arrays(y_train=Y / 4 + np.arange(40))(tmp_path / "rows.npz")
     study = tmp_path / "tiny.toml"
     study.write_text(STUDY.replace("tiny.npz", "rows.npz").replace("validation_rows = 100", "validation_rows = 10"))
-    exit_code, said = refusal(study)
-    assert exit_code == 2
+    assert main(["run", str(study), "--runs-dir", str(tmp_path / "mlruns")]) == 2
+    found_out, said = capsys.readouterr().err.splitlines()
+    assert "so this is a regression" in found_out
+    assert said.startswith("error: ")
     assert "rows.npz: its labels are a number to predict: " in said
     assert (
         "training.early_stopping.monitor = 'val_accuracy' is a metric of classification, and the task is regression"
