@@ -65,6 +65,13 @@ def _add_run(commands: Commands) -> None:
     )
     run.add_argument("--trials", type=int, metavar="N", help="searched trials in total; overrides the study file")
     run.add_argument(
+        "--minutes",
+        type=float,
+        metavar="N",
+        help="minutes of training to search with, in total; trials that run when they are over are let finish; overrides the "
+        "study file",
+    )
+    run.add_argument(
         "--workers", type=int, metavar="N", help="worker processes; overrides the study file (default: one per core)"
     )
     run.add_argument(
