@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "sweep"
 
 # Folders and single files, each of which may import from those before it and from itself.
-ORDER = "plain_text masking environment errors record_server layout durable study trial data record search train execute track loop replay report champion coordinator doctor removal cli __main__"
+ORDER = "version plain_text masking environment errors record_server layout durable study trial data record search train execute track loop replay report champion coordinator doctor removal cli __main__"
 RANK = {place: rank for rank, place in enumerate(ORDER.split())}
 
 LIBRARIES = {

@@ -235,6 +235,8 @@ NO_BASELINES = "space = {hidden_layers = 1, units = 8}\nsearch.trials = 1\n"
     ("study", "options"),
     [
         (STUDY, ["--trials", "-1"]),
+        (STUDY, ["--minutes", "0"]),
+        (STUDY, ["--minutes", "nan"]),
         (STUDY, ["--workers", "0"]),
         (STUDY, ["--workers", "-2"]),
         (STUDY, ["--workers", "100000"]),  # a study file may ask for up to 10,000
