@@ -237,6 +237,7 @@ NO_BASELINES = "space = {hidden_layers = 1, units = 8}\nsearch.trials = 1\n"
         (STUDY, ["--trials", "-1"]),
         (STUDY, ["--minutes", "0"]),
         (STUDY, ["--minutes", "nan"]),
+        (STUDY, ["--minutes", "inf"]),
         (STUDY, ["--workers", "0"]),
         (STUDY, ["--workers", "-2"]),
         (STUDY, ["--workers", "100000"]),  # a study file may ask for up to 10,000

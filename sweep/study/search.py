@@ -46,7 +46,7 @@ class Search(Table):
         None,
         description="Epochs to search with, in all, those of baselines not counted; no trial starts that might exceed it.",
     )
-    minutes: Annotated[float, Field(gt=0)] | None = Field(
+    minutes: Annotated[float, Field(gt=0, lt=float("inf"))] | None = Field(
         None,
         description="Minutes of training to search with, in all; trials that run when they are over are let finish.",
     )
