@@ -12,13 +12,14 @@ from sweep.data.prepared import DataFacts
 from sweep.errors import InvalidDataError, MissingRunsError, WorkersError
 from sweep.execute.executor import Executor
 from sweep.record import results
+from sweep.study.objective import IN_UNIT_OF_LABEL, is_gain
 from sweep.track.fields import TrackedTrial
 from sweep.track.runs import TrackedStudy
 from sweep.train.weights import read_weights
 from sweep.trial import CohortReport, EpochReport, Logs, State, Trial, TrialResult, WorkerDied
 
 # Another processor rounds differently, and training amplifies that. Within these a run is the same for all practical purposes.
-TOLERANCE = {"accuracy": 0.005, "loss": 0.05}
+OF_GAIN, OF_LOSS, OF_ERROR = 0.005, 0.05, 0.02  # an error as a share of the label's standard deviation
 POLL_S = 1.0
 
 Outcome = Literal["bit-equal", "within tolerance", "different"]
@@ -74,7 +75,8 @@ def replay(tracked: TrackedStudy, again: TrackedTrial, facts: DataFacts, start_e
             raise WorkersError(f"run {run_id} was {again.state}; trained again it is {result.state}: {result.reason}")
         after = Path(folder) / result.key / results.MODEL
         distance = _weights_distance(tracked.files.saved_model(run_id), after) if again.trial.keeps_model else None
-    return _compare(again, tracked.files.history(run_id), result, distance)
+    unit = 1.0 if facts.target is None else facts.target.spread
+    return _compare(again, tracked.files.history(run_id), result, distance, unit)
 
 
 def _with_rungs(tracked: TrackedTrial) -> Trial:
@@ -95,7 +97,9 @@ def _train(trial: Trial, executor: Executor) -> TrialResult:
                 raise WorkersError(f"{trial.key} could not be trained again: {reason}")
 
 
-def _compare(tracked: TrackedTrial, recorded: list[Logs], result: TrialResult, weights: float | None) -> Replay:
+def _compare(
+    tracked: TrackedTrial, recorded: list[Logs], result: TrialResult, weights: float | None, unit: float
+) -> Replay:
     figures = {metric: (tracked.metrics[metric], value) for metric, value in result.metrics.items()}
     epochs: dict[str, float] = {}
     for before, after in zip(recorded, result.history, strict=False):
@@ -103,13 +107,16 @@ def _compare(tracked: TrackedTrial, recorded: list[Logs], result: TrialResult, w
             epochs[metric] = max(epochs.get(metric, 0.0), abs(before[metric] - after[metric]))
     is_as_long = len(recorded) == len(result.history)
     differences = [*epochs.values(), *(abs(before - after) for before, after in figures.values()), weights or 0.0]
-    is_near = all(
-        abs(before - after) <= TOLERANCE[metric.split("_")[-1]] for metric, (before, after) in figures.items()
-    )
+    is_near = all(abs(before - after) <= _tolerance(metric, unit) for metric, (before, after) in figures.items())
     outcome: Outcome = (
         "bit-equal" if is_as_long and not any(differences) else "within tolerance" if is_near else "different"
     )
     return Replay(outcome, (len(recorded), len(result.history)), figures, epochs, weights)
+
+
+def _tolerance(metric: str, unit: float) -> float:
+    """Return how far a metric may be off. unit: standard deviation of the labels that errors are in the unit of."""
+    return OF_ERROR * unit if metric.endswith(IN_UNIT_OF_LABEL) else OF_GAIN if is_gain(metric) else OF_LOSS
 
 
 def _weights_distance(before: Path, after: Path) -> float:

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "sweep"
 
 # Folders and single files, each of which may import from those before it and from itself.
-ORDER = "plain_text masking environment errors record_server layout durable study trial data record search train execute track loop replay report champion coordinator doctor removal cli __main__"
+ORDER = "version plain_text masking environment errors record_server layout durable study trial data record search train execute track loop replay report champion coordinator doctor removal cli __main__"
 RANK = {place: rank for rank, place in enumerate(ORDER.split())}
 
 LIBRARIES = {
@@ -21,6 +21,7 @@ LIBRARIES = {
         "train.graph.dropout",
         "train.graph.precision",
         "train.graph.augment",
+        "train.graph.head",
     },
     "keras": {
         "train.model",
@@ -32,12 +33,19 @@ LIBRARIES = {
         "train.graph.dropout",
         "train.graph.precision",
         "train.graph.silu",
+        "train.graph.head",
+        "train.cohort.member",
+        "train.cohort.step",
+        "train.cohort.head",
+        "champion.conversion",
+    },
+    "jax": {
         "train.cohort.program",
         "train.cohort.member",
         "train.cohort.step",
-        "champion.conversion",
+        "train.cohort.augment",
+        "train.cohort.head",
     },
-    "jax": {"train.cohort.program", "train.cohort.member", "train.cohort.step", "train.cohort.augment"},
     "onnx": {"champion.conversion"},
     "onnxruntime": {"champion.verify"},
     "optuna": {
@@ -61,13 +69,21 @@ LIBRARIES = {
         "record.server",
         "record.hold",
     },
-    "sklearn": {"data.prepared"},
+    "sklearn": {"data.splits", "train.ranked"},
     "matplotlib": {"train.figure", "train.pictures"},
-    "plotly": {"report.figures", "report.search_figures", "report.page"},
+    "plotly": {"report.figures", "report.search_figures", "report.value_figures", "report.page"},
     "jinja2": {"report.page", "champion.card"},
     "PIL": {"report.page"},
     "rich": {"cli.display", "cli.log", "cli.tables"},
-    "pydantic": {"study.table", "study.baseline", "study.schema", "study.axes", "study.file"},
+    "pydantic": {
+        "study.table",
+        "study.baseline",
+        "study.schema",
+        "study.search",
+        "study.training",
+        "study.axes",
+        "study.file",
+    },
     "scipy": {
         "report.compare",
         "report.interval",

@@ -61,7 +61,11 @@ SLIPS = {
     "a name that is a path": ('"tiny"', '"../tiny"', "name = '../tiny'"),
     "text for a number": ("seed = 7", 'seed = "7"', "seed = '7'"),
     "true for a number": ("replicates = 2", "replicates = true", "confirmation.replicates = True"),
-    "a fraction of a row": ("validation_rows = 100", "validation_rows = 0.1", "data.validation_rows = 0.1"),
+    "a fraction of a row": (
+        "validation_rows = 100",
+        "validation_rows = 1.5",
+        "data.validation_rows = 1.5: wanted a whole number, 0 or more, or a share",
+    ),
     "seed out of range": ("seed = 7", "seed = 4294967296", "seed = 4294967296"),
     "dropout of one": ("[0.0, 0.5]", "[0.0, 1.0]", "space.dropout"),
     "dropout that is not a number": ("[0.0, 0.5]", "[nan, 0.5]", "space.dropout"),
@@ -101,7 +105,7 @@ SLIPS = {
         "seed = 7",
         'seed = "7"\nobjective = 1\nsede = 1',
         "sede: unknown key",
-        "; seed = '7': wanted a whole number; objective = 1: wanted 'val_accuracy' or",
+        "; seed = '7': wanted a whole number; objective = 1: wanted 'val_accuracy', 'val_loss',",
     ),
     "an entry of a list": ("rungs = [1, 2]", "rungs = [0]", "search.pruner.rungs.0 = 0: wanted 1 or more\n"),
 }
@@ -231,6 +235,9 @@ NO_BASELINES = "space = {hidden_layers = 1, units = 8}\nsearch.trials = 1\n"
     ("study", "options"),
     [
         (STUDY, ["--trials", "-1"]),
+        (STUDY, ["--minutes", "0"]),
+        (STUDY, ["--minutes", "nan"]),
+        (STUDY, ["--minutes", "inf"]),
         (STUDY, ["--workers", "0"]),
         (STUDY, ["--workers", "-2"]),
         (STUDY, ["--workers", "100000"]),  # a study file may ask for up to 10,000
@@ -366,7 +373,11 @@ NPZ = {
     "too large to take differences of": (arrays(x_train=X * 1e300), "x_train holds numbers beyond 1e+290"),
     "text for rows": (arrays(x_train=X.astype(str)), "x_train is <U"),
     "no rows": (arrays(x_train=X[:0], y_train=Y[:0]), "x_train is float64 (0, 3)"),
-    "fractional labels": (arrays(y_train=Y / 2), "y_train looks like a number to predict (regression), such as 0.5;"),
+    "fractional labels of classes": (
+        arrays(y_train=Y / 2),
+        "y_train is a number to predict, such as 0.5, which is no class; data.task = 'regression'",
+        {"task": "classification"},
+    ),
     "two labels a row": (
         arrays(y_train=np.ones((40, 2), int)),
         "y_train is int64 (40, 2), wanted one label a row, or one-hot",
@@ -375,12 +386,11 @@ NPZ = {
     "a single label": (arrays(y_train=np.array(1)), "y_train is int64 (), wanted one"),
     "complex labels": (arrays(y_train=Y * 1j), "y_train is complex128 (40,), wanted one"),
     "labels that are missing": (arrays(y_train=np.where(Y, np.nan, 1.0)), "y_train has 20 rows without a label (NaN)"),
-    "labels that are infinite": (arrays(y_train=np.where(Y, np.inf, 1.0)), "y_train looks like a number to predict"),
+    "labels that are infinite": (arrays(y_train=np.where(Y, np.inf, 1.0)), "y_train holds 20 numbers beyond 1e+150"),
     "labels in bytes of another encoding": (
         arrays(y_train=np.array([b"\xe9", b"e"])[Y]),
         "y_train holds bytes that are not UTF-8",
     ),
-    "a number to predict": (arrays(y_train=np.arange(40) // 2 * 5 + (Y > 0)), "40 whole numbers in 40 rows"),
     "truth values to test on whole numbers": (arrays(y_test=Y[:4] > 0), "y_test holds bool, y_train int64"),
     "a key of tables": (arrays(), "rows.npz: data.drop is for tables (.csv, ", {"drop": ["a"]}),
     "a label column": (arrays(), "rows.npz: data.label is for tables", {"label": "y"}),
@@ -433,6 +443,20 @@ def test_a_data_file_that_cannot_be_trained_on_is_refused(suffix, what, tmp_path
     assert exit_code == 1
     assert source in said
     assert named in said
+
+
+def test_a_study_of_classes_is_told_that_its_labels_are_a_number_to_predict(tmp_path, capsys):
+    arrays(y_train=Y / 4 + np.arange(40))(tmp_path / "rows.npz")
+    study = tmp_path / "tiny.toml"
+    study.write_text(STUDY.replace("tiny.npz", "rows.npz").replace("validation_rows = 100", "validation_rows = 10"))
+    assert main(["run", str(study), "--runs-dir", str(tmp_path / "mlruns")]) == 2
+    inferred, error = capsys.readouterr().err.splitlines()
+    assert "rows.npz: its labels are a number to predict (40 values in 40 rows), so this is a regression" in inferred
+    assert error.startswith("error: ")
+    assert (
+        "training.early_stopping.monitor = 'val_accuracy' is a metric of classification, and the task is regression"
+        in error
+    )
 
 
 @pytest.mark.parametrize("command", ["report", "export"])

@@ -42,7 +42,7 @@ def test_every_table_has_a_docstring_and_a_heading():
     "row",
     [
         "| `source` | `mnist` or a path | `\"mnist\"` |",
-        "| `validation_rows` | whole number, 0 or more | required |",
+        "| `validation_rows` | whole number, 0 or more, or a share of the rows between 0 and 1 | required |",
         "| `seed` | whole number from 0 to 4,294,967,295 | required |",
         "| `workers` | whole number from 1 to 10,000 | none |",
         "| `dropout` | rate from 0 to below 1, `{float = [low, high]}` or `{choice = [...]}` | `0.0` |",

@@ -15,7 +15,7 @@ from sweep.coordinator import sync_study
 from sweep.errors import DamagedResultError, StorageError, TrackingError
 from sweep.layout import RunsDir
 from sweep.record import results
-from sweep.record.predictions import Predictions
+from sweep.record.predictions import unpack
 from sweep.report.conclusion import conclude
 from sweep.report.files import find_stale, publish
 from sweep.report.upload import upload
@@ -158,7 +158,7 @@ def test_files_of_a_run_are_not_written_through_a_link(handed, elsewhere):
 
 def test_predictions_of_classes_that_are_none_are_damaged(handed):
     path = next(handed.artifacts("tiny").glob(f"*/artifacts/{results.PREDICTIONS}"))
-    found = Predictions.unpack(path.read_bytes())
+    found = unpack(path.read_bytes())
     path.write_bytes(replace(found, predicted=found.predicted + np.uint16(60_000)).pack())
     with pytest.raises(DamagedResultError, match="predicted holds a number that is not below 3"):
         read_study(handed, "tiny")

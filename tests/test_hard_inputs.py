@@ -4,6 +4,7 @@ The right value of each stands here; where one was scaled or mended, the same ta
 """
 
 import json
+import logging
 import re
 import shutil
 import subprocess
@@ -53,9 +54,16 @@ REFUSED = {
     "questionmarks.csv": r"not all numbers: column 'ca' has '\?' \(line 9\): .*data\.missing",
     "telco.csv": r"not all numbers: column 'TotalCharges' has ' ' \(2 of 120 cells, the first on line 5\)",
     "noise_sorted_index.csv": r"has a column without a name: .*data\.drop = \[\"\"\]",
-    "regression_float.csv": r"column 'y' looks like a number to predict \(regression\), such as -1\.48965",
-    "regression_int.csv": r"look like a number to predict \(regression\): 103 whole numbers in 120 rows",
 }
+
+
+@pytest.mark.parametrize(("source", "n_values"), [("regression_float.csv", 120), ("regression_int.csv", 103)])
+def test_a_number_to_predict_is_found_out_and_said(source, n_values, caplog):
+    caplog.set_level(logging.INFO, "sweep")
+    data = read(spec(source), INPUTS)
+    check_rows(data, spec(source))
+    assert data.task == "regression"
+    assert f"its labels are a number to predict ({n_values} values in 120 rows), so this is a regression" in caplog.text
 
 
 @pytest.mark.parametrize("source", REFUSED)

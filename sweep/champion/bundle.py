@@ -16,7 +16,8 @@ from sweep.durable.files import make_draft, make_folder, sha256_of, sync_folder
 from sweep.errors import DamagedResultError, translate
 
 KERAS_MODEL, ONNX_MODEL, SUMMARY, CARD, CURVES = "model.keras", verify.MODEL, verify.SUMMARY, "README.md", "curves.png"
-CONFUSION, CONFUSION_PICTURE, RECORDED = "confusion.csv", "confusion.png", verify.RECORDED
+CONFUSION, CONFUSION_PICTURE, VALUES_PICTURE = "confusion.csv", "confusion.png", "values.png"
+RECORDED = verify.RECORDED
 STUDY, VERIFY, SUMS = "study.toml", "verify.py", verify.SUMS
 N_ROWS = 1000  # for the comparison of the .onnx form with Keras
 
@@ -27,7 +28,7 @@ class Parity:
 
     rows: int
     rows_of_data: int  # training rows among them; the others were drawn in the range of the data
-    max_difference: float  # of any probability
+    max_difference: float  # of any probability; of numbers that are predicted, as `verify.off_by` has it
 
 
 # (.keras file, .onnx file to write, prepared data if it is at hand) -> agreement. Raises ConversionError.

@@ -7,6 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from sweep.champion import bundle
 from sweep.champion.confusion import list_labels
 from sweep.data.files import is_table, is_text
+from sweep.data.prepared import DataFacts
 from sweep.plain_text import to_code, to_line
 from sweep.report.conclusion import Column, Conclusion
 from sweep.report.text import champion_line
@@ -44,7 +45,7 @@ def to_card(conclusion: Conclusion, champion: Column, summary: dict[str, Any]) -
     """Render the card of `champion`, whose bundle has this summary."""
     study, facts, test = conclusion.tracked.study, conclusion.tracked.facts, summary["test"]
     note = _data_note(study.data.source, test) if test else ""
-    labels = list_labels(facts.classes)
+    labels = list_labels(facts.classes) if facts.classes else []
     return _templates.get_template("card.md.jinja").render(
         study=study,
         facts=facts,
@@ -55,8 +56,9 @@ def to_card(conclusion: Conclusion, champion: Column, summary: dict[str, Any]) -
         summaries=champion.summaries,
         summary=summary,
         test=test,
+        dropped=[*study.data.drop, *filter(None, [study.data.split_by])],
+        answer=_describe_answer(facts, study.data.label),
         onnx_input=summary["input"],
-        classes=_join(facts.classes),
         labels=labels,
         renamed={label: name for label, name in zip(labels, facts.classes, strict=False) if label != to_line(name)},
         data_note=_DATA_NOTES[note].format(name=to_code(facts.name)) if note else "",
@@ -64,6 +66,26 @@ def to_card(conclusion: Conclusion, champion: Column, summary: dict[str, Any]) -
         is_text=is_text(study.data.source),
         files=bundle,
     )
+
+
+def _describe_answer(facts: DataFacts, label: str | None) -> dict[str, str]:
+    """Write what a model gives: its last layer, its output, and what the program prints of it."""
+    if facts.task == "classification":
+        return {
+            "layer": f"softmax over {len(facts.classes)} classes",
+            "output": f"the probability of each class: {_join(facts.classes)}",
+            "name": "probabilities",
+            "unit": "no probability of the two differs by more than",
+            "said": "the class of each row, and how certain it is",
+        }
+    named = f" {to_code(label)}" if label else ""
+    return {
+        "layer": "one unit for the number to predict",
+        "output": f"the number to predict{named}, shape (n, 1), float64, in its own unit",
+        "name": "values",
+        "unit": "the two differ, in standard deviations of the label or in distances from its mean where these are larger, by at most",
+        "said": "the number that it predicts for each row",
+    }
 
 
 def describe_training(config: Config) -> str:

@@ -20,13 +20,15 @@ def convert(model: Path, into: Path, data: PreparedData | None) -> Parity:
     """Convert the saved `model` to the .onnx file `into`, and compare their predictions on N_ROWS rows.
 
     The rows are training rows, topped up with randomly drawn ones; without `data` all are drawn.
-    Raises ConversionError if the file is not sound, or if a probability differs by more than verify.TOLERANCE.
+    Raises ConversionError if the file is not sound, or if a probability differs by more than verify.TOLERANCE; of regression,
+    a number by more than verify.OF_VALUES, see `verify.off_by`.
     """
     trained = load_model(model)
     of_data = read_sample(data)[:N_ROWS] if data is not None else np.empty((0, trained.input_shape[1]))
     drawn = _draw_rows(trained, N_ROWS - len(of_data), np.random.default_rng(0))
     rows = np.concatenate([of_data, drawn]).astype(trained.inputs[0].dtype)
     expected = np.asarray(trained(rows))  # Keras exports only what has been called
+    target = _find_target(trained)
     scale = trained.get_layer("scale")
     if isinstance(scale, keras.layers.Normalization):
         # Keras 3.15 keeps the moments as tensors, not variables, and exports those as inputs. Arrays become constants.
@@ -37,16 +39,23 @@ def convert(model: Path, into: Path, data: PreparedData | None) -> Parity:
     trained.export(str(into), format="onnx", verbose=False)
     _check_file(into)
     try:
-        predicted = verify.open_model(into, *rows.shape[1:], *expected.shape[1:])(rows)
+        predicted = verify.open_model(into, rows.shape[1], 0 if target else expected.shape[1])(rows)
     except verify.BundleError as error:
         raise ConversionError(str(error)) from error
-    difference = float(np.abs(predicted - expected).max())
-    if not difference <= verify.TOLERANCE:
+    difference = float(verify.off_by(predicted, expected, target).max())
+    tolerance = verify.OF_VALUES if target else verify.TOLERANCE
+    if not difference <= tolerance:
         raise ConversionError(
             f"the .onnx form of the champion differs from its Keras model by {difference:.3g}, wanted "
-            f"{verify.TOLERANCE} at most on {N_ROWS} rows; nothing is exported"
+            f"{tolerance} at most on {N_ROWS} rows; nothing is exported"
         )
     return Parity(len(rows), len(of_data), difference)
+
+
+def _find_target(model: keras.Model) -> dict[str, float] | None:
+    """Return the mean and the standard deviation of the label that a model of regression holds; None for any other."""
+    last: Any = model.layers[-1]
+    return {"center": last.offset, "spread": last.scale} if last.name == "unit" else None
 
 
 def _gelu_by_erf(x: Any) -> Any:

@@ -15,12 +15,14 @@ from sweep.champion import bundle, verify
 from sweep.champion.bundle import Convert, Parity
 from sweep.champion.card import to_card
 from sweep.champion.confusion import draw_confusion
+from sweep.champion.value_picture import draw_values
 from sweep.data.prepared import PreparedData, find_prepared, read_drawn_test_rows
 from sweep.durable.files import make_folder, sha256_of
 from sweep.durable.lock import hold_in_turn
 from sweep.errors import DamagedResultError, MissingRunsError
 from sweep.plain_text import to_csv
 from sweep.record import results
+from sweep.record.predictions import Predictions, Values
 from sweep.report.conclusion import Column, Conclusion
 from sweep.report.text import champion_line
 from sweep.study.objective import cost
@@ -107,7 +109,6 @@ def _write_test(draft: Path, tracked: TrackedStudy, run_id: str, data: PreparedD
     predictions = tracked.predictions.get(run_id)
     if predictions is None:
         return None
-    classes = list(tracked.facts.classes)
     # Without rows set aside for it, the test split is the source's own.
     is_drawn = tracked.study.data.test_rows is not None
     numbers = read_drawn_test_rows(data) if data is not None and is_drawn else None
@@ -115,18 +116,35 @@ def _write_test(draft: Path, tracked: TrackedStudy, run_id: str, data: PreparedD
     if numbers is not None:
         recorded["row_numbers"] = numbers
     np.savez_compressed(draft / bundle.RECORDED, **recorded)
+    if isinstance(predictions, Values):
+        figures = _write_values(draft, tracked, predictions)
+    else:
+        figures = _write_confusion(draft, tracked, predictions)
+    return {
+        "rows": len(predictions.labels),
+        **figures,
+        "part": "train" if is_drawn else "test",  # of the data that the rows lie in
+        "rows_are_known": numbers is not None or not is_drawn,
+    }
+
+
+def _write_confusion(draft: Path, tracked: TrackedStudy, predictions: Predictions) -> dict[str, Any]:
+    """Write the confusion matrix as a table and as a picture; return the figures of the test rows."""
+    classes = list(tracked.facts.classes)
     n_rows, n_right = len(predictions.labels), int(predictions.correct.sum())
     counts = predictions.confusion(len(classes))
     (draft / bundle.CONFUSION).write_text(_confusion_csv(counts.tolist(), classes), encoding="utf-8")
     title = f"{tracked.study.name}: {n_right} of {n_rows} test rows right"
     draw_confusion(counts, classes, title, draft / bundle.CONFUSION_PICTURE)
-    return {
-        "rows": n_rows,
-        "right": n_right,
-        "accuracy": float(predictions.correct.mean()),
-        "part": "train" if is_drawn else "test",  # of the data that the rows lie in
-        "rows_are_known": numbers is not None or not is_drawn,
-    }
+    return {"right": n_right, "accuracy": float(predictions.correct.mean())}
+
+
+def _write_values(draft: Path, tracked: TrackedStudy, values: Values) -> dict[str, Any]:
+    """Draw what is predicted against what is true; return the figures of the test rows."""
+    rmse, explained = float(np.sqrt((values.errors**2).mean())), float(values.scores.mean())
+    title = f"{tracked.study.name}: RMSE {rmse:.6g}, R² {explained:.4f} on {len(values.labels)} test rows"
+    draw_values(values.labels, values.predicted, title, draft / bundle.VALUES_PICTURE)
+    return {"rmse": rmse, "mae": float(np.abs(values.errors).mean()), "r2": explained}
 
 
 def _confusion_csv(counts: list[list[int]], classes: list[str]) -> str:
@@ -151,6 +169,7 @@ def _summary(
 ) -> dict[str, Any]:
     study, facts = conclusion.tracked.study, conclusion.tracked.facts
     provenance, summaries = replicate.provenance, champion.summaries
+    target = {} if facts.target is None else {"target": {"name": study.data.label, **asdict(facts.target)}}
     return {
         "study": study.name,
         "champion": champion.finalist.name,
@@ -165,6 +184,7 @@ def _summary(
             "rows_dtype": facts.rows_dtype,  # as rows are in the data
         },
         "classes": list(facts.classes),
+        **target,
         "metrics_of_this_model": {
             metric: replicate.metrics[metric] for metric in summaries if metric in replicate.metrics
         },

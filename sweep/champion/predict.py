@@ -12,7 +12,7 @@ NAMES = ("x", "x_test")  # of the array to take: the first that is there
 
 
 def predict(folder: Path, images: Path) -> str:
-    """Predict the class of each row of an .npz file; return row, class and probability as CSV.
+    """Predict the class of each row of an .npz file, or its number; return row, class and probability, or row and value, as CSV.
 
     Raises DamagedResultError for a bundle that is not what was exported, before any of it is used; InvalidDataError for rows
     that its model cannot be asked about.
@@ -30,6 +30,9 @@ def predict(folder: Path, images: Path) -> str:
         raise InvalidDataError(str(error)) from error
     with bundle.translate_errors():
         probabilities = model(flat)
+    if summary.get("target"):
+        values = enumerate(probabilities[:, 0].tolist())
+        return to_csv([["row", "value"], *([row, repr(value)] for row, value in values)])
     predicted, certainty = probabilities.argmax(axis=1).tolist(), probabilities.max(axis=1).tolist()
     lines = [
         [row, summary["classes"][number], f"{probability:.6f}"]

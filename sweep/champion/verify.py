@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 SUMS, SUMMARY, MODEL, RECORDED = "SHA256SUMS", "summary.json", "model.onnx", "predictions.npz"
 TOLERANCE = 1e-5  # between the probabilities of the model here and where it was trained
+OF_VALUES = 1e-4  # the same of numbers that it predicts, see `off_by`
 MAX_TEXT_BYTES, MAX_MODEL_BYTES = 2**22, 2**30
 BATCH = 4096  # rows
 # What an MLP needs. None repeats anything, so a model of these ends: Loop, Scan and If, and what makes much of little, are out.
@@ -45,7 +46,8 @@ OPERATORS = {
 }  # fmt: skip
 ROW_TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64}  # of a model's input
 
-Model = Callable[[NDArray[Any]], NDArray[np.float32]]  # rows -> probabilities, (n, n_features) -> (n, n_classes)
+# Rows -> probabilities, (n, n_features) -> (n, n_classes); of regression, -> numbers in the unit of the label, (n, 1), float64.
+Model = Callable[[NDArray[Any]], NDArray[Any]]
 
 
 class BundleError(ValueError):
@@ -79,7 +81,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
     path = folder / SUMMARY
     try:
         summary = json.loads(_text(path))
-        rows, classes = summary["input"], summary["classes"]
+        rows, classes, target = summary["input"], summary["classes"], summary.get("target")
         is_good = (
             rows["rows_dtype"] in ("uint8", "float32", "float64")
             and all(isinstance(listed, list) for listed in (rows["shape"], classes))
@@ -87,7 +89,8 @@ def read_summary(folder: Path) -> dict[str, Any]:
             and rows["features"] == math.prod(rows["shape"])
             and all(isinstance(name, str) for name in classes)
             and (summary["test"] is None or summary["test"]["part"] in ("train", "test"))
-            and (summary["test"] is None or isinstance(summary["test"]["accuracy"], float))
+            and (summary["test"] is None or isinstance(summary["test"]["rmse" if target else "accuracy"], float))
+            and (target is None or all(math.isfinite(target[name]) for name in ("center", "spread")))
         )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleError(f"{path}: not a summary of a bundle ({type(error).__name__}: {error})") from error
@@ -97,7 +100,11 @@ def read_summary(folder: Path) -> dict[str, Any]:
 
 
 def open_model(path: Path, n_features: int, n_classes: int) -> Model:
-    """Open the model of an .onnx file, from rows of numbers to probabilities. Raises BundleError; so does the model."""
+    """Open the model of an .onnx file, from rows of numbers to probabilities. Raises BundleError; so does the model.
+
+    n_classes: 0 for regression, whose model gives one number, float64.
+    """
+    gives = ("tensor(float)", [n_classes]) if n_classes else ("tensor(double)", [1])
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when it is loaded; else it writes to the home folder
     import onnxruntime
 
@@ -120,11 +127,11 @@ def open_model(path: Path, n_features: int, n_classes: int) -> Model:
         raise
     except Exception as error:  # the runtime's errors have no narrower base
         raise BundleError(f"{path}: not a model that can be run: {_first_line(error)}") from error
-    if ends not in [[(rows, [n_features]), ("tensor(float)", [n_classes])] for rows in ROW_TYPES]:
-        raise BundleError(f"{path}: wanted numbers (n, {n_features}) -> (n, {n_classes}), it takes and gives {ends}")
+    if ends not in [[(rows, [n_features]), gives] for rows in ROW_TYPES]:
+        raise BundleError(f"{path}: wanted numbers (n, {n_features}) -> (n, {gives[1][0]}), it takes and gives {ends}")
     name, dtype = session.get_inputs()[0].name, ROW_TYPES[ends[0][0]]
 
-    def probabilities(rows: NDArray[Any]) -> NDArray[np.float32]:
+    def answer(rows: NDArray[Any]) -> NDArray[Any]:
         try:
             parts = [
                 session.run(None, {name: np.asarray(rows[start : start + BATCH], dtype)})[0]
@@ -133,11 +140,24 @@ def open_model(path: Path, n_features: int, n_classes: int) -> Model:
             said = np.concatenate(parts)
         except Exception as error:
             raise BundleError(f"{path}: cannot be run: {_first_line(error)}") from error
-        if said.shape != (len(rows), n_classes) or not np.isfinite(said).all():
-            raise BundleError(f"{path}: does not give a probability of each class for each row")
+        if said.shape != (len(rows), n_classes or 1) or not np.isfinite(said).all():
+            what = "a probability of each class" if n_classes else "a number"
+            raise BundleError(f"{path}: does not give {what} for each row")
         return said
 
-    return probabilities
+    return answer
+
+
+def off_by(said: NDArray[Any], wanted: NDArray[Any], target: dict[str, float] | None) -> NDArray[Any]:
+    """Return how far numbers that a model gives lie from those wanted, in the measure of its tolerance.
+
+    Probabilities: by their difference, to TOLERANCE. With a `target`: as a share of the label's standard deviation, and where
+    a number lies further than that from the mean, of its distance, to OF_VALUES: a net rounds what it gives, not what is left of it.
+    """
+    distance: NDArray[Any] = np.abs(said - wanted)
+    if target is not None:
+        distance = distance / np.maximum(target["spread"], np.abs(wanted - target["center"]))
+    return distance
 
 
 def _operators(content: bytes) -> set[str]:
@@ -216,10 +236,12 @@ def verify(folder: Path, data: Path | None) -> str:
         return f"verified: {held}; the study has no test rows, so there is no test accuracy to reproduce"
     if data is None:
         raise BundleError("name the data as README.md says: python verify.py DATA.npz")
-    recorded = _recorded(folder / RECORDED, len(summary["classes"]))
+    recorded = _recorded(folder / RECORDED, None if summary.get("target") else len(summary["classes"]))
     predicted, labels = recorded["predicted"], recorded["labels"]
     rows = _test_rows(data, summary, recorded)
     said = open_model(folder / MODEL, summary["input"]["features"], len(summary["classes"]))(rows)
+    if summary.get("target"):
+        return f"verified: {held}; {_verify_values(said[:, 0], predicted, labels, summary)}"
     # Another processor rounds differently. Where two classes lie closer than that, either may be predicted.
     differs = np.flatnonzero(said[np.arange(len(said)), predicted] < said.max(axis=1) - TOLERANCE)
     if len(differs):
@@ -234,16 +256,37 @@ def verify(folder: Path, data: Path | None) -> str:
     )
 
 
-def _recorded(path: Path, n_classes: int) -> dict[str, NDArray[Any]]:
-    """Read class and predicted class of each test row, as class numbers, and its row number in the data if it was drawn."""
+def _verify_values(said: NDArray[Any], predicted: NDArray[Any], labels: NDArray[Any], summary: dict[str, Any]) -> str:
+    """Check what a model of regression says of the test rows; return what holds. Raises BundleError."""
+    differs = np.flatnonzero(off_by(said, predicted, summary["target"]) > OF_VALUES)
+    if len(differs):
+        raise BundleError(
+            f"{len(differs)} of {len(said)} test rows are not predicted as recorded, the first is row {differs[0]}"
+        )
+    rmse = float(np.sqrt(np.square(predicted - labels).mean()))
+    if not math.isclose(rmse, summary["test"]["rmse"], rel_tol=1e-9):
+        raise BundleError(f"test RMSE is {rmse!r}, recorded is {summary['test']['rmse']!r}")
+    return f"{len(said)} of {len(said)} test rows are predicted as recorded, test RMSE {rmse:.6g}"
+
+
+def _recorded(path: Path, n_classes: int | None) -> dict[str, NDArray[Any]]:
+    """Read class and predicted class of each test row, as class numbers, and its row number in the data if it was drawn.
+
+    n_classes: None for regression, where the two are numbers.
+    """
     recorded = _read(path, ("labels", "predicted", "row_numbers"), MAX_MODEL_BYTES)
     shapes = {array.shape for array in recorded.values()}
     is_whole = {"labels", "predicted"} <= recorded.keys() and len(shapes) == 1 and len(next(iter(shapes))) == 1
-    is_numbers = all(array.dtype.kind in "iu" and array.min(initial=0) >= 0 for array in recorded.values())
-    if not (
-        is_whole and is_numbers and max(recorded[name].max(initial=0) for name in ("labels", "predicted")) < n_classes
-    ):
-        raise BundleError(f"{path}: wanted a class number of each test row, as `labels` and as `predicted`")
+    answers = {name: array for name, array in recorded.items() if name != "row_numbers"}
+    counted = recorded if n_classes is not None else {n: a for n, a in recorded.items() if n == "row_numbers"}
+    is_counted = all(array.dtype.kind in "iu" and array.min(initial=0) >= 0 for array in counted.values())
+    if n_classes is None:
+        is_good = all(array.dtype == np.float64 and np.isfinite(array).all() for array in answers.values())
+    else:
+        is_good = is_counted and max((array.max(initial=0) for array in answers.values()), default=0) < n_classes
+    if not (is_whole and is_counted and is_good):
+        what = "a number" if n_classes is None else "a class number"
+        raise BundleError(f"{path}: wanted {what} of each test row, as `labels` and as `predicted`")
     return recorded
 
 
@@ -263,10 +306,17 @@ def _test_rows(data: Path, summary: dict[str, Any], recorded: dict[str, NDArray[
         if len(x) != len(y) or numbers.max(initial=-1) >= len(x):
             raise BundleError(f"{data}: has {len(x)} rows and {len(y)} labels, the test rows go up to {numbers.max()}")
         x, y = x[numbers], y[numbers]
-    true = [summary["classes"][number] for number in recorded["labels"]]
-    if class_names(y) != true or len(x) != len(true):
+    if len(x) != len(recorded["labels"]) or not _are_labels(y, recorded["labels"], summary):
         raise BundleError(f"{data}: not the data that the model was scored on: its labels differ")
     return flat_rows(x, summary["input"], f"{data}: x_{part}")
+
+
+def _are_labels(y: NDArray[Any], recorded: NDArray[Any], summary: dict[str, Any]) -> bool:
+    """Return whether labels as a data file holds them are those recorded."""
+    if not summary.get("target"):
+        return class_names(y) == [summary["classes"][number] for number in recorded]
+    is_column = y.dtype.kind in "biuf" and y.shape in (recorded.shape, (*recorded.shape, 1))
+    return bool(is_column and (y.astype(np.float64).reshape(-1) == recorded).all())
 
 
 def class_names(y: NDArray[Any]) -> list[str]:

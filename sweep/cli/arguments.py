@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -9,6 +10,7 @@ from typing import TypeAlias
 from sweep.durable.inside import refuse_links
 from sweep.layout import RunsDir, refuse_registry, tracking_server
 from sweep.record_server import RecordServer, parse_record_server
+from sweep.version import VERSION
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -16,9 +18,10 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse a command line; `command` holds the name of the command. A wrong one ends the program with exit code 2."""
     parser = argparse.ArgumentParser(
-        prog="python -m sweep",
+        prog="sweep" if Path(sys.argv[0]).name == "sweep" else "python -m sweep",
         description="Hyperparameter sweeps of Keras MLPs, tracked so that the result can be trusted.",
     )
+    parser.add_argument("--version", action="version", version=f"sweep {VERSION}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_run(commands)
     _add_report(commands)
@@ -61,6 +64,13 @@ def _add_run(commands: Commands) -> None:
         commands, "run", "train the trials that a study lacks, then report it and export its champion"
     )
     run.add_argument("--trials", type=int, metavar="N", help="searched trials in total; overrides the study file")
+    run.add_argument(
+        "--minutes",
+        type=float,
+        metavar="N",
+        help="minutes of training to search with, in total; trials that run when they are over are let finish; overrides the "
+        "study file",
+    )
     run.add_argument(
         "--workers", type=int, metavar="N", help="worker processes; overrides the study file (default: one per core)"
     )
@@ -150,7 +160,11 @@ def _add_command(commands: Commands, name: str, help: str) -> argparse.ArgumentP
     """Add a command that works on a runs directory."""
     parser = commands.add_parser(name, help=help)
     parser.add_argument(
-        "--runs-dir", type=Path, default=Path("mlruns"), metavar="DIR", help="where runs are kept (default: mlruns)"
+        "--runs-dir",
+        type=Path,
+        default=Path("mlruns"),
+        metavar="DIR",
+        help="where runs are kept (default: mlruns, in the current folder)",
     )
     parser.add_argument(
         "--record",

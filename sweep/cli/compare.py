@@ -6,7 +6,7 @@ from sweep.cli.arguments import locate_runs
 from sweep.cli.outcome import read_conclusion
 from sweep.cli.tables import make_table, open_console
 from sweep.report.conclusion import compare_champions
-from sweep.report.text import VERDICTS_NOTE, champions_table, verdict_line
+from sweep.report.text import VERDICTS_NOTES, champions_table, verdict_line
 from sweep.study.file import load_study
 
 
@@ -21,5 +21,6 @@ def run(arguments: argparse.Namespace) -> None:
         console.print("Champions that were not scored on the same test rows are not compared.")
     for verdict in verdicts:
         console.print(f"- {verdict_line(verdict)}", highlight=False, soft_wrap=True)
-    if verdicts:
-        console.print(VERDICTS_NOTE, style="dim", soft_wrap=True)
+    tasks = {c.tracked.facts.task for c in conclusions} if verdicts else set()
+    for task in sorted(tasks):
+        console.print(VERDICTS_NOTES[task], style="dim", soft_wrap=True)

@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from sweep.study.objective import cost, ranking_metric
+from sweep.study.objective import MEASURED, cost, format_metric, ranking_metric
 from sweep.study.schema import Study
 from sweep.trial import EpochReport, Phase, State, Trial, TrialEvent, TrialResult, WorkerDied
 
@@ -144,12 +144,13 @@ class Display:
     def _render(self) -> RenderableType:
         progress = self._progress
         table = Table(box=None, padding=(0, 2, 0, 0))
-        for heading in ("running", "epoch", "validation accuracy"):
+        objective = progress.study.objective
+        for heading in ("running", "epoch", objective.replace("_", " ").replace("val", "validation")):
             table.add_column(heading, header_style="dim")
         for trial, report in itertools.islice(progress.running.values(), MAX_ROWS):
-            accuracy = report.logs.get("val_accuracy") if report else None
+            value = report.logs.get(objective) if report else None
             epoch = str(report.epoch) if report else "starting"
-            table.add_row(trial.label, epoch, f"{accuracy:.4f}" if accuracy is not None else "")
+            table.add_row(trial.label, epoch, format_metric(objective, value) if value is not None else "")
         if len(progress.running) > MAX_ROWS:
             table.add_row(f"and {len(progress.running) - MAX_ROWS} more")
         return Group(table, Text(self._status(time.monotonic())))
@@ -163,7 +164,9 @@ class Display:
         if (limit := progress.study.search.epochs) is not None:
             parts.append(f"search {progress.n_epochs[Phase.SEARCH]} of {limit} epochs")
         if progress.best is not None:
-            parts.append(f"best {progress.study.objective} {progress.best[1]:.4f} ({progress.best[0].label})")
+            best, value = progress.best
+            shown = format_metric(progress.study.objective, value)
+            parts.append(f"best {progress.study.objective} {shown} ({best.label})")
         parts.append(f"elapsed {_format_clock(now - progress.started_at)}")
         remaining = progress.remaining_s(now)
         if remaining is not None:
@@ -182,7 +185,9 @@ def _summarize(trial: Trial, result: TrialResult, study: Study) -> str:
     if result.state == State.FAILED:
         return f"{kind} {trial.label}: failed ({result.reason})"
     last = result.history[result.best_epoch - 1]
-    shown = [f"{name} {last[name]:.4f}" for name in ("val_accuracy", "val_loss", "accuracy") if name in last][:2]
+    measured = MEASURED[study.task][0]
+    names = dict.fromkeys((study.objective, f"val_{measured}", "val_loss", measured))
+    shown = [f"{name} {format_metric(name, last[name])}" for name in names if name in last][:2]
     ending = _name_ending(result.state, study)
     return f"{kind} {trial.label}: {ending}, {', '.join(shown)} at epoch {result.best_epoch} of {n_epochs}, {result.train_seconds:.1f} s"
 

@@ -9,7 +9,7 @@ from sweep.coordinator import Job, check_recorded
 from sweep.data.files import check_images, check_rows, read
 from sweep.data.prepared import PreparedData, prepare
 from sweep.layout import RunsDir
-from sweep.study.file import load_study
+from sweep.study.file import load_study, parse_study
 from sweep.study.schema import Study
 
 
@@ -23,7 +23,15 @@ def open_job(arguments: argparse.Namespace) -> Job:
 
 def make_job(study: Study, table: dict[str, Any], base: Path, runs: RunsDir) -> Job:
     """Return the job of a study. table: the study file as typed; base: the folder that its data is relative to."""
-    return Job(study=study, table=table, data=prepare_data(study, base, runs), runs=runs)
+    data = prepare_data(study, base, runs)
+    return Job(study=settle_task(study, table, data), table=table, data=data, runs=runs)
+
+
+def settle_task(study: Study, table: dict[str, Any], data: PreparedData) -> Study:
+    """Return the study as its labels make it: of the task that they are for. Raises InvalidStudyError if its keys are of another."""
+    if study.task == data.facts.task:
+        return study
+    return parse_study(table, f"{data.facts.name}: its labels are a number to predict", data.facts.task)
 
 
 def prepare_data(study: Study, base: Path, runs: RunsDir) -> PreparedData:

@@ -22,11 +22,13 @@ def run(arguments: argparse.Namespace) -> None:
     study, table = _load_with_options(arguments)
     check_is_installed(study, str(arguments.study))
     runs = locate_runs(arguments)
-    display = Display(study, set_up_logging())
-    with collect_signals() as arrived, display.live():
+    console = set_up_logging()
+    with collect_signals() as arrived:
         job = make_job(study, table, arguments.study.parent, runs)
+        display = Display(job.study, console)
         try:
-            run_study(job, _make_runtime(job, display, lambda: bool(arrived)), arguments.fork)
+            with display.live():
+                run_study(job, _make_runtime(job, display, lambda: bool(arrived)), arguments.fork)
         except Interrupted as error:
             error.exit_code = 128 + arrived[0]
             raise
@@ -37,9 +39,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _load_with_options(arguments: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
-    """Return the study and its table, with `--trials`, `--workers` and the like in place of the file's values."""
+    """Return the study and its table, with `--trials`, `--minutes`, `--workers` and the like in place of the file's values."""
     study, table = load_study(arguments.study)
-    names = ("trials", "workers", "engine", "executor")
+    names = ("trials", "minutes", "workers", "engine", "executor")
     given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     if not given:
         return study, table

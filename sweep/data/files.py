@@ -1,10 +1,11 @@
 """Data sets as their files hold them: rows and labels are read and checked here."""
 
 import hashlib
+import logging
 import zipfile
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path, PurePath
 from tokenize import TokenError
@@ -13,14 +14,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sweep.data.labels import WAY_OUT, looks_like_numbers, to_labels
+from sweep.data.labels import looks_like_numbers, to_labels
+from sweep.data.splits import count_rows
 from sweep.data.tables import SUFFIXES as TABLE_SUFFIXES
 from sweep.data.tables import read_table
 from sweep.data.text_table import SUFFIXES as TEXT_SUFFIXES
 from sweep.data.text_table import suffix_of
 from sweep.data.unpacked import check_file
 from sweep.errors import InvalidDataError
+from sweep.study.objective import Task
 from sweep.study.schema import Data
+
+logger = logging.getLogger(__name__)
 
 MNIST_SHA256 = {
     "x_train": "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
@@ -49,11 +54,19 @@ class DataSet:
     y_train: Array
     x_test: Array | None
     y_test: Array | None
+    groups: Array | None = (
+        None  # (n,), whole numbers: rows of one stay together when `x_train` is split, see `splits.py`
+    )
+
+    @property
+    def task(self) -> Task:
+        """What the labels are for: numbers to predict are float64, classes are of another type."""
+        return "regression" if self.y_train.dtype.kind == "f" else "classification"
 
     def sha256(self) -> str:
-        """Return the sha256 of all rows and labels, and of their shapes and types."""
+        """Return the sha256 of all rows, labels and groups, and of their shapes and types."""
         digest = hashlib.sha256()
-        for array in (self.x_train, self.y_train, self.x_test, self.y_test):
+        for array in (self.x_train, self.y_train, self.x_test, self.y_test, self.groups):
             if array is not None:
                 digest.update(f"{array.dtype.str}{array.shape}".encode())
                 digest.update(_to_bytes(array))
@@ -64,6 +77,10 @@ def read(spec: Data, base: Path) -> DataSet:
     """Read and check the rows that `spec` names; a relative path starts at `base`. Raises InvalidDataError."""
     if spec.source == "mnist":
         _check_keys(spec, "mnist", "")
+        if spec.task == "regression":
+            raise InvalidDataError(
+                "mnist: its labels are digits, which are classes; leave data.task = 'regression' out"
+            )
         return _read_mnist()
     path = base / spec.source
     check_file(path, "data.source is 'mnist' or a path relative to the study file")
@@ -74,8 +91,13 @@ def read(spec: Data, base: Path) -> DataSet:
         )
     _check_keys(spec, path, suffix)
     if suffix == ".npz":
-        return _check_arrays(_read_npz(path), path)
-    return _check_arrays(DataSet(path.name, *read_table(path, spec), None, None), path)
+        return _check_arrays(_read_npz(path), path, spec)
+    return _check_table(path, spec)
+
+
+def _check_table(path: Path, spec: Data) -> DataSet:
+    x, y, groups = read_table(path, spec)
+    return replace(_check_arrays(DataSet(path.name, x, y, None, None), path, spec), groups=groups)
 
 
 def is_table(source: str) -> bool:
@@ -90,7 +112,7 @@ def is_text(source: str) -> bool:
 
 def _check_keys(spec: Data, source: Path | str, suffix: str) -> None:
     """Refuse keys that a source of this kind has no use for. Raises InvalidDataError."""
-    of_tables, of_text = ("label", "drop"), ("missing", "separator")
+    of_tables, of_text = ("label", "drop", "group", "order"), ("missing", "separator")
     useless = () if suffix in TEXT_SUFFIXES else of_text if suffix in TABLE_SUFFIXES else (*of_tables, *of_text)
     for key in useless:
         if getattr(spec, key) != Data.model_fields[key].default:
@@ -124,28 +146,52 @@ def check_rows(data: DataSet, spec: Data) -> None:
         raise InvalidDataError(
             f"data.test_rows = {spec.test_rows}: {data.name} has a test split of its own; leave it out"
         )
-    held_out = spec.validation_rows + (spec.test_rows or 0)
+    held_out = count_rows(spec.validation_rows, available) + count_rows(spec.test_rows, available)
     asked = held_out + (spec.train_rows or 2)
     if asked > available:
         raise InvalidDataError(
             f"{data.name} has {available} rows to train on, but validation_rows, test_rows and train_rows take {asked}"
         )
-    classes, sizes = np.unique(data.y_train, return_counts=True)
-    if sizes.min() < 2 and looks_like_numbers(classes, sizes):
+    if data.groups is not None:
+        _check_groups(len(np.unique(data.groups)), data.name, spec)
+    if data.task == "regression":
+        _check_have_spread(data, spec)
+    else:
+        _check_classes(data, spec, available - held_out)
+
+
+def _check_groups(n_groups: int, name: str, spec: Data) -> None:
+    n_parts = 1 + bool(spec.validation_rows) + bool(spec.test_rows)
+    if n_groups < n_parts:
+        key = "group" if spec.group is not None else "order"
         raise InvalidDataError(
-            f"{data.name}: its labels look like a number to predict (regression): {len(classes)} whole numbers in "
-            f"{available} rows; {WAY_OUT}"
+            f"data.{key} = {spec.split_by!r}: {name} has {n_groups} different values of it, wanted one or more for each of "
+            f"{n_parts} parts"
         )
+
+
+def _check_have_spread(data: DataSet, spec: Data) -> None:
+    for key in ("validation_rows", "test_rows"):
+        if getattr(spec, key) is not None and count_rows(getattr(spec, key), len(data.y_train)) == 1:
+            raise InvalidDataError(
+                f"data.{key} = {getattr(spec, key)}: an error of one row says nothing of {data.name}; wanted two or more"
+            )
+
+
+def _check_classes(data: DataSet, spec: Data, n_left: int) -> None:
+    classes, sizes = np.unique(data.y_train, return_counts=True)
     if sizes.min() < 2:
+        is_number = data.y_train.dtype.kind in "iu"
         raise InvalidDataError(
             f"{data.name}: class {classes[sizes.argmin()]} has a single row, which cannot be split; wanted two"
+            + "; if it is a number to predict, set data.task = 'regression'" * is_number
         )
     for key in ("validation_rows", "test_rows", "train_rows"):
-        if 0 < (getattr(spec, key) or 0) < len(classes):
+        if getattr(spec, key) and count_rows(getattr(spec, key), len(data.y_train)) < len(classes):
             raise InvalidDataError(
                 f"data.{key} = {getattr(spec, key)}: fewer than the {len(classes)} classes of {data.name}"
             )
-    if available - held_out < len(classes):
+    if n_left < len(classes):
         raise InvalidDataError(f"{data.name}: fewer rows are left to train on than it has classes ({len(classes)})")
 
 
@@ -183,16 +229,17 @@ def _read_npz(path: Path) -> DataSet:
     return DataSet(path.name, found["x_train"], found["y_train"], found.get("x_test"), found.get("y_test"))
 
 
-def _check_arrays(data: DataSet, path: Path) -> DataSet:
+def _check_arrays(data: DataSet, path: Path, spec: Data) -> DataSet:
     """Return `data` with rows of uint8, float32 or float64, every array of a kind and shape that can be trained on."""
     x_train = _to_rows(data.x_train, "x_train", path)
-    y_train = _to_labels(data.y_train, "y_train", len(x_train), path)
+    y_train, task = _find_task(_to_labels(data.y_train, "y_train", len(x_train), path, spec.task), spec, path)
     if len(np.unique(y_train)) < 2:
-        raise InvalidDataError(f"{path}: y_train has one class only, wanted two or more")
+        only = "class" if task == "classification" else "value"
+        raise InvalidDataError(f"{path}: y_train has one {only} only, wanted two or more")
     if data.x_test is None or data.y_test is None:
         return DataSet(data.name, x_train, y_train, None, None)
     x_test = _to_rows(data.x_test, "x_test", path)
-    y_test = _to_labels(data.y_test, "y_test", len(x_test), path)
+    y_test = _to_labels(data.y_test, "y_test", len(x_test), path, task)
     if x_test.dtype != x_train.dtype and np.uint8 not in (x_test.dtype, x_train.dtype):
         x_train, x_test = x_train.astype(np.float64), x_test.astype(np.float64)
     if x_test.shape[1:] != x_train.shape[1:] or x_test.dtype != x_train.dtype:
@@ -203,9 +250,27 @@ def _check_arrays(data: DataSet, path: Path) -> DataSet:
         raise InvalidDataError(
             f"{path}: y_test holds {y_test.dtype}, y_train {y_train.dtype}; wanted labels of one kind"
         )
-    if unknown := sorted(set(y_test.tolist()) - set(y_train.tolist())):
+    unknown = sorted(set(y_test.tolist()) - set(y_train.tolist())) if task == "classification" else []
+    if unknown:
         raise InvalidDataError(f"{path}: y_test holds a class that y_train does not: {unknown[0]!r}")
     return DataSet(data.name, x_train, y_train, x_test, y_test)
+
+
+def _find_task(y: Array, spec: Data, path: Path) -> tuple[Array, Task]:
+    """Return labels in the form of their task, and the task: the study's, or else the one that they look like, which is said."""
+    if spec.task is None and looks_like_numbers(y):
+        y = to_labels(y, "y_train", path, "regression")
+    if y.dtype.kind != "f":
+        return y, "classification"
+    if spec.task is None:
+        n_values = len(np.unique(y))
+        logger.info(
+            "%s: its labels are a number to predict (%d values in %d rows), so this is a regression; data.task says otherwise",
+            path.name,
+            n_values,
+            len(y),
+        )
+    return y, "regression"
 
 
 def _to_rows(x: Array, name: str, path: Path) -> Array:
@@ -221,10 +286,10 @@ def _to_rows(x: Array, name: str, path: Path) -> Array:
     return np.ascontiguousarray(x, dtype=np.float32 if np.can_cast(x.dtype, np.float32) else np.float64)
 
 
-def _to_labels(y: Array, name: str, n_rows: int, path: Path) -> Array:
+def _to_labels(y: Array, name: str, n_rows: int, path: Path, task: Task | None) -> Array:
     if y.ndim and len(y) != n_rows:
         raise InvalidDataError(f"{path}: {name} has {len(y)} labels for {n_rows} rows")
-    return to_labels(y, name, path)
+    return to_labels(y, name, path, task)
 
 
 def _to_bytes(array: Array) -> memoryview | bytes:

@@ -1,4 +1,4 @@
-"""Labels as people have them, brought into one form: a whole number, truth value or text a row."""
+"""Labels as people have them, brought into one form: a whole number, truth value or text a row, or a number to predict."""
 
 import logging
 from pathlib import Path
@@ -8,24 +8,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweep.errors import InvalidDataError
+from sweep.study.objective import Task
 
 logger = logging.getLogger(__name__)
 
 Array = NDArray[Any]
 EXACT = 2.0**53  # up to here a float64 holds every whole number
-WAY_OUT = "this version classifies: make classes of it, such as ranges"
+LARGEST = 1e150  # of a number to predict: its square is a float64
+MANY = 50  # different whole numbers, some of which stand alone, are no classes
 
 
-def to_labels(y: Array, name: str, path: Path) -> Array:
-    """Return labels of shape (n,), whole numbers, truth values or text. Raises InvalidDataError.
+def to_labels(y: Array, name: str, path: Path, task: Task | None = None) -> Array:
+    """Return labels of shape (n,): whole numbers, truth values or text; float64 where they are numbers to predict.
 
     y: shape (n,), (n, 1) or one-hot (n, k), whose class numbers are taken; whole floats become whole numbers, bytes text.
-    name: of the array or column, for messages.
+    name: of the array or column, for messages. task: what the labels are for; None where they say so themselves.
+    Raises InvalidDataError.
     """
+    if task == "regression":
+        return _to_targets(y, name, path)
     if y.ndim == 2:
         y = y[:, 0] if y.shape[1] == 1 else _from_one_hot(y, name, path)
     if y.ndim == 1 and y.dtype.kind == "f":
-        return _from_floats(y, name, path)
+        return _from_floats(y, name, path, task)
     if y.ndim == 1 and y.dtype.kind in "OS":
         return _from_objects(y, name, path)
     if y.ndim != 1 or y.dtype.kind not in "biuU":
@@ -45,16 +50,35 @@ def _from_one_hot(y: Array, name: str, path: Path) -> Array:
     return np.asarray(np.argmax(y, axis=1))
 
 
-def _from_floats(y: Array, name: str, path: Path) -> Array:
+def _to_targets(y: Array, name: str, path: Path) -> Array:
+    """Return numbers to predict, shape (n,), float64. Raises InvalidDataError."""
+    y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+    if y.ndim != 1 or y.dtype.kind not in "iuf":
+        held = "text" if y.dtype.kind in "OSU" else f"{y.dtype} {y.shape}"
+        raise InvalidDataError(
+            f"{path}: {name} is {held}, wanted one number a row, shape (n,) or (n, 1), as data.task = 'regression' predicts"
+        )
+    if n := int(np.isnan(y).sum()):
+        raise InvalidDataError(f"{path}: {name} has {n} rows without a label (NaN); leave them out")
+    y = y.astype(np.float64)
+    if too_large := int((np.abs(y) > LARGEST).sum()):
+        raise InvalidDataError(f"{path}: {name} holds {too_large} numbers beyond {LARGEST:g}; rescale them")
+    return y
+
+
+def _from_floats(y: Array, name: str, path: Path, task: Task | None) -> Array:
     if n := int(np.isnan(y).sum()):
         raise InvalidDataError(f"{path}: {name} has {n} rows without a label (NaN); leave them out")
     y = y.astype(np.float64)
     whole = np.isfinite(y) & (np.abs(y) < EXACT) & (y == np.round(y))
-    if not whole.all():
-        raise InvalidDataError(
-            f"{path}: {name} looks like a number to predict (regression), such as {y[~whole][0]:g}; {WAY_OUT}"
-        )
-    return y.astype(np.int64)
+    if whole.all():
+        return y.astype(np.int64)
+    if task is None:
+        return _to_targets(y, name, path)
+    raise InvalidDataError(
+        f"{path}: {name} is a number to predict, such as {y[~whole][0]:g}, which is no class; data.task = 'regression' "
+        "predicts it; to classify, make classes of it, such as ranges"
+    )
 
 
 def _from_objects(y: Array, name: str, path: Path) -> Array:
@@ -68,6 +92,9 @@ def _from_objects(y: Array, name: str, path: Path) -> Array:
     return np.array(labels, dtype=str)
 
 
-def looks_like_numbers(classes: Array, sizes: Array) -> bool:
-    """Return whether classes with these many rows are rather values of a number to predict: whole numbers, most of them rare."""
-    return classes.dtype.kind in "iu" and len(classes) > sizes.sum() / 3
+def looks_like_numbers(y: Array) -> bool:
+    """Return whether labels are rather numbers to predict: whole ones, many of them, of which some stand alone."""
+    if y.dtype.kind not in "iu":
+        return False
+    classes, sizes = np.unique(y, return_counts=True)
+    return bool(sizes.min(initial=2) < 2 and len(classes) > min(len(y) / 3, MANY))

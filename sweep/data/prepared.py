@@ -13,20 +13,21 @@ import shutil
 import stat
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
 from sweep.data.files import UNREADABLE, Array, DataSet, find_image_shape
-from sweep.data.scaling import Kind, Scaling, fit_scaling
+from sweep.data.scaling import Kind, Scaling, Target, fit_scaling, fit_target
+from sweep.data.splits import Drawn, draw_rows
 from sweep.durable.disk import sync
 from sweep.durable.failpoint import failpoint
 from sweep.durable.files import make_draft, sha256_of
 from sweep.durable.given import MAX_RECORD_BYTES, read_given
 from sweep.errors import InvalidDataError, StorageError, translate
-from sweep.study.config import derive_seed
+from sweep.study.objective import Task
 from sweep.study.schema import Data
 
 CACHE_VERSION = 3  # of the layout below; part of a prepared folder's name
@@ -51,19 +52,38 @@ class DataFacts:
     n_validation: int
     n_test: int
     n_features: int
-    classes: tuple[str, ...]
+    classes: tuple[str, ...]  # empty for regression
     scaling: ScalingKind
     feature_shape: tuple[int, ...]  # of one row before it was flattened, such as (28, 28)
     class_counts: tuple[int, ...] = ()  # validation rows of each class; empty in facts of earlier versions
+    target: Target | None = None  # of regression: how the label was standardized
+
+    @property
+    def task(self) -> Task:
+        return "classification" if self.target is None else "regression"
 
     @property
     def n_classes(self) -> int:
         return len(self.classes)
 
     @property
+    def n_outputs(self) -> int:
+        """Numbers that a model gives for a row: the probability of each class, or the label."""
+        return self.n_classes if self.target is None else 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the facts for JSON; without what regression alone has where they are of classification."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    @property
     def rows_dtype(self) -> Literal["uint8", "float32", "float64"]:
         """Type of the rows that a model takes."""
         return {"pixels": "uint8", "standardize": "float32"}.get(self.scaling, "float64")  # type: ignore[return-value]
+
+    @property
+    def output_dtype(self) -> Literal["float32", "float64"]:
+        """Type of what a model gives: probabilities, or numbers in the unit of the label."""
+        return "float32" if self.target is None else "float64"
 
     @property
     def image_shape(self) -> tuple[int, int, int] | None:
@@ -75,7 +95,8 @@ class DataFacts:
         """Rebuild facts from `asdict`, as JSON keeps them. Raises KeyError, TypeError or ValueError where they are none."""
         tuples = {name: tuple(values[name]) for name in ("classes", "feature_shape")}
         tuples["class_counts"] = tuple(values.get("class_counts", ()))
-        facts = cls(**{**values, **tuples})
+        target = Target(**values["target"]) if values.get("target") else None
+        facts = cls(**{**values, **tuples, "target": target})
         facts._check()
         return facts
 
@@ -93,8 +114,12 @@ class DataFacts:
             raise ValueError("holds a count that is none")
         if math.prod(self.feature_shape) != self.n_features or len(self.class_counts) not in (0, self.n_classes):
             raise ValueError("its counts contradict each other")
-        if not all(isinstance(text, str) for text in (self.name, *self.classes)) or not self.classes:
-            raise ValueError("holds a name that is no text, or no class")
+        if not all(isinstance(text, str) for text in (self.name, *self.classes)):
+            raise ValueError("holds a name that is no text")
+        if bool(self.classes) == (self.target is not None):
+            raise ValueError("holds no class and no number to predict, or both")
+        if self.target is not None:
+            self.target.check()
         if self.scaling not in ("pixels", "standardize", *get_args(Kind)):
             raise ValueError(f"scaling is {self.scaling!r:.100}")
         if not re.fullmatch("[0-9a-f]{64}", str(self.sha256)):
@@ -103,9 +128,10 @@ class DataFacts:
 
 @dataclass(frozen=True)
 class Split:
-    """Rows, shape (n, n_features), and their class numbers, shape (n,), int32.
+    """Rows, shape (n, n_features), and their labels, shape (n,): class numbers, int32, or numbers to predict.
 
     Rows are uint8 or numbers: scaled, as float32, in the splits to train and select by; as in the data in the test split.
+    So are numbers to predict.
     """
 
     x: Array
@@ -166,14 +192,14 @@ def unpack_training_rows(packed: Mapping[str, bytes], facts: DataFacts, folder: 
 def prepare(data: DataSet, spec: Data, seed: int, cache: Path) -> PreparedData:
     """Split `data` by `seed` and write it below `cache`, or find it there from an earlier call.
 
-    The split is stratified by class; it follows from the rows, the row counts asked for and the seed alone.
+    `splits.draw_rows` says how the rows are split; it follows from the rows, the row counts asked for and the seed alone.
     Raises StorageError where it cannot be written or read.
     """
     digest, scaling = data.sha256(), _choose_scaling(data, spec)
-    folder = _prepared_folder(spec, digest, scaling, seed, cache)
+    folder = _prepared_folder(spec, digest, scaling, data.task, seed, cache)
     if not folder.exists():
         with _translate(folder):
-            drawn = _draw_rows(data.y_train, spec, seed, has_test=data.y_test is not None)
+            drawn = draw_rows(data.y_train, data.groups, spec, seed, has_test=data.y_test is not None)
             parts = _split(data, drawn)
             _write(folder, parts, _describe(data, digest, scaling, parts), drawn.test)
     return _open(folder)
@@ -181,7 +207,7 @@ def prepare(data: DataSet, spec: Data, seed: int, cache: Path) -> PreparedData:
 
 def find_prepared(spec: Data, facts: DataFacts, seed: int, cache: Path) -> PreparedData | None:
     """Find the folder that `prepare` wrote below `cache` for the data with these facts; None if there is none."""
-    folder = _prepared_folder(spec, facts.sha256, facts.scaling, seed, cache)
+    folder = _prepared_folder(spec, facts.sha256, facts.scaling, facts.task, seed, cache)
     return _open(folder) if folder.exists() else None
 
 
@@ -203,10 +229,14 @@ def _choose_scaling(data: DataSet, spec: Data) -> ScalingKind:
     return "pixels"
 
 
-def _prepared_folder(spec: Data, sha256: str, scaling: ScalingKind, seed: int, cache: Path) -> Path:
+def _prepared_folder(spec: Data, sha256: str, scaling: ScalingKind, task: Task, seed: int, cache: Path) -> Path:
     asked = [CACHE_VERSION, sha256, spec.validation_rows, spec.train_rows, spec.test_rows, seed]
     if scaling in get_args(Kind):
         asked.append(scaling)
+    if task == "regression":  # whole numbers may be classes in another study
+        asked.append(task)
+    if spec.group is not None or spec.order is not None:
+        asked += [spec.group, spec.order]
     return cache / hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
 
 
@@ -249,43 +279,13 @@ def _translate(folder: Path) -> AbstractContextManager[None]:
     return translate(*UNREADABLE, KeyError, AttributeError, into=into)
 
 
-@dataclass(frozen=True)
-class _Drawn:
-    """Row numbers of `x_train` for each part, in rising order; no test rows where the source has a test split."""
-
-    train: Array
-    validation: Array
-    test: Array | None
-
-
-def _draw_rows(labels: Array, spec: Data, seed: int, *, has_test: bool) -> _Drawn:
-    """Draw the parts, each by a seed of its own: test rows first, then validation rows, then the rows to train on."""
-    rest, test = np.arange(len(labels)), None
-    if not has_test:
-        rest, test = _stratify(rest, labels, spec.test_rows or 0, derive_seed(seed, "test"))
-    train, validation = _stratify(rest, labels, spec.validation_rows, derive_seed(seed, "validation"))
-    if spec.train_rows is not None:
-        _, train = _stratify(train, labels, spec.train_rows, derive_seed(seed, "train"))
-    return _Drawn(train, validation, test)
-
-
-def _stratify(rows: Array, labels: Array, n_second: int, seed: int) -> tuple[Array, Array]:
-    """Split row numbers in two, the second of `n_second` rows, classes in equal shares; each part in rising order."""
-    from sklearn.utils import resample
-
-    if n_second == 0:
-        return rows, rows[:0]
-    # Not train_test_split: it wants a row of every class among those that a subset leaves over.
-    second = resample(rows, replace=False, n_samples=n_second, random_state=seed, stratify=labels[rows])
-    return np.setdiff1d(rows, second), np.sort(second)
-
-
-def _split(data: DataSet, drawn: _Drawn) -> dict[str, Split]:
-    """Return the rows of each part, flat, and their class numbers. Classes are numbered in the order of their labels."""
+def _split(data: DataSet, drawn: Drawn) -> dict[str, Split]:
+    """Return the rows of each part, flat, and their labels. Classes are numbered in the order of their labels."""
     classes = np.unique(data.y_train)
 
     def split(x: Array, y: Array) -> Split:
-        return Split(x.reshape(len(x), _n_features(data)), np.searchsorted(classes, y).astype(np.int32))
+        flat = x.reshape(len(x), _n_features(data))
+        return Split(flat, y if data.task == "regression" else np.searchsorted(classes, y).astype(np.int32))
 
     x, y = data.x_train, data.y_train
     if data.x_test is not None and data.y_test is not None:
@@ -300,18 +300,22 @@ def _split(data: DataSet, drawn: _Drawn) -> dict[str, Split]:
 
 
 def _describe(data: DataSet, digest: str, scaling: ScalingKind, parts: dict[str, Split]) -> DataFacts:
-    return DataFacts(
+    facts = DataFacts(
         name=data.name,
         sha256=digest,
         n_train=len(parts["train"].y),
         n_validation=len(parts["validation"].y),
         n_test=len(parts["test"].y),
         n_features=_n_features(data),
-        classes=tuple(str(c) for c in np.unique(data.y_train)),
+        classes=(),
         scaling=scaling,
         feature_shape=tuple(data.x_train.shape[1:]),
-        class_counts=tuple(np.bincount(parts["validation"].y, minlength=len(np.unique(data.y_train))).tolist()),
     )
+    if data.task == "regression":
+        return replace(facts, target=fit_target(parts["train"].y))
+    classes = np.unique(data.y_train)
+    counts = np.bincount(parts["validation"].y, minlength=len(classes))
+    return replace(facts, classes=tuple(map(str, classes)), class_counts=tuple(counts.tolist()))
 
 
 def _n_features(data: DataSet) -> int:
@@ -323,13 +327,15 @@ def _write(folder: Path, parts: dict[str, Split], facts: DataFacts, drawn_test: 
     draft = make_draft(folder)
     if facts.scaling != "pixels":
         parts = _scale(parts, facts, draft)
+    if facts.target is not None:
+        parts = _standardize(parts, facts.target)
     for part, rows in parts.items():
         (draft / part).mkdir()
         np.save(draft / part / "x.npy", rows.x)
         np.save(draft / part / "y.npy", rows.y)
     if drawn_test is not None:
         np.save(draft / "test" / ROW_NUMBERS, drawn_test)
-    (draft / FACTS).write_text(json.dumps(asdict(facts)), encoding="utf-8")
+    (draft / FACTS).write_text(json.dumps(facts.to_dict()), encoding="utf-8")
     sums = {str(path.relative_to(draft)): sha256_of(path) for path in sorted(draft.rglob("*.*"))}
     (draft / SUMS).write_text(json.dumps(sums), encoding="utf-8")
     failpoint("data.draft")
@@ -350,6 +356,11 @@ def _scale(parts: dict[str, Split], facts: DataFacts, draft: Path) -> dict[str, 
     np.save(draft / SCALING, np.array([scaling.center, scaling.spread]))
     np.save(draft / SAMPLE, train[:N_SAMPLE])
     return {part: rows if part == "test" else Split(scaling.apply(rows.x), rows.y) for part, rows in parts.items()}
+
+
+def _standardize(parts: dict[str, Split], target: Target) -> dict[str, Split]:
+    """Standardize the numbers to predict of the rows to train and select by."""
+    return {part: rows if part == "test" else Split(rows.x, target.apply(rows.y)) for part, rows in parts.items()}
 
 
 def _map(folder: Path) -> Split:

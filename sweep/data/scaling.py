@@ -1,4 +1,4 @@
-"""Scaling of numeric features: fitted to the training rows in float64, applied before anything is rounded to float32."""
+"""Scaling of numeric features and of numbers to predict: fitted to the training rows in float64, applied before anything is rounded to float32."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -26,6 +26,29 @@ class Scaling:
         if self.kind == "robust":
             scaled = scaled / np.sqrt(1 + np.square(scaled / SMOOTH_LIMIT))
         return scaled.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Target:
+    """The mean and the standard deviation of the numbers to predict, in their own unit, over the training rows."""
+
+    center: float
+    spread: float  # never 0
+
+    def check(self) -> None:
+        """Raise ValueError for what `fit_target` does not give."""
+        if not all(isinstance(n, float) and np.isfinite(n) for n in (self.center, self.spread)) or self.spread <= 0:
+            raise ValueError("holds a standardization of the label that is none")
+
+    def apply(self, y: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Standardize labels of shape (n,). `train.model.add_scaling` does the opposite at the end of a model."""
+        return np.asarray((y - self.center) / self.spread, np.float32)
+
+
+def fit_target(y: NDArray[np.float64]) -> Target:
+    """Fit the standardization of labels to those of the training rows, shape (n,). A constant one has a spread of 1."""
+    center, spread = _measure_standard(y)
+    return Target(float(center), float(spread))
 
 
 def fit_scaling(x: NDArray[Any], kind: Kind) -> Scaling:

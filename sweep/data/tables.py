@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sweep.data.groups import read_groups
 from sweep.data.labels import to_labels
 from sweep.data.text_table import SUFFIXES as TEXT_SUFFIXES
 from sweep.data.text_table import scan, suffix_of, to_number
@@ -64,13 +65,17 @@ class ParquetTable:
         return self.frame[[*features, label]]
 
 
-def read_table(path: Path, spec: Data) -> tuple[Array, Array]:
-    """Read the features, shape (n, n_features), float64, and the labels, shape (n,), of a table. Raises InvalidDataError."""
+def read_table(path: Path, spec: Data) -> tuple[Array, Array, Array | None]:
+    """Read the features, shape (n, n_features), float64, and the labels, shape (n,), of a table. Raises InvalidDataError.
+
+    Third, if the study splits by a column, the number of each row's group, shape (n,).
+    """
     if spec.label is None:
         raise InvalidDataError(f"{path}: name its label column with data.label")
     try:
         table: Table = _open_parquet(path, spec) if suffix_of(path) == ".parquet" else scan(path, spec.separator)
-        features, label = _choose(table, spec.label, spec.drop)
+        groups = read_groups(table, spec)
+        features, label = _choose(table, spec.label, spec.drop, spec.split_by)
         frame = table.load(features, label, spec.missing)
     except InvalidDataError:
         raise
@@ -79,8 +84,8 @@ def read_table(path: Path, spec: Data) -> tuple[Array, Array]:
         raise InvalidDataError(f"{path}: not a readable {suffix_of(path)} table: {error}") from error
     if frame.empty:
         raise InvalidDataError(f"{path}: has no rows")
-    y = _take_labels(table, frame[label], spec.label)
-    return _take_features(table, frame[features], [table.names[i] for i in features]), y
+    y = _take_labels(table, frame[label], spec)
+    return _take_features(table, frame[features], [table.names[i] for i in features]), y, groups
 
 
 def _open_parquet(path: Path, spec: Data) -> ParquetTable:
@@ -103,8 +108,11 @@ def _open_parquet(path: Path, spec: Data) -> ParquetTable:
     return ParquetTable(path, names, frame)
 
 
-def _choose(table: Table, label: str, drop: Sequence[str]) -> tuple[list[int], int]:
-    """Return the positions of the features and of the label. Raises InvalidDataError."""
+def _choose(table: Table, label: str, drop: Sequence[str], split_by: str | None = None) -> tuple[list[int], int]:
+    """Return the positions of the features and of the label. Raises InvalidDataError.
+
+    split_by: a column that is no feature, because it says how the table is split.
+    """
     path, names = table.path, table.names
     if twice := sorted(name for name, n in Counter(names).items() if name and n > 1):
         raise InvalidDataError(
@@ -120,7 +128,7 @@ def _choose(table: Table, label: str, drop: Sequence[str]) -> tuple[list[int], i
             raise InvalidDataError(f"{path}: data.drop names {name!r}, not one of its columns{_nearest(name, names)}")
     kept = [i for i, known in enumerate(aliases) if not known & set(drop)]
     _check_have_names(path, [names[i] for i in kept], label)
-    features = [i for i in kept if names[i] != label]
+    features = [i for i in kept if names[i] not in (label, split_by)]
     if not features:
         raise InvalidDataError(
             f"{path}: wanted at least one column beside {label!r}" + " that data.drop leaves" * bool(drop)
@@ -138,14 +146,14 @@ def _check_have_names(path: Path, names: Sequence[str], label: str) -> None:
         )
 
 
-def _take_labels(table: Table, column: "pd.Series[Any]", label: str) -> Array:
-    absent = np.flatnonzero(column.isna())
+def _take_labels(table: Table, column: "pd.Series[Any]", spec: Data) -> Array:
+    label, absent = spec.label, np.flatnonzero(column.isna())
     if len(absent):
         raise InvalidDataError(
             f"{table.path}: column {label!r} has {len(absent)} rows without a label, the first on "
             f"{table.place(absent[0])}; leave these rows out"
         )
-    return to_labels(column.to_numpy(), f"column {label!r}", table.path)
+    return to_labels(column.to_numpy(), f"column {label!r}", table.path, spec.task)
 
 
 def _take_features(table: Table, frame: "pd.DataFrame", names: Sequence[str]) -> Array:

@@ -20,7 +20,7 @@ from sweep.data.prepared import PreparedData
 from sweep.durable.failpoint import failpoint
 from sweep.execute.attempt import attempt
 from sweep.execute.process import ONE_THREAD, set_up_process
-from sweep.study.schema import Training
+from sweep.study.training import Training
 from sweep.trial import CannotStore, CohortReport, EpochReport, Judge, Trial, TrialResult
 
 MAX_WRITERS = 8
@@ -47,7 +47,7 @@ def start_jax_engine(options: "CohortOptions") -> CohortEngine:
     from sweep.train.cohort.program import describe_device, use_device
 
     use_device(options.training.precision, options.programs)
-    return CohortFitter(options.data, options.training, options.provenance | describe_device())
+    return CohortFitter(options.data, options.training, options.provenance | describe_device(), ranked=options.ranked)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +60,7 @@ class CohortOptions:
     logs: Path  # folder for what JAX and crashes write
     programs: Path  # folder of compiled programs, for later runs of the command to reuse
     provenance: dict[str, str]  # goes into every result
+    ranked: tuple[str, ...] = ()  # metrics to measure after every epoch by predictions, see `Study.ranked_metrics`
     start_engine: Callable[["CohortOptions"], CohortEngine] = start_jax_engine  # called in the process
 
     @property

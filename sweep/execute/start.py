@@ -25,7 +25,8 @@ from sweep.execute.worker import WorkerOptions
 from sweep.execute.workers import WorkerExecutor, list_cores
 from sweep.layout import RunsDir
 from sweep.record.provenance import read_provenance
-from sweep.study.schema import Search, Study
+from sweep.study.schema import Study
+from sweep.study.search import Search
 
 PROBE_S = 60  # time for JAX to say which devices it sees
 MODEL_BATCH = 16  # trials that a model of learning curves proposes at a time
@@ -69,13 +70,19 @@ def start_on_machine(
                 logs=place.logs,
                 programs=place.programs,
                 provenance=provenance,
+                ranked=study.ranked_metrics,
             ),
             n_searched,
         ), Capacity("cohort", n_searched)
     _check_precision(study, place.logs)
     logger.info("starting %d worker%s; logs in %s", n_workers, "" if n_workers == 1 else "s", place.logs)
     options = WorkerOptions(
-        data=place.data, training=study.training, results=place.results, logs=place.logs, provenance=provenance
+        data=place.data,
+        training=study.training,
+        results=place.results,
+        logs=place.logs,
+        provenance=provenance,
+        ranked=study.ranked_metrics,
     )
     return WorkerExecutor(options, n_workers), Capacity("graph", n_workers)
 

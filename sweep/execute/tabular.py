@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sweep.execute.fake import CLOCK_START, Curve, save_files
-from sweep.study.schema import Training
+from sweep.study.training import Training
 from sweep.train.course import Course
 from sweep.trial import Event, State, Trial, TrialResult
 

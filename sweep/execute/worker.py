@@ -16,7 +16,7 @@ from sweep.data.prepared import PreparedData
 from sweep.durable.failpoint import failpoint
 from sweep.execute.attempt import attempt
 from sweep.execute.process import set_up_process
-from sweep.study.schema import Training
+from sweep.study.training import Training
 from sweep.trial import CannotStore, EpochReport, GoesOn, Trial, TrialResult
 
 
@@ -33,7 +33,7 @@ class Engine(Protocol):
 def start_tensorflow_engine(options: "WorkerOptions") -> Engine:
     from sweep.train.graph.fitter import Fitter  # imports TensorFlow, so only once the environment is set
 
-    return Fitter(options.data, options.training, options.provenance)
+    return Fitter(options.data, options.training, options.provenance, ranked=options.ranked)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +45,7 @@ class WorkerOptions:
     results: Path  # folder for result folders
     logs: Path  # folder for what TensorFlow and crashes write
     provenance: dict[str, str]  # goes into every result
+    ranked: tuple[str, ...] = ()  # metrics to measure after every epoch by predictions, see `Study.ranked_metrics`
     start_engine: Callable[["WorkerOptions"], Engine] = start_tensorflow_engine  # called in the worker
     slot: int = 0  # index of the worker
     core: int | None = None  # the core it is pinned to; None unless there is one worker for each core

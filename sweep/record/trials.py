@@ -25,7 +25,7 @@ from sweep.record.storage import (
     translate_errors,
 )
 from sweep.study.config import Config
-from sweep.study.objective import Objective, ranking_metric
+from sweep.study.objective import IN_UNIT_OF_LABEL, Objective, ranking_metric
 from sweep.study.schema import Study
 from sweep.trial import Phase, State, Trial, TrialResult
 
@@ -72,9 +72,13 @@ class Record:
         identity: dict[str, Any],
         trials: Iterable[StoredTrial],
         hold: Hold,
+        unit: float = 1.0,
     ) -> None:
-        """Hold what `open` opened. study_id: the storage's own; trials: those that it has already, by number."""
-        self.hold = hold
+        """Hold what `open` opened. study_id: the storage's own; trials: those that it has already, by number.
+
+        unit: of the objective: of an error in the unit of the label, the labels' standard deviation; else 1.
+        """
+        self.hold, self.unit = hold, unit
         self._where = where
         self._storage = storage
         self._study_id = study_id
@@ -121,7 +125,8 @@ class Record:
             check_identity(stored, study.name, identity)
             failpoint("record.identified")
             study_id = storage.get_study_id_from_name(stored.study_name)
-            return cls(where, storage, study_id, study, identity, read_trials(storage, study_id), hold)
+            unit = facts.target.spread if facts.target and study.objective.endswith(IN_UNIT_OF_LABEL) else 1.0
+            return cls(where, storage, study_id, study, identity, read_trials(storage, study_id), hold, unit)
 
     @contextmanager
     def write_together(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from sweep.report.interval import LEVEL, NO_INTERVAL, Interval
+from sweep.study.objective import format_metric
 
 POWER = 0.8  # of the test with "about N replicates"
 MAX_REPLICATES = 1000  # proposed at most
@@ -26,28 +27,41 @@ class Summary:
     mean: float
     sd: float
     interval: Interval
+    metric: str = ""  # which says how values are shown
 
     @property
     def text(self) -> str:
         """Format mean and deviation, such as `0.9832 ± 0.0007`."""
-        return f"{self.mean:.4f}" + ("" if math.isnan(self.sd) else f" ± {self.sd:.4f}")
+        return self.show(self.mean) + ("" if math.isnan(self.sd) else f" ± {self.show(self.sd)}")
+
+    @property
+    def interval_text(self) -> str | None:
+        """Format the interval, such as `0.9851 to 0.9893`; None where there is none."""
+        low, high = self.interval
+        return None if math.isnan(low) else f"{self.show(low)} to {self.show(high)}"
+
+    def show(self, value: float) -> str:
+        return format_metric(self.metric, value)
 
 
-def summarise(values: Sequence[float], to_interval: Callable[[Sequence[float]], Interval]) -> Summary | None:
+def summarise(
+    values: Sequence[float], to_interval: Callable[[Sequence[float]], Interval], metric: str = ""
+) -> Summary | None:
     """Summarise the values that are numbers; None where there is none. to_interval: gives their interval if they are several."""
     numbers = [value for value in values if not math.isnan(value)]
     if not numbers:
         return None
     if len(numbers) == 1:
-        return Summary(1, numbers[0], math.nan, NO_INTERVAL)
-    return Summary(len(numbers), float(np.mean(numbers)), float(np.std(numbers, ddof=1)), to_interval(numbers))
+        return Summary(1, numbers[0], math.nan, NO_INTERVAL, metric)
+    mean, deviation = float(np.mean(numbers)), float(np.std(numbers, ddof=1))
+    return Summary(len(numbers), mean, deviation, to_interval(numbers), metric)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The difference of two configs in accuracy on the same test rows, over replicates of both."""
+    """The difference of two configs in the mean score of the same test rows, over replicates of both."""
 
-    difference: float  # of the mean accuracies, first minus second
+    difference: float  # of the mean scores, first minus second: of accuracies, or of R^2
     p: float  # two-sided, of no difference over new seeds and new rows; NaN where a side has one replicate
     n: int  # replicates of the side that has fewer
     # Replicates of each side that would tell a difference of this size, TOO_MANY if more than MAX_REPLICATES would; None: no
@@ -55,17 +69,24 @@ class Comparison:
     n_needed: int | None
 
 
-def compare(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Comparison:
-    """Test whether two configs differ, paired by row. Arrays hold which rows were right, shape (replicates, rows).
+Scores = NDArray[np.bool_] | NDArray[np.float64]
+
+
+def compare(first: Scores, second: Scores) -> Comparison:
+    """Test whether two configs differ, paired by row. Arrays hold a score of each row, shape (replicates, rows).
+
+    The score is whether the row was right, or 1 less its squared error over the labels' variance, whose mean is R^2.
 
     Both the seeds and the rows are samples: other seeds, and other rows, would have given another difference. So the
     variance of the difference is that of Welch's test over replicates, s1^2/n1 + s2^2/n2, plus what the choice of rows
-    adds beyond chance (the variance over rows of the difference of mean correctness, over the number of rows, less
+    adds beyond chance (the variance over rows of the difference of mean scores, over the number of rows, less
     the part that is noise within a replicate); degrees of freedom are Welch and Satterthwaite's. This is the analysis of
     multiple readers and cases, with seeds for readers (Obuchowski and Rockette 1995; Hillis 2007, Statistics in Medicine
     26:596). Why not others: McNemar's test on majorities compares ensembles, which nobody deploys, and ignores seeds; the
     bootstrap over seeds and rows counts the noise twice (Owen 2007, Annals of Applied Statistics 1:386), and rejects
-    1 % of equal pairs where 5 % are meant. tests/report/test_compare.py holds this one to 5 %.
+    1 % of equal pairs where 5 % are meant. tests/report/test_compare.py holds this one to 5 %, for either score. It tests
+    squared errors as Diebold and Mariano 1995 (Journal of Business and Economic Statistics 13:253) do, with seeds as a
+    second sample.
     """
     of_seeds, of_noise = zip(_variances(first), _variances(second), strict=True)
     per_row = first.mean(axis=0) - second.mean(axis=0)
@@ -84,14 +105,15 @@ def compare(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Comparison:
     return Comparison(difference, p, int(counts.min()), _n_needed(difference, of_rows, sum(of_seeds)))
 
 
-def _variances(correct: NDArray[np.bool_]) -> tuple[float, float]:
-    """Return two variances: of accuracy between replicates, and the residual of correctness in the two-way layout of both."""
-    n, n_rows = correct.shape
+def _variances(scores: Scores) -> tuple[float, float]:
+    """Return two variances: of the mean score between replicates, and the residual of scores in the two-way layout of both."""
+    n, n_rows = scores.shape
     if n < 2:
         return math.nan, math.nan
-    accuracy, per_row = correct.mean(axis=1), correct.mean(axis=0)
-    squares = correct.sum() - n * (per_row**2).sum() - n_rows * (accuracy**2).sum() + correct.size * correct.mean() ** 2
-    return float(accuracy.var(ddof=1)), float(squares / ((n - 1) * (n_rows - 1)))
+    of_replicate, per_row = scores.mean(axis=1), scores.mean(axis=0)
+    total = np.square(scores, dtype=np.float64).sum()
+    squares = total - n * (per_row**2).sum() - n_rows * (of_replicate**2).sum() + scores.size * scores.mean() ** 2
+    return float(of_replicate.var(ddof=1)), float(squares / ((n - 1) * (n_rows - 1)))
 
 
 def _n_needed(difference: float, of_rows: float, of_seeds: float) -> int | None:

@@ -10,29 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweep.report.compare import Comparison, Summary, compare, holm, summarise, word_verdict
-from sweep.report.interval import Interval, accuracy_interval, accuracy_interval_of_means, loss_interval
+from sweep.report.interval import (
+    NO_INTERVAL,
+    Interval,
+    accuracy_interval,
+    accuracy_interval_of_means,
+    error_interval,
+    loss_interval,
+)
+from sweep.report.metrics import REFERENCE_ROWS, WITH_INTERVAL, is_optional, list_metrics
 from sweep.search.finalists import Candidate, Finalist, select_finalists
-from sweep.study.objective import SETTLED, cost, ranking_metric
+from sweep.study.objective import SETTLED, cost, is_gain, ranking_metric
 from sweep.track.fields import TrackedTrial
 from sweep.track.runs import TrackedStudy
 from sweep.trial import State
-
-# Rows of the notebook's table. Its train rows are running means, which see dropout and moving weights; an evaluation of
-# the finished model on the same rows is another number, so both are shown, each under its name.
-ROWS = {
-    "running_accuracy": "Train accuracy (running)",
-    "running_loss": "Train loss (running)",
-    "train_accuracy": "Train accuracy",
-    "train_loss": "Train loss",
-    "val_accuracy": "Validation accuracy",
-    "val_loss": "Validation loss",
-    f"{SETTLED}val_accuracy": "Validation accuracy, last epochs",
-    f"{SETTLED}val_loss": "Validation loss, last epochs",
-    "test_accuracy": "Test accuracy",
-    "test_loss": "Test loss",
-}
-# Which of our rows a baseline's published figures belong to.
-REFERENCE_ROWS = {"train_accuracy": "running_accuracy", "train_loss": "running_loss"}
 
 
 @dataclass(frozen=True)
@@ -55,7 +46,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer to whether two finalists differ in test accuracy."""
+    """The answer to whether two finalists differ on the test rows."""
 
     first: str  # name of a finalist, or of a study
     second: str
@@ -106,7 +97,12 @@ def find_ranking(tracked: TrackedStudy) -> str:
 def list_rows(tracked: TrackedStudy) -> dict[str, str]:
     """List the metrics of the conclusion and their titles: of the settled ones, that alone by which trials are ranked."""
     ranking = find_ranking(tracked)
-    return {name: title for name, title in ROWS.items() if not name.startswith(SETTLED) or name == ranking}
+    measured = {name for one in tracked.replicates for name in one.metrics}
+    return {
+        name: title
+        for name, title in list_metrics(tracked.facts.task).items()
+        if (not name.startswith(SETTLED) or name == ranking) and (not is_optional(name) or name in measured)
+    }
 
 
 def compare_champions(conclusions: Sequence[Conclusion]) -> list[Verdict]:
@@ -122,15 +118,15 @@ def compare_with_config(conclusion: Conclusion, config: str) -> Comparison | Non
     """Compare the champion with another config that was confirmed, by its key; None where one has no test predictions."""
     tracked, champion = conclusion.tracked, conclusion.champion
     others = [replicate.run_id for replicate in tracked.replicates if replicate.trial.config.key == config]
-    other = [tracked.predictions[run].correct for run in others if run in tracked.predictions]
+    other: list[NDArray[Any]] = [tracked.predictions[run].scores for run in others if run in tracked.predictions]
     if champion is None or not other or not _is_scored(tracked, champion):
         return None
-    return compare(right_answers(tracked, champion), np.stack(other))
+    return compare(stack_scores(tracked, champion), np.stack(other))
 
 
-def right_answers(tracked: TrackedStudy, column: Column) -> NDArray[np.bool_]:
-    """Stack which test rows each replicate got right, shape (replicates, rows)."""
-    return np.stack([tracked.predictions[run].correct for run in column.replicate_runs if run in tracked.predictions])
+def stack_scores(tracked: TrackedStudy, column: Column) -> NDArray[Any]:
+    """Stack the scores of the test rows by each replicate, shape (replicates, rows): which are right, or their shares of R^2."""
+    return np.stack([tracked.predictions[run].scores for run in column.replicate_runs if run in tracked.predictions])
 
 
 def _is_candidate(tracked: TrackedTrial, objective: str) -> bool:
@@ -149,8 +145,8 @@ def _is_scored(tracked: TrackedStudy, column: Column) -> bool:
 def _test_rows(tracked: TrackedStudy) -> tuple[Any, ...]:
     """Return what decides which rows are sealed off as the test split, and in which order."""
     data = tracked.study.data
-    drawn = (data.test_rows, tracked.study.seed) if data.test_rows is not None else None
-    return tracked.facts.sha256, drawn
+    drawn = (data.test_rows, data.split_by, tracked.study.seed) if data.test_rows is not None else None
+    return tracked.facts.sha256, tracked.facts.task, drawn
 
 
 def _column(tracked: TrackedStudy, finalist: Finalist) -> Column:
@@ -165,9 +161,9 @@ def _column(tracked: TrackedStudy, finalist: Finalist) -> Column:
 
     def summarise_metric(metric: str) -> Summary | None:
         values = [t.metrics[metric] for t in mine if metric in t.metrics]
-        return summarise(values, lambda numbers: _interval(tracked, metric, numbers, runs))
+        return summarise(values, lambda numbers: _interval(tracked, metric, numbers, runs), metric)
 
-    summaries = {metric: summarise_metric(metric) for metric in ROWS}
+    summaries = {metric: summarise_metric(metric) for metric in list_metrics(tracked.facts.task)}
     return Column(
         finalist=finalist,
         summaries={metric: summary for metric, summary in summaries.items() if summary is not None},
@@ -184,13 +180,30 @@ def _column(tracked: TrackedStudy, finalist: Finalist) -> Column:
 
 def _interval(tracked: TrackedStudy, metric: str, values: Sequence[float], runs: Sequence[str]) -> Interval:
     """Return the interval of a metric's mean over several replicates, by what is known of the rows it was measured on."""
+    facts = tracked.facts
+    if facts.task == "regression":
+        return _error_interval(tracked, metric, values, runs)
+    if is_optional(metric):
+        return NO_INTERVAL
     if not metric.endswith("accuracy"):
         return loss_interval(values)
     if metric == "test_accuracy" and len(values) == len(runs):
-        return accuracy_interval(np.stack([tracked.predictions[run].correct for run in runs]))
-    facts = tracked.facts
+        return accuracy_interval(np.stack([tracked.classified[run].correct for run in runs]))
     n_rows = facts.n_test if metric == "test_accuracy" else facts.n_validation if "val_" in metric else facts.n_train
     return accuracy_interval_of_means(values, n_rows)
+
+
+def _error_interval(tracked: TrackedStudy, metric: str, values: Sequence[float], runs: Sequence[str]) -> Interval:
+    """Return the interval of a mean error over replicates: over seeds and rows for the test rows, else over seeds alone."""
+    if is_gain(metric):
+        return NO_INTERVAL
+    if metric not in WITH_INTERVAL["regression"] or not tracked.valued.keys() >= set(runs):
+        return loss_interval(values)
+    errors = np.stack([np.abs(tracked.valued[run].errors) for run in runs])
+    if metric == "test_mae":
+        return error_interval(errors)
+    low, high = error_interval(errors**2)
+    return math.sqrt(low), math.sqrt(high)
 
 
 def _list_tied(tracked: TrackedStudy, selected: TrackedTrial) -> list[TrackedTrial]:
@@ -240,7 +253,7 @@ def _name(column: Column) -> str:
 
 
 def _compare(tracked: TrackedStudy, first: Column, others: TrackedStudy, second: Column) -> Comparison:
-    return compare(right_answers(tracked, first), right_answers(others, second))
+    return compare(stack_scores(tracked, first), stack_scores(others, second))
 
 
 def _corrected(names: list[tuple[str, str]], compared: list[Comparison], n_rows: list[int]) -> list[Verdict]:

@@ -10,6 +10,8 @@ from plotly.subplots import make_subplots
 
 from sweep.plain_text import label_classes, measure, to_plotly
 from sweep.report.conclusion import Column, Conclusion
+from sweep.report.metrics import TESTED, name_metric, to_gain
+from sweep.study.objective import IN_UNIT_OF_LABEL
 from sweep.track.runs import TrackedStudy
 from sweep.trial import Logs
 
@@ -33,7 +35,7 @@ def draw_curves(columns: Sequence[Column], histories: dict[str, list[Logs]], obj
                     name=column.finalist.name,
                     legendgroup=column.finalist.name,
                     showlegend=at == replicate == 1,
-                    hovertemplate=f"replicate {replicate}, epoch %{{x}}: %{{y:.4f}}",
+                    hovertemplate=f"replicate {replicate}, epoch %{{x}}: %{{y:{_hover_form(metric)}}}",
                     row=1,
                     col=at,
                 )
@@ -41,11 +43,15 @@ def draw_curves(columns: Sequence[Column], histories: dict[str, list[Logs]], obj
     return style(figure, height=430)
 
 
+def _hover_form(metric: str) -> str:
+    return ".6~g" if metric.endswith(IN_UNIT_OF_LABEL) else ".4f"
+
+
 def draw_confusion(tracked: TrackedStudy, column: Column) -> go.Figure:
     """Draw the confusion matrix of a finalist: mean number of test rows over its replicates. The diagonal is not coloured."""
     names = tracked.facts.classes
     n = len(names)
-    counts = np.mean([tracked.predictions[run].confusion(n) for run in column.replicate_runs], axis=0)
+    counts = np.mean([tracked.classified[run].confusion(n) for run in column.replicate_runs], axis=0)
     wrong = np.where(np.eye(n, dtype=bool), np.nan, counts)
     text = [[f"{value:.1f}".rstrip("0").rstrip(".") if value else "" for value in row] for row in counts]
     figure = go.Figure(
@@ -96,20 +102,25 @@ def _name_sides(figure: go.Figure, names: Sequence[str]) -> int:
 
 
 def draw_pareto(conclusion: Conclusion) -> go.Figure:
-    """Draw mean test accuracy of each finalist against its size and its training time, with the Pareto front as a line."""
+    """Draw the mean on test of each finalist against its size and its training time, with the Pareto front as a line.
+
+    The mean is that of the accuracy, or of the RMSE.
+    """
+    metric = TESTED[conclusion.tracked.facts.task]
+    title = name_metric(metric).replace("Test", "test")
     seconds = {replicate.run_id: replicate.train_seconds for replicate in conclusion.tracked.replicates}
-    scored = [column for column in conclusion.columns if "test_accuracy" in column.summaries]
-    accuracy = [column.summaries["test_accuracy"] for column in scored]
+    scored = [column for column in conclusion.columns if metric in column.summaries]
+    reached = [column.summaries[metric] for column in scored]
     against = {
         "parameters": [float(column.params_count or 0) for column in scored],
         "training time, s": [float(np.mean([seconds[run] for run in column.replicate_runs])) for column in scored],
     }
     figure = make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.04)
-    for at, (title, costs) in enumerate(against.items(), start=1):
-        front = _front(costs, [summary.mean for summary in accuracy])
+    for at, (what, costs) in enumerate(against.items(), start=1):
+        front = _front(costs, [to_gain(metric, summary.mean) for summary in reached])
         figure.add_scatter(
             x=[costs[i] for i in front],
-            y=[accuracy[i].mean for i in front],
+            y=[reached[i].mean for i in front],
             mode="lines",
             line={"color": "#9a9a9a", "dash": "dot", "shape": "hv"},
             showlegend=False,
@@ -118,7 +129,7 @@ def draw_pareto(conclusion: Conclusion) -> go.Figure:
             col=at,
         )
         for number, column in enumerate(scored):
-            mean, (low, high) = accuracy[number].mean, accuracy[number].interval
+            mean, (low, high) = reached[number].mean, reached[number].interval
             figure.add_scatter(
                 x=[costs[number]],
                 y=[mean],
@@ -128,13 +139,13 @@ def draw_pareto(conclusion: Conclusion) -> go.Figure:
                 name=column.finalist.name,
                 legendgroup=column.finalist.name,
                 showlegend=at == 1,
-                hovertemplate=f"{title} %{{x:,.4~g}}, test accuracy %{{y:.4f}}",
+                hovertemplate=f"{what} %{{x:,.4~g}}, {title} %{{y:{_hover_form(metric)}}}",
                 row=1,
                 col=at,
             )
         is_wide = max(costs, default=1.0) > 10 * min(costs, default=1.0)
-        figure.update_xaxes(title=title, type="log" if is_wide else "linear", row=1, col=at)
-    figure.update_yaxes(title="test accuracy, mean and 95 % interval", row=1, col=1)
+        figure.update_xaxes(title=what, type="log" if is_wide else "linear", row=1, col=at)
+    figure.update_yaxes(title=f"{title}, mean and 95 % interval", row=1, col=1)
     return style(figure, height=430)
 
 
@@ -143,7 +154,7 @@ def _length(of_bar: float) -> float:
 
 
 def _front(costs: Sequence[float], gains: Sequence[float]) -> list[int]:
-    """Return the indices on the Pareto front (more accurate than everything that costs as little or less), by rising cost."""
+    """Return the indices on the Pareto front (better than everything that costs as little or less), by rising cost."""
     front: list[int] = []
     for i in sorted(range(len(costs)), key=lambda i: (costs[i], -gains[i])):
         if not front or gains[i] > gains[front[-1]]:

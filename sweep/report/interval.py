@@ -1,4 +1,4 @@
-"""Intervals of means over replicates: of an accuracy, over seeds and rows; of a loss. Pure: numbers in, numbers out."""
+"""Intervals of means over replicates: of an accuracy or an error, over seeds and rows; of a loss. Pure: numbers in, numbers out."""
 
 import math
 from collections.abc import Sequence
@@ -108,8 +108,38 @@ def loss_interval(losses: Sequence[float]) -> Interval:
     mean = float(values.mean())
     if mean <= 0:
         return mean, mean
-    variation = float(values.std(ddof=1)) / math.sqrt(len(values)) / mean
-    factor = math.exp(float(_t(len(values) - 1)) * math.sqrt(math.log1p(variation**2)))
+    return _log_limits(mean, float(values.std(ddof=1)) / math.sqrt(len(values)), float(_t(len(values) - 1)))
+
+
+def error_interval(errors: NDArray[np.float64]) -> Interval:
+    """Return the 95 % interval of a mean error over new seeds and new rows of the same population.
+
+    errors: of each row by each replicate, squared or absolute, shape (replicates, rows). NaN for one replicate or one row.
+
+    The variance of the mean is that of `accuracy_interval`: seeds and rows are crossed random effects (Gallas 2006), each
+    with its own quantile of Student's t (Cochran 1964); of what rows add, half is believed at least, however much of it looks
+    like noise. Errors are skewed and above 0, so the limits are those of `loss_interval`, on the log scale.
+    tests/report/test_interval.py holds it to 95 % from 100 rows on; on 30 rows it covers 92 % where errors are normal, and
+    87 % where they have long tails, which so few rows do not show.
+    """
+    n, n_rows = errors.shape
+    mean = float(errors.mean())
+    if min(n, n_rows) < 2:
+        return NO_INTERVAL
+    if mean <= 0:
+        return mean, mean
+    of_replicate, per_row = errors.mean(axis=1), errors.mean(axis=0)
+    residual = errors - per_row - of_replicate[:, None] + mean
+    noise = float((residual**2).sum()) / ((n - 1) * (n_rows - 1)) / (n * n_rows)
+    of_seeds, of_rows = float(of_replicate.var(ddof=1)) / n, float(per_row.var(ddof=1)) / n_rows
+    of_rows = max(of_rows - noise, of_rows / 2)
+    t = _average(_t(n - 1), np.asarray(of_seeds), _t(n_rows - 1), np.asarray(of_rows))
+    return _log_limits(mean, math.sqrt(of_seeds + of_rows), float(t))
+
+
+def _log_limits(mean: float, error: float, t: float) -> Interval:
+    """Return the limits of a positive mean with this standard error: mean / c to mean * c, see `loss_interval`."""
+    factor = math.exp(t * math.sqrt(math.log1p((error / mean) ** 2)))
     return mean / factor, mean * factor
 
 

@@ -24,7 +24,7 @@ class LargestClass:
 
 def find_largest_class(conclusion: Conclusion, metric: str) -> LargestClass | None:
     """Find the largest class among the rows that `metric` was measured on; None where their labels are not known."""
-    facts, predictions = conclusion.tracked.facts, conclusion.tracked.predictions
+    facts, predictions = conclusion.tracked.facts, conclusion.tracked.classified
     if metric == "test_accuracy" and predictions:
         counts = np.bincount(next(iter(predictions.values())).labels, minlength=facts.n_classes)
     elif metric == "val_accuracy" and facts.n_validation and facts.class_counts:

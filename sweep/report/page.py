@@ -16,13 +16,13 @@ from PIL import Image
 from plotly.offline import get_plotlyjs
 
 from sweep.plain_text import label_classes, to_line
-from sweep.report import figures, search_figures
+from sweep.report import figures, search_figures, value_figures
 from sweep.report.conclusion import Column, Conclusion
 from sweep.report.notes import list_notes
 from sweep.report.spending import build_spending_table
 from sweep.report.text import (
     SPENDING,
-    VERDICTS_NOTE,
+    VERDICTS_NOTES,
     build_tables,
     capitalize,
     champion_line,
@@ -30,10 +30,12 @@ from sweep.report.text import (
     list_sources,
     verdict_lines,
 )
+from sweep.study.objective import MEASURED, Task
 from sweep.track.runs import TrackedStudy
 from sweep.trial import Logs, Phase, State
 
 N_PICTURES = 24  # of mistakes
+QUALITIES: dict[Task, str] = {"classification": "Accuracy", "regression": "Error"}
 N_FEATURES = 6  # of a mistake that is no picture
 QUERY = "tags.phase != 'study' and attributes.status != 'RUNNING'"  # gives the runs that a report is made from
 _templates = Environment(
@@ -54,26 +56,37 @@ class Mistake:
     n_wrong: int  # replicates that get it wrong
 
 
+@dataclass(frozen=True)
+class FarOff:
+    """A test row that the champion's replicates predict badly."""
+
+    row: int  # among the test rows, counted from 0
+    true: float
+    predicted: float  # mean over replicates
+    features: str  # the first of them
+
+
 def to_html(conclusion: Conclusion, histories: dict[str, list[Logs]]) -> str:
     """Render the page; the same runs give the same bytes. histories: the logs of each epoch of every replicate, by run id."""
     tracked, champion = conclusion.tracked, conclusion.champion
     confirmed = [column for column in conclusion.columns if column.replicate_runs]
     is_scored = champion is not None and set(champion.replicate_runs) <= tracked.predictions.keys()
+    answers = _draw_answers(tracked, champion) if champion and is_scored else {}
     return _templates.get_template("report.html").render(
         study=tracked.study,
         subject=describe_subject(conclusion),
         notes=list_notes(conclusion),
         champion_line=champion_line(conclusion),
         tables=build_tables(conclusion),
-        verdicts_note=VERDICTS_NOTE,
+        verdicts_note=VERDICTS_NOTES[tracked.facts.task],
         verdicts=verdict_lines(conclusion),
         curves=_to_html("curves", figures.draw_curves(confirmed, histories, _choose_metric(tracked)))
         if confirmed
         else None,
         pareto=_to_html("pareto", figures.draw_pareto(conclusion)) if tracked.predictions else None,
-        confusion=_to_html("confusion", figures.draw_confusion(tracked, champion)) if champion and is_scored else None,
+        quality=QUALITIES[tracked.facts.task],
+        **({"confusion": None, "mistakes": [], "values": None} | answers),
         class_names=_name_classes(tracked),
-        mistakes=list(_mistakes(tracked, champion)) if champion and is_scored else [],
         n_replicates=len(champion.replicate_runs) if champion else 0,
         search={title: _to_html(title, figure) for title, figure in search_figures.draw_search(tracked).items()},
         min_complete=search_figures.MIN_COMPLETE,
@@ -86,9 +99,27 @@ def to_html(conclusion: Conclusion, histories: dict[str, list[Logs]]) -> str:
     )
 
 
+def _draw_answers(tracked: TrackedStudy, champion: Column) -> dict[str, Any]:
+    """Show what the champion says of the test rows, and where it is most wrong."""
+    if tracked.facts.task == "regression":
+        drawn = _to_html("values", value_figures.draw_values(tracked, champion))
+        return {"values": drawn, "far_off": list(_list_far_off(tracked, champion))}
+    drawn = _to_html("confusion", figures.draw_confusion(tracked, champion))
+    return {"confusion": drawn, "mistakes": list(_mistakes(tracked, champion))}
+
+
+def _list_far_off(tracked: TrackedStudy, champion: Column) -> Iterator[FarOff]:
+    """Yield the rows whose mean prediction over replicates is the furthest off, of those that a replicate was most off on."""
+    of_replicates = [tracked.valued[run] for run in champion.replicate_runs]
+    mean, labels = np.mean([one.predicted for one in of_replicates], axis=0), of_replicates[0].labels
+    features = {int(row): its for one in of_replicates for row, its in zip(one.worst, one.rows, strict=True)}
+    for row in sorted(features, key=lambda row: (-abs(mean[row] - labels[row]), row))[:N_PICTURES]:
+        yield FarOff(row, float(labels[row]), float(mean[row]), _first(features[row]))
+
+
 def _choose_metric(tracked: TrackedStudy) -> str:
     """Choose the metric whose curve is shown beside the loss: the objective, where there are validation rows."""
-    return tracked.study.objective if tracked.facts.n_validation else "accuracy"
+    return tracked.study.objective if tracked.facts.n_validation else MEASURED[tracked.facts.task][0]
 
 
 def _to_html(name: str, figure: go.Figure) -> Markup:
@@ -101,7 +132,7 @@ def _mistakes(tracked: TrackedStudy, champion: Column) -> Iterator[Mistake]:
     """Yield the rows that most of the champion's replicates get wrong, the surest mistakes first."""
     shape = tracked.facts.feature_shape
     are_pictures = tracked.facts.scaling == "pixels" and len(shape) == 2
-    predictions = [tracked.predictions[run] for run in champion.replicate_runs]
+    predictions = [tracked.classified[run] for run in champion.replicate_runs]
     n_wrong = np.sum([~replicate.correct for replicate in predictions], axis=0)
     surest: dict[int, tuple[float, int, int, NDArray[Any]]] = {}
     for replicate in predictions:

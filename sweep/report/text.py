@@ -10,16 +10,24 @@ from sweep import plain_text
 from sweep.plain_text import to_code, to_line
 from sweep.report.compare import MAX_REPLICATES, Comparison, Summary
 from sweep.report.conclusion import Column, Conclusion, Verdict, find_ranking, list_rows
+from sweep.report.metrics import COMPARED, TESTED, WITH_INTERVAL, name_metric
 from sweep.report.notes import champion_notes, find_largest_class, list_notes
 from sweep.report.spending import MISSING, build_spending_table, list_spent
+from sweep.study.objective import Task, format_metric
 from sweep.trial import State
 
 SPENDING = "What the search has spent"
 NO_VALIDATION = "no validation rows"
-VERDICTS_NOTE = (
-    "Test accuracy on the same rows, over replicates and rows together; p-values are corrected for their number (Holm). "
-    "The difference is the first's mean less the second's."
-)
+VERDICTS_NOTES: dict[Task, str] = {
+    "classification": (
+        "Test accuracy on the same rows, over replicates and rows together; p-values are corrected for their number (Holm). "
+        "The difference is the first's mean less the second's."
+    ),
+    "regression": (
+        "Squared errors on the same test rows, over replicates and rows together; p-values are corrected for their number "
+        "(Holm). The difference is the first's R² less the second's."
+    ),
+}
 
 
 def build_tables(conclusion: Conclusion) -> list[tuple[str, list[list[str]]]]:
@@ -51,7 +59,7 @@ def markdown_sections(conclusion: Conclusion) -> dict[str, str]:
     sections["Champion"] = champion_line(conclusion)
     if conclusion.verdicts:
         lines = "\n".join(f"- {line}" for line in verdict_lines(conclusion))
-        sections["What can be told apart"] = f"{VERDICTS_NOTE}\n\n{lines}"
+        sections["What can be told apart"] = f"{VERDICTS_NOTES[conclusion.tracked.facts.task]}\n\n{lines}"
     if spending := build_spending_table(conclusion.tracked):
         sections[SPENDING] = _markdown_table(spending)
     return sections
@@ -77,8 +85,8 @@ def champion_line(conclusion: Conclusion) -> str:
     summary = champion.summaries[objective]
     baseline = f" (the baseline {champion.finalist.baseline!r})" if champion.finalist.baseline else ""
     line = f"{capitalize(champion.finalist.name)}{baseline}, {champion.finalist.config.units_label}: best mean {objective} over replicates, {summary.text} (n = {summary.n})"
-    test = champion.summaries.get("test_accuracy")
-    line += f"; test accuracy {test.text}." if test else "."
+    test = champion.summaries.get(TESTED[conclusion.tracked.facts.task])
+    line += f"; {_lower(name_metric(test.metric))} {test.text}." if test else "."
     return " ".join([line, *champion_notes(conclusion, champion)])
 
 
@@ -99,7 +107,9 @@ def _signed(difference: float) -> str:
 
 def champions_table(conclusions: Sequence[Conclusion]) -> list[list[str]]:
     """Build a table with a row for each study's champion, the head first."""
-    head = ["Study", "Champion", "Hidden units", "Objective", "Test accuracy", "95 % interval", "n", "Parameters"]
+    tested = dict.fromkeys(TESTED[conclusion.tracked.facts.task] for conclusion in conclusions)
+    title = " or ".join(name_metric(metric) for metric in tested)
+    head = ["Study", "Champion", "Hidden units", "Objective", title, "95 % interval", "n", "Parameters"]
     rows = [head]
     for conclusion in conclusions:
         name, champion = conclusion.tracked.study.name, conclusion.champion
@@ -107,7 +117,7 @@ def champions_table(conclusions: Sequence[Conclusion]) -> list[list[str]]:
             rows.append([name, "none"] + [MISSING] * (len(head) - 2))
             continue
         objective = champion.summaries[conclusion.tracked.study.objective]
-        test = champion.summaries.get("test_accuracy")
+        test = champion.summaries.get(TESTED[conclusion.tracked.facts.task])
         rows.append(
             [
                 name,
@@ -147,7 +157,7 @@ def to_dict(conclusion: Conclusion) -> dict[str, Any]:
         "study": tracked.study.name,
         "objective": tracked.study.objective,
         "seed": tracked.study.seed,
-        "data": {name: value for name, value in asdict(tracked.facts).items() if value != ()},
+        "data": {name: value for name, value in tracked.facts.to_dict().items() if value != ()},
         "parent_run": tracked.parent_run_id,
         "trials": _counts(conclusion),
         "spent": [asdict(spent) for spent in list_spent(tracked)],
@@ -157,7 +167,7 @@ def to_dict(conclusion: Conclusion) -> dict[str, Any]:
             {
                 "first": v.first,
                 "second": v.second,
-                "metric": "test_accuracy",
+                "metric": COMPARED[tracked.facts.task],
                 "difference": v.comparison.difference,
                 "p": _number(v.comparison.p),
                 "p_holm": _number(v.p),
@@ -185,7 +195,12 @@ def _column_dict(column: Column) -> dict[str, Any]:
         "trials": column.n_trials,
         "selected_by": {"run": column.selected_run, "value": column.selected_value},
         "metrics": {
-            metric: {"n": s.n, "mean": s.mean, "sd": _number(s.sd), "interval": list(s.interval) if s.n > 1 else None}
+            metric: {
+                "n": s.n,
+                "mean": s.mean,
+                "sd": _number(s.sd),
+                "interval": None if math.isnan(s.interval[0]) else list(s.interval),
+            }
             for metric, s in column.summaries.items()
         },
         "reference": column.reference,
@@ -205,7 +220,7 @@ def describe_subject(conclusion: Conclusion, show: Callable[[str], str] = to_lin
         f"Data: {show(facts.name)}, {rows} (sha256 {facts.sha256[:12]}...). Trials: {counts or 'none'}. Every figure is the mean "
         "± standard deviation over replicates, the config retrained with fresh seeds"
         + (
-            "; intervals hold, with 95 % confidence, the accuracy that other seeds and other rows would give on average; test rows were opened after selection."
+            f"; intervals hold, with 95 % confidence, the {'accuracy' if facts.task == 'classification' else 'error'} that other seeds and other rows would give on average; test rows were opened after selection."
             if facts.n_test
             else "."
         )
@@ -230,9 +245,9 @@ def _table(conclusion: Conclusion, titled: dict[str, Column], with_references: b
         if metric.startswith("test_") and not conclusion.tracked.facts.n_test:
             continue  # a note says so
         if metric == ranking:
-            rows.append([f"{title}, when selected", *(_fixed(column.selected_value) for column in columns)])
+            rows.append([f"{title}, when selected", *(_fixed(metric, column.selected_value) for column in columns)])
         rows.append([title, *(_cell(conclusion, column, metric) for column in columns)])
-        if metric == "test_accuracy":
+        if metric in WITH_INTERVAL[conclusion.tracked.facts.task]:
             rows.append([f"{title}, 95 % interval", *(_interval(column.summaries.get(metric)) for column in columns)])
         largest = find_largest_class(conclusion, metric)
         if largest is not None and largest.is_uneven:
@@ -242,12 +257,17 @@ def _table(conclusion: Conclusion, titled: dict[str, Column], with_references: b
     return rows
 
 
-def _fixed(value: float | None) -> str:
-    return MISSING if value is None else f"{value:.4f}"
+def _fixed(metric: str, value: float | None) -> str:
+    return MISSING if value is None else format_metric(metric, value)
 
 
 def _interval(summary: Summary | None) -> str:
-    return MISSING if summary is None or summary.n < 2 else "{:.4f} to {:.4f}".format(*summary.interval)
+    return (summary and summary.interval_text) or MISSING
+
+
+def _lower(title: str) -> str:
+    """Return a title as words within a sentence: `test accuracy`, `test RMSE`."""
+    return title[:1].lower() + title[1:]
 
 
 def capitalize(text: str) -> str:

@@ -42,7 +42,7 @@ class FreezeThaw:
         self._defaults = {group: default_config(space) for group, space in self._spaces.items()}
         self._n_first = N_FIRST if study.search.trials is None else min(N_FIRST, study.search.trials // 3)
         self._threads = ThreadpoolController()
-        self._tried = TriedConfigs(study)
+        self._tried = TriedConfigs(study, record.unit)
         for recorded in record.trials.values():
             self._tried.start(recorded.trial)
             course = record.course_of(recorded.trial.key)

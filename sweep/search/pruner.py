@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sweep.study.schema import Pruner
+from sweep.study.search import Pruner
 
 
 def survives_rung(value: float, peers: Sequence[float], pruner: Pruner) -> bool:

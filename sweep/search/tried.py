@@ -11,6 +11,7 @@ from sweep.record.trials import Course, RecordedTrial
 from sweep.search.budget import most_epochs
 from sweep.search.curve_model import Array
 from sweep.study.config import Config
+from sweep.study.objective import is_gain
 from sweep.study.schema import Study
 from sweep.study.space import Scalar
 from sweep.trial import State, Trial
@@ -42,8 +43,9 @@ class Tried:
 class TriedConfigs:
     """Remembers every config of the space that was tried, and counts what each group of them has."""
 
-    def __init__(self, study: Study) -> None:
-        self._study = study
+    def __init__(self, study: Study, unit: float = 1.0) -> None:
+        """unit: what an error in the unit of the label is measured in, see `Record.unit`."""
+        self._study, self._unit = study, unit
         self._by_config: dict[Config, Tried] = {}
         self._by_number: dict[int, Tried] = {}
         self._ranked: defaultdict[tuple[Group, bool], list[tuple[float, int]]] = defaultdict(list)  # by group, is_open
@@ -93,7 +95,7 @@ class TriedConfigs:
         one.is_running, one.is_open = False, recorded.state == State.PRUNED
         one.is_failed = recorded.state == State.FAILED
         if course.curve and not one.is_failed:
-            one.curve = to_log_cost(self._study.objective, np.array(course.curve))
+            one.curve = to_log_cost(self._study.objective, np.array(course.curve), self._unit)
         bisect.insort(self._ranked[one.group, one.is_open], one.rank)
 
     def select_seen(self) -> list[Tried]:
@@ -131,8 +133,8 @@ def curves_of(seen: list[Tried]) -> list[Array]:
     return [np.array([worst]) if one.curve is None or one.is_failed else one.curve for one in seen]
 
 
-def to_log_cost(objective: str, curve: Array) -> Array:
-    """Return the log of the share of wrong rows, or of the loss, within bounds."""
-    cost = 1 - curve if objective.endswith("accuracy") else curve
+def to_log_cost(objective: str, curve: Array, unit: float = 1.0) -> Array:
+    """Return the log of the share of wrong rows, or of the loss, within bounds; of an error, as a share of `unit`."""
+    cost = 1 - curve if is_gain(objective) else curve / unit
     logarithm: Array = np.log(cost.clip(LEAST_ERROR, LARGEST_LOSS))
     return logarithm

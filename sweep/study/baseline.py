@@ -43,7 +43,20 @@ class Baseline(Table):
     augment_scale: _Rate = Field(0.0, description=DESCRIPTIONS["augment_scale"])
     augment_elastic: _Length = Field(0.0, description=DESCRIPTIONS["augment_elastic"])
     reference: dict[
-        Literal["train_accuracy", "train_loss", "val_accuracy", "val_loss", "test_accuracy", "test_loss"],
+        Literal[
+            "train_accuracy",
+            "train_loss",
+            "val_accuracy",
+            "val_loss",
+            "test_accuracy",
+            "test_loss",
+            "train_rmse",
+            "train_mae",
+            "val_rmse",
+            "val_mae",
+            "test_rmse",
+            "test_mae",
+        ],
         Annotated[float, Field(ge=0, lt=float("inf"))],
     ] = Field({}, description="Published figures of this config, to print beside ours.")
 

@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from sweep.durable.given import MAX_STUDY_BYTES, read_given
 from sweep.errors import InvalidStudyError
+from sweep.study.objective import Task
 from sweep.study.schema import Study, list_keys, shorten
 
 MAX_PARTS = 50  # of a key
@@ -22,8 +23,13 @@ MAX_FAULTS, MAX_KEY = 20, 80  # faults that are described, characters of a key
 ENCODING = "utf-8-sig"  # with or without a byte order mark, which editors on Windows write
 
 
-def parse_study(table: dict[str, Any], where: str) -> Study:
-    """Return the study of a parsed file. Raises InvalidStudyError: one line, `where` and every fault."""
+def parse_study(table: dict[str, Any], where: str, task: Task | None = None) -> Study:
+    """Return the study of a parsed file. Raises InvalidStudyError: one line, `where` and every fault.
+
+    task: what the labels of its data are for, where that is known.
+    """
+    if task == "regression":  # what a study of classification leaves out is what it always was
+        table = {**table, "data": {**table.get("data", {}), "task": task}}
     try:
         return Study.model_validate(table)
     except ValidationError as error:

@@ -18,17 +18,19 @@ from pydantic import (
 from sweep.study.axes import SpaceTable, read_space
 from sweep.study.baseline import Baseline
 from sweep.study.config import AUGMENTATION, Config
-from sweep.study.objective import Objective
+from sweep.study.objective import Objective, Task
+from sweep.study.search import MAX_GRID, Search
 from sweep.study.space import Scalar, Space, contains, list_values
-from sweep.study.table import STUDY_NAME, Table, TextRule
+from sweep.study.table import STUDY_NAME, RowsRule, Table, TextRule
+from sweep.study.task import check_metrics, fill_in_task, list_ranked
+from sweep.study.training import Training
 
-MAX_GRID = 100_000  # configs
 PROBE_EPOCHS = 1  # for which `freeze_thaw` tries every config
 MIN_EPOCHS_TO_PROBE = 4
 
 
 class Data(Table):
-    """Names the rows to train on and splits them, every class in its share."""
+    """Names the rows to train on and splits them, every class, or every tenth of the numbers to predict, in its share."""
 
     source: Annotated[str, TextRule("'mnist' or a path")] = Field(
         "mnist",
@@ -36,6 +38,11 @@ class Data(Table):
         "`.tsv`, also `.csv.gz` and `.tsv.gz`, or `.parquet`).",
     )
     label: str | None = Field(None, description="Label column of a table, which cannot do without one.")
+    task: Task | None = Field(
+        None,
+        description="`classification` tells classes apart, `regression` predicts a number. Without it, regression where the "
+        "labels are numbers with fractions, or whole numbers most of which stand alone; a line says which it is.",
+    )
     drop: Annotated[tuple[str, ...], Strict(False)] = Field(
         (), description='Columns of a table to leave out, such as an index; `""` is one without a name.'
     )
@@ -52,14 +59,24 @@ class Data(Table):
         description="What stands between the columns of a table of text; without it, whichever of `,`, `;`, `|` and a tab "
         "its first rows have.",
     )
-    validation_rows: Annotated[int, Field(ge=0)] = Field(
-        description="Training rows held out to stop, prune and select by. A search needs some."
-    )
+    validation_rows: Annotated[
+        int | float, RowsRule("a whole number, 0 or more, or a share of the rows between 0 and 1")
+    ] = Field(description="Training rows held out to stop, prune and select by. A search needs some.")
     train_rows: Annotated[int, Field(ge=2)] | None = Field(
         None, description="Size of the subset to train on; without it, all rows that are left."
     )
-    test_rows: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="Rows to seal off first as the test split, for a source that has none of its own."
+    test_rows: Annotated[
+        int | float | None, RowsRule("a whole number, 1 or more, or a share of the rows between 0 and 1", low=1)
+    ] = Field(None, description="Rows to seal off first as the test split, for a source that has none of its own.")
+    group: str | None = Field(
+        None,
+        description="Column of a table, such as a patient, whose rows stay together in one part; no feature. Parts then have "
+        "about as many rows as are asked for.",
+    )
+    order: str | None = Field(
+        None,
+        description="Column of a table, a date, a time or a number, by which it is split: test rows are the last, validation "
+        "rows those before; no feature. Rows of one time stay together.",
     )
     scaling: Literal["robust", "standard"] | None = Field(
         None,
@@ -68,119 +85,16 @@ class Data(Table):
         "Bytes are pixels and divided by 255.",
     )
 
-
-class EarlyStopping(Table):
-    """Ends a training that no longer improves. The model keeps the weights of its best epoch."""
-
-    monitor: Literal["loss", "accuracy", "val_loss", "val_accuracy"] = Field(
-        "val_accuracy", description="Metric to watch, of the validation rows (`val_`) or of the training rows."
-    )
-    patience: Annotated[int, Field(ge=1)] = Field(3, description="Epochs to wait for an improvement.")
-    min_delta: Annotated[float, Field(ge=0, lt=float("inf"))] = Field(
-        0.0, description="A change of this much or less is no improvement."
-    )
-
-
-Precision = Literal["float32", "tensorfloat32", "bfloat16"]
-
-
-class Training(Table):
-    """Sets how long every trial and replicate may train, and in what precision."""
-
-    max_epochs: Annotated[int, Field(ge=1, le=10_000)] = Field(description="Epochs after which a training ends.")
-    early_stopping: EarlyStopping | None = Field(
-        None, description="When to end a training that no longer improves; without it, never before `max_epochs`."
-    )
-    precision: Precision = Field(
-        "float32",
-        description="Precision of matrix products. The other two are faster on a GPU, `bfloat16` on some CPUs too; only cohorts "
-        "take `tensorfloat32`.",
-    )
-
-
-class Pruner(Table):
-    """Stops weak trials of the search at rungs, which are epochs at which trials are compared."""
-
-    kind: Literal["halving", "median"] = Field(
-        description="`halving` lets the best 1/`reduction_factor` of the trials at a rung go on, `median` the better half."
-    )
-    rungs: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Strict(False), Field(min_length=1)] = Field(
-        description="Epochs at which to compare, rising, all before `max_epochs`."
-    )
-    reduction_factor: Annotated[int, Field(ge=2)] = Field(
-        3, description="For `halving`: of this many trials at a rung, one goes on."
-    )
+    @property
+    def split_by(self) -> str | None:
+        """Column that decides how a table is split; None where rows are drawn one by one."""
+        return self.group if self.group is not None else self.order
 
     @model_validator(mode="after")
-    def _rungs_rise(self) -> "Pruner":
-        if list(self.rungs) != sorted(set(self.rungs)):
-            raise ValueError(f"rungs must rise, got {list(self.rungs)}")
+    def _is_split_one_way(self) -> "Data":
+        if self.group is not None and self.order is not None:
+            raise ValueError("group and order are two ways to split a table: leave one of them out")
         return self
-
-
-Engine = Literal["auto", "graph", "cohort"]
-Where = Literal["auto", "local", "ray"]
-
-
-class Search(Table):
-    """Says how much to search, who proposes the configs, and how they train.
-
-    `trials`, `epochs` and `minutes` are budgets: the search ends with whichever is spent first. Raise it to continue a study.
-    """
-
-    trials: Annotated[int, Field(ge=0)] | None = Field(
-        None, description="Trials to search with, in all; baselines are not counted."
-    )
-    epochs: Annotated[int, Field(ge=1)] | None = Field(
-        None,
-        description="Epochs to search with, in all, those of baselines not counted; no trial starts that might exceed it.",
-    )
-    minutes: Annotated[float, Field(gt=0)] | None = Field(
-        None,
-        description="Minutes of training to search with, in all; trials that run when they are over are let finish.",
-    )
-    sampler: Literal["freeze_thaw", "tpe", "random", "grid", "gp"] | None = Field(
-        None,
-        description="`freeze_thaw` tries configs for an epoch, and a model of learning curves says which are worth training "
-        "to the end. `tpe` and `gp` (a Gaussian process; needs torch) learn from trials that ended, `random` does not. "
-        f"`grid` tries every config once, in an order drawn from the seed; it takes up to {MAX_GRID:,} configs. "
-        "Without it, `freeze_thaw`, or `tpe` where there is a pruner.",
-    )
-    coverage: Literal["equal", "free"] = Field(
-        "equal",
-        description="`equal` gives every group of the confirmation as many trials: a group that is tried more often has the "
-        "better best by luck alone. `free` leaves it to the sampler.",
-    )
-    pruner: Pruner | None = Field(None, description="When to stop a weak trial; without it, never.")
-    workers: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
-        None,
-        description="Processes that train side by side in the engine `graph`, on all machines; without it, one per core.",
-    )
-    engine: Engine = Field(
-        "auto",
-        description="`graph` trains one trial after another in each worker, `cohort` many in one program (needs jax). "
-        "`auto` is `cohort` where JAX sees an accelerator, else `graph`.",
-    )
-
-    keep_models: bool = Field(
-        True,
-        description="Whether trials of the search save their models. Without them a large search takes little disk, and "
-        "baselines and replicates, those of the best configs, still save theirs.",
-    )
-    executor: Where = Field(
-        "auto",
-        description="`local` trains on this machine, `ray` on the machines of the Ray cluster at `RAY_ADDRESS`. `auto` is `ray` "
-        "where that is set, else `local`.",
-    )
-
-    @property
-    def is_asked_for(self) -> bool:
-        return bool(self.epochs or self.minutes) if self.trials is None else self.trials > 0
-
-    @property
-    def proposer(self) -> str:
-        """Name of the sampler that proposes the configs."""
-        return self.sampler or ("tpe" if self.pruner is not None else "freeze_thaw")
 
 
 class Confirmation(Table):
@@ -201,7 +115,11 @@ class Study(Table):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
         description="Every split, proposal and training seed follows from it."
     )
-    objective: Objective = Field("val_accuracy", description="Metric of the validation rows to select by.")
+    objective: Objective = Field(
+        "val_accuracy",
+        description="Metric of the validation rows to select by; without it, `val_rmse` for regression. Averages over classes "
+        "count every class alike; with two classes, `val_average_precision` is that of the second.",
+    )
     data: Data = Field(description="Which rows to train on.")
     space: Annotated[Space, PlainValidator(read_space), PlainSerializer(lambda space: space.to_dict())] | None = Field(
         None, description="What may vary. Without it, only baselines can be trained."
@@ -215,8 +133,14 @@ class Study(Table):
         None, description="How to retrain the best. Without it, nothing is retrained or scored on test."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_task(cls, table: Any) -> Any:
+        return fill_in_task(table)
+
     @model_validator(mode="after")
     def _parts_agree(self) -> "Study":
+        self._check_task()
         self._check_search()
         self._check_baselines()
         self._check_validation_is_there_where_it_is_used()
@@ -229,6 +153,40 @@ class Study(Table):
         of_baselines = [
             f"{k} of baseline {b.name!r}" for b in self.baselines for k in AUGMENTATION if getattr(b, k) > 0
         ]
+        return next(iter(of_space + of_baselines), None)
+
+    @property
+    def task(self) -> Task:
+        """The task: once the labels are known to be numbers to predict, `data.task` says so."""
+        return self.data.task or "classification"
+
+    @property
+    def ranked_metrics(self) -> tuple[str, ...]:
+        """The metrics that are measured after every epoch by a prediction of every validation row."""
+        return list_ranked(self._named_metrics.values())
+
+    @property
+    def _named_metrics(self) -> dict[str, str]:
+        stopping = self.training.early_stopping
+        monitored = {} if stopping is None else {"training.early_stopping.monitor": stopping.monitor}
+        return {"objective": self.objective, **monitored}
+
+    def _check_task(self) -> None:
+        check_metrics(self.data.task, self._named_metrics)
+        if self.data.task != "regression":
+            if self.training.loss is not None:
+                raise ValueError("training.loss is of regression: leave it out, or set data.task = 'regression'")
+            return
+        if self.training.class_weight is not None:
+            raise ValueError("training.class_weight weighs classes, and regression has none: leave it out")
+        if self.smoothing_key is not None:
+            raise ValueError(f"{self.smoothing_key} spreads labels over classes, and regression has none: leave it out")
+
+    @property
+    def smoothing_key(self) -> str | None:
+        """The first key by which labels may be smoothed; None where they are not."""
+        of_space = ["space.label_smoothing"] if self.space and self.space.label_smoothing != 0 else []
+        of_baselines = [f"label_smoothing of baseline {b.name!r}" for b in self.baselines if b.label_smoothing > 0]
         return next(iter(of_space + of_baselines), None)
 
     def _check_search(self) -> None:
@@ -270,6 +228,10 @@ class Study(Table):
     def _check_validation_is_there_where_it_is_used(self) -> None:
         if self.data.validation_rows:
             return
+        if self.ranked_metrics:
+            raise ValueError(
+                f"data.validation_rows is 0, but val_{self.ranked_metrics[0]} is measured on validation rows"
+            )
         if self.search.is_asked_for:
             raise ValueError("data.validation_rows is 0, but [search] needs validation rows to select by")
         stopping = self.training.early_stopping
@@ -284,8 +246,15 @@ class Study(Table):
         canonical: dict[str, Any] = json.loads(json.dumps(whole, sort_keys=True))
         for key in ("drop", "missing", "separator"):  # what they decide is in the sha256 of the data
             del canonical["data"][key]
-        if self.training.precision == "float32":  # older studies were stored without the key
+        for key in ("group", "order"):
+            if canonical["data"][key] is None:
+                del canonical["data"][key]
+        if self.training.precision == "float32":  # older studies were stored without the key, and without those below
             del canonical["training"]["precision"]
+        if self.data.task != "regression":
+            del canonical["data"]["task"], canonical["training"]["loss"]
+        if self.training.class_weight is None:
+            del canonical["training"]["class_weight"]
         del canonical["data"]["scaling"]  # the record states what was done: it depends on the rows as well
         return canonical
 

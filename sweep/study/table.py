@@ -32,6 +32,22 @@ class TextRule:
         return BeforeValidator(self.check).__get_pydantic_core_schema__(source, handler)
 
 
+@dataclass(frozen=True)
+class RowsRule(TextRule):
+    """The rule of a number of rows: a whole number from `low` on, or a share between 0 and 1."""
+
+    low: int = 0
+
+    def check(self, value: Any) -> Any:
+        if value is None:  # the type of the key says whether it may be left out
+            return value
+        is_share = isinstance(value, float) and 0 < value < 1
+        is_count = isinstance(value, int) and not isinstance(value, bool) and value >= self.low
+        if not is_share and not is_count:
+            raise ValueError(f"wanted {self.wanted}")
+        return value
+
+
 STUDY_NAME = TextRule(
     "up to 64 of a-z, 0-9, '.', '_' and '-', starting with a letter or digit", r"[a-z0-9][a-z0-9._-]{0,63}"
 )

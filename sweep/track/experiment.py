@@ -1,6 +1,6 @@
 """The experiment of a study, and its parent run, which says what the study is and how far it has come."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from sweep.data.prepared import DataFacts
@@ -28,7 +28,7 @@ class ProjectedStudy:
 
 def find_or_create_experiment(client: MlflowClient, runs: RunsDir, study: Study) -> str:
     """Return the id of the study's experiment. Raises TrackingError where one of that name is not of this program, or deleted."""
-    name, views = study.name, view_tags(study.objective)
+    name, views = study.name, view_tags(study.objective, study.task)
     # A server keeps artifacts where it likes.
     location = None if runs.mlflow_server else str(runs.artifacts(name).absolute())
     experiment = find_experiment(client, runs, name)
@@ -88,7 +88,7 @@ class ParentRun:
         params = {"objective": study.objective, "seed": study.seed}
         self._client.log_batch(self.run_id, params=[Param(name, str(value)) for name, value in params.items()])
         self._client.log_dict(self.run_id, projected.table, STUDY_FILE)
-        self._client.log_dict(self.run_id, asdict(facts), FACTS_FILE)
+        self._client.log_dict(self.run_id, facts.to_dict(), FACTS_FILE)
 
 
 def _create(client: MlflowClient, experiment: str, projected: ProjectedStudy) -> Run:

@@ -157,9 +157,10 @@ def _tags(trial: Trial, result: TrialResult, study: Study, facts: DataFacts) -> 
 
 def _params(config: Config, study: Study) -> dict[str, str]:
     training = study.training
+    goal = {name: value for name in ("loss", "class_weight") if (value := getattr(training, name)) is not None}
     stopping = {} if training.early_stopping is None else training.early_stopping.model_dump()
     params = {**config.params(), "precision": training.precision}
-    params |= {"max_epochs": training.max_epochs, **stopping}
+    params |= {"max_epochs": training.max_epochs, **goal, **stopping}
     return {name: str(value) for name, value in params.items()}
 
 
@@ -182,17 +183,19 @@ def _curves(result: TrialResult) -> Iterator[Metric]:
 
 
 def _running_means(result: TrialResult) -> Logs:
-    """Return loss and accuracy as `fit` reports them for the epoch whose weights are kept: means over its moving weights."""
+    """Return loss and metrics as `fit` reports them for the epoch whose weights are kept: means over its moving weights."""
     if result.state == State.FAILED:
         return {}
     logs = result.history[result.best_epoch - 1]
-    return {f"running_{name}": logs[name] for name in ("loss", "accuracy") if name in logs}
+    return {f"running_{name}": value for name, value in logs.items() if not name.startswith("val_")}
 
 
 def _inputs(facts: DataFacts, is_scored: bool) -> Iterator[DatasetInput]:
     """Yield the rows that a run saw, by part. The digest is our own SHA-256: MLflow's covers the first rows only."""
     parts = {"training": facts.n_train, "validation": facts.n_validation, "test": facts.n_test if is_scored else 0}
-    schema = {"n_features": facts.n_features, "n_classes": facts.n_classes}
+    schema = {"n_features": facts.n_features}
+    if facts.task == "classification":
+        schema["n_classes"] = facts.n_classes
     for part, n_rows in parts.items():
         if n_rows:
             dataset = Dataset(

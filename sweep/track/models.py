@@ -115,7 +115,7 @@ def _signature(facts: DataFacts) -> ModelSignature:
     row_type = np.dtype(facts.rows_dtype)
     return ModelSignature(
         inputs=Schema([TensorSpec(row_type, (-1, facts.n_features), "rows")]),
-        outputs=Schema([TensorSpec(np.dtype("float32"), (-1, facts.n_classes))]),
+        outputs=Schema([TensorSpec(np.dtype(facts.output_dtype), (-1, facts.n_outputs))]),
     )
 
 

@@ -9,7 +9,7 @@ from sweep.durable.given import MAX_PREDICTIONS_BYTES, MAX_RECORD_BYTES, read_gi
 from sweep.durable.inside import refuse_links
 from sweep.errors import DamagedResultError, MissingRunsError
 from sweep.layout import RunsDir
-from sweep.record.predictions import Predictions
+from sweep.record.predictions import AnyPredictions, check_fit, unpack
 from sweep.record.results import HISTORY, MODEL, PREDICTIONS
 from sweep.track.client import open_client
 from sweep.track.errors import REWRITE, check_id, translate_errors
@@ -57,12 +57,12 @@ class RunFiles:
             raise DamagedResultError(f"{path}: cannot be read ({error}); {REWRITE}") from error
         return found
 
-    def predictions(self, run_id: str, facts: DataFacts) -> Predictions:
+    def predictions(self, run_id: str, facts: DataFacts) -> AnyPredictions:
         """Read the test predictions of a scored replicate on the data of `facts`. Raises MissingRunsError, DamagedResultError."""
         path = self.artifact(run_id, PREDICTIONS)
         try:
-            found = Predictions.unpack(read_given(path, MAX_PREDICTIONS_BYTES))
-            found.check(facts.n_test, facts.n_classes, facts.n_features)
+            found = unpack(read_given(path, MAX_PREDICTIONS_BYTES))
+            check_fit(found, facts.n_test, facts.n_classes, facts.n_features)
             return found
         except (OSError, ValueError) as error:
             raise DamagedResultError(f"{path}: cannot be read ({error}); {REWRITE}") from error

@@ -10,7 +10,7 @@ from sweep.data.prepared import DataFacts
 from sweep.durable.given import MAX_RECORD_BYTES, read_given
 from sweep.errors import DamagedResultError, MissingRunsError
 from sweep.layout import RunsDir
-from sweep.record.predictions import Predictions
+from sweep.record.predictions import AnyPredictions, Predictions, Values
 from sweep.record.results import refuse_deleted
 from sweep.study.file import parse_study
 from sweep.study.schema import Study
@@ -35,7 +35,7 @@ class TrackedStudy:
     table: dict[str, Any]  # that the study was parsed from
     facts: DataFacts
     trials: tuple[TrackedTrial, ...]  # searched ones by number, then replicates by number
-    predictions: Mapping[str, Predictions]  # of every scored replicate, by run id
+    predictions: Mapping[str, AnyPredictions]  # of every scored replicate, by run id
     parent_run_id: str
     parent_status: str
     half_written: tuple[str, ...]  # ids of runs that were cut off while they were written; not among `trials`
@@ -49,6 +49,16 @@ class TrackedStudy:
     def replicates(self) -> list[TrackedTrial]:
         """Replicates of finalists."""
         return [tracked for tracked in self.trials if tracked.trial.phase == Phase.CONFIRM]
+
+    @property
+    def classified(self) -> dict[str, Predictions]:
+        """The predictions of a study of classification, by run id; none of a regression."""
+        return {run: one for run, one in self.predictions.items() if isinstance(one, Predictions)}
+
+    @property
+    def valued(self) -> dict[str, Values]:
+        """The predictions of a regression, by run id; none of a study of classification."""
+        return {run: one for run, one in self.predictions.items() if isinstance(one, Values)}
 
     @property
     def files(self) -> RunFiles:
@@ -83,10 +93,10 @@ def read_study(runs: RunsDir, name: str) -> TrackedStudy:
     # A run of a trial is written in one go after it has ended: a RUNNING one is half there.
     trials = [from_run(run) for run in of_trials if run.info.status != RUNNING]
     trials.sort(key=lambda tracked: (tracked.trial.phase == Phase.CONFIRM, tracked.trial.number))
-    scored = [tracked.run_id for tracked in trials if "test_accuracy" in tracked.metrics]
+    scored = [one.run_id for one in trials if not one.metrics.keys().isdisjoint(("test_accuracy", "test_rmse"))]
     return TrackedStudy(
         runs=runs,
-        study=parse_study(table, f"run {parent}"),
+        study=parse_study(table, f"run {parent}", facts.task),
         table=table,
         facts=facts,
         trials=tuple(trials),

@@ -6,12 +6,16 @@ MLflow keeps them as tags of the experiment, in the form in which its UI saves w
 import json
 from dataclasses import dataclass
 
-from sweep.study.objective import SETTLED, Objective, cost
+from sweep.study.objective import DEFAULTS, SETTLED, Objective, Task, cost
 
 MODE = "workflowType=machine_learning"  # otherwise MLflow's UI opens its page for chat traces
 VIEW = "mlflow.sharedViewState."  # prefix of the tag that holds a view
 RUN_NAME = "attributes.`Run Name`"
 PARAMS = tuple(f"params.`{name}`" for name in ("units", "dropout", "batch_size", "learning_rate"))
+TESTED: dict[Task, tuple[str, ...]] = {
+    "classification": ("test_accuracy", "test_loss"),
+    "regression": ("test_rmse", "test_r2"),
+}
 WIDTHS = {RUN_NAME: 290}  # pixels
 WIDTH = 110  # of any other column
 
@@ -26,21 +30,22 @@ class View:
     order: str  # the metric by which the best stand first
 
 
-def views(objective: Objective) -> dict[str, View]:
+def views(objective: Objective, task: Task) -> dict[str, View]:
     """By the key that stands in the view's address."""
-    other = "val_loss" if objective == "val_accuracy" else "val_accuracy"
+    other = "val_loss" if objective == DEFAULTS[task] else DEFAULTS[task]
+    tested = tuple(map(_metric, TESTED[task]))
     validation, ranking = (_metric(objective), _metric(other)), f"{SETTLED}{objective}"
     searched = ("tags.`state`", _metric(ranking), *validation, _metric("epochs"), _metric("train_seconds"), *PARAMS)
-    confirmed = (*validation, _metric("test_accuracy"), _metric("test_loss"), *PARAMS)
+    confirmed = (*validation, *tested, *PARAMS)
     return {
         "trials": View("trials, best first", "tags.phase != 'confirm' and tags.phase != 'study'", searched, ranking),
         "replicates": View("replicates, best first", "tags.phase = 'confirm'", confirmed, objective),
     }
 
 
-def view_tags(objective: Objective) -> dict[str, str]:
+def view_tags(objective: Objective, task: Task) -> dict[str, str]:
     """Make the tags that hold the views, as the UI itself saves them."""
-    return {f"{VIEW}{key}": _saved(view) for key, view in views(objective).items()}
+    return {f"{VIEW}{key}": _saved(view) for key, view in views(objective, task).items()}
 
 
 def view_address(experiment: str, key: str, *, with_curves: bool = False) -> str:

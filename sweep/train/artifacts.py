@@ -14,13 +14,13 @@ from sweep.trial import State, Trial, TrialResult
 
 
 def save_result(
-    folder: Path, trial: Trial, result: TrialResult, net: keras.Sequential, scaling: Scaling | None
+    folder: Path, trial: Trial, result: TrialResult, net: keras.Sequential, facts: DataFacts, scaling: Scaling | None
 ) -> TrialResult:
     """Make `result` durable as `folder`, with its summary, history and curves, and the model if it keeps one.
 
-    The model is the trained `net` with its scaling before it.
+    The model is the trained `net` with its scaling before it, and with the label's unit behind it.
     """
-    model = add_scaling(net, scaling)
+    model = add_scaling(net, scaling, facts.target)
     return results.save(folder, result, lambda draft: _write_files(draft, trial, result, model))
 
 
@@ -32,7 +32,7 @@ def save_weights(
     if weights is not None:
         for variable in net.weights:
             variable.assign(weights[get_weight_name(variable)])
-    return save_result(folder, trial, result, net, scaling)
+    return save_result(folder, trial, result, net, facts, scaling)
 
 
 def _write_files(draft: Path, trial: Trial, result: TrialResult, model: keras.Model) -> None:

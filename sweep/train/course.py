@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sweep.study.objective import settle
-from sweep.study.schema import Training
+from sweep.study.training import Training
 from sweep.train.stopping import Patience
 from sweep.trial import EpochReport, Logs, State, Trial, TrialResult
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweep.data.prepared import DataFacts
-from sweep.data.scaling import LIMIT, SMOOTH_LIMIT, Scaling
+from sweep.data.scaling import LIMIT, SMOOTH_LIMIT, Scaling, Target
 from sweep.errors import DamagedResultError
 from sweep.study.config import Config
 from sweep.train.weights import UNREADABLE, read_config
@@ -23,12 +23,15 @@ CLASSES = {  # the only ones in a model of ours, by module; Normalization is in 
     "keras.src.ops.core": {"Cast"},
     "None": {"__keras_tensor__", "__numpy__"},  # the output of another layer, an array of numbers
 }
+HEADS = {"classification": "classes", "regression": "value"}  # name of the last layer
 
 Weights = dict[str, NDArray[np.float32]]  # by layer and name, see `list_weight_shapes`
 
 
 def build_net(config: Config, facts: DataFacts, initializer: str = "glorot_uniform") -> keras.Sequential:
-    """Build an untrained MLP: hidden blocks, softmax. Input prepared rows (n, n_features), output (n, n_classes).
+    """Build an untrained MLP: hidden blocks, then softmax or, for regression, one unit as it is. Input prepared rows.
+
+    Shapes (n, n_features) to (n, n_classes), or to (n, 1), the standardized label.
 
     A hidden block is Dense(units, activation) -> BatchNormalization -> Dropout, as in the notebook. Weights are Glorot
     uniform unless another `initializer` is named, drawn from Keras' global seed. Layer names depend on the config alone.
@@ -45,20 +48,33 @@ def build_net(config: Config, facts: DataFacts, initializer: str = "glorot_unifo
             layers.append(keras.layers.BatchNormalization(name=f"batch_norm_{i}"))
         if config.dropout:
             layers.append(keras.layers.Dropout(config.dropout, name=f"dropout_{i}"))
+    activation = "softmax" if facts.task == "classification" else None
     layers.append(
-        keras.layers.Dense(facts.n_classes, activation="softmax", kernel_initializer=initializer, name="classes")
+        keras.layers.Dense(
+            facts.n_outputs, activation=activation, kernel_initializer=initializer, name=HEADS[facts.task]
+        )
     )
     return keras.Sequential(layers, name="mlp")
 
 
-def add_scaling(net: keras.Sequential, scaling: Scaling | None) -> keras.Model:
+def add_scaling(net: keras.Sequential, scaling: Scaling | None, target: Target | None = None) -> keras.Model:
     """Return a model of the layers of `net` that takes rows as they are in the data: it scales numbers as `scaling` does.
 
+    With a `target` it gives float64, shape (n, 1), in the unit of the label.
     It scales in float64, so call it, `model(rows)`: Keras' `predict` rounds rows to float32 first (Keras 3.15).
     """
-    if scaling is None:
+    if scaling is None and target is None:
         return net
-    rows = keras.Input(net.input_shape[1:], dtype="float64", name="rows")
+    rows = keras.Input(net.input_shape[1:], dtype="float32" if scaling is None else "float64", name="rows")
+    x = rows if scaling is None else _scale(rows, scaling)
+    for layer in net.layers:
+        x = layer(x)
+    if target is not None:
+        x = keras.layers.Rescaling(target.spread, target.center, dtype="float64", name="unit")(x)
+    return keras.Model(rows, x, name=net.name)
+
+
+def _scale(rows: Any, scaling: Scaling) -> Any:
     # Two layers, because one that multiplies before it subtracts would round away a small spread around a large center.
     # Arrays, because TensorFlow reads a list of numbers as float32.
     x = keras.layers.Rescaling(1.0, -scaling.center, dtype="float64", name="center")(rows)
@@ -66,20 +82,17 @@ def add_scaling(net: keras.Sequential, scaling: Scaling | None) -> keras.Model:
     x = keras.ops.clip(x, -LIMIT, LIMIT)
     if scaling.kind == "robust":
         x = x / keras.ops.sqrt(keras.ops.square(x / SMOOTH_LIMIT) + 1)
-    x = keras.ops.cast(x, "float32")
-    for layer in net.layers:
-        x = layer(x)
-    return keras.Model(rows, x, name=net.name)
+    return keras.ops.cast(x, "float32")
 
 
 def list_weight_shapes(config: Config, facts: DataFacts) -> dict[str, tuple[int, ...]]:
     """List the shape of every weight of `build_net`'s net, by layer and name, such as `dense_1/kernel`."""
     shapes: dict[str, tuple[int, ...]] = {}
-    widths = (facts.n_features, *config.units, facts.n_classes)
-    names = [*(f"dense_{i}" for i in range(1, len(widths) - 1)), "classes"]
+    widths, head = (facts.n_features, *config.units, facts.n_outputs), HEADS[facts.task]
+    names = [*(f"dense_{i}" for i in range(1, len(widths) - 1)), head]
     for i, (name, before, after) in enumerate(zip(names, widths[:-1], widths[1:], strict=True), 1):
         shapes |= {f"{name}/kernel": (before, after), f"{name}/bias": (after,)}
-        if config.batch_norm and name != "classes":
+        if config.batch_norm and name != head:
             shapes |= {f"batch_norm_{i}/{w}": (after,) for w in ("gamma", "beta", "moving_mean", "moving_variance")}
     return shapes
 

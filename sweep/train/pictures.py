@@ -4,6 +4,7 @@ from pathlib import Path
 
 from matplotlib.ticker import MaxNLocator
 
+from sweep.study.objective import MEASURED
 from sweep.train.figure import new_figure, save_figure
 from sweep.trial import Logs
 
@@ -14,7 +15,8 @@ def draw_curves(history: list[Logs], title: str, best_epoch: int, path: Path) ->
     """Draw `history` (one entry per epoch, in order) to `path`. A dotted line marks `best_epoch`; 0 draws none."""
     figure = new_figure(8, 3.2)
     epochs = range(1, len(history) + 1)
-    for axes, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+    measured = next(name for names in MEASURED.values() for name in names if name in history[0])
+    for axes, metric in zip(figure.subplots(1, 2), ("loss", measured), strict=True):
         axes.plot(
             epochs, [logs[metric] for logs in history], color=TRAIN_COLOUR, marker=".", label="train (running mean)"
         )

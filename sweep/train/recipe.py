@@ -11,11 +11,17 @@ from functools import partial
 import keras
 
 from sweep.study.config import Config
+from sweep.study.objective import Loss
 
 OPTIMIZERS: dict[str, Callable[..., keras.optimizers.Optimizer]] = {
     "adam": keras.optimizers.Adam,
     "sgd": partial(keras.optimizers.SGD, momentum=0.9, nesterov=True),
     "rmsprop": keras.optimizers.RMSprop,
+}
+LOSSES: dict[Loss, Callable[[], keras.losses.Loss]] = {
+    "mse": keras.losses.MeanSquaredError,
+    "mae": keras.losses.MeanAbsoluteError,
+    "huber": keras.losses.Huber,
 }
 WARMUP = 10  # one step of this many warms up
 
@@ -60,8 +66,10 @@ def build_cosine(highest: float, n_steps: int) -> keras.optimizers.schedules.Cos
     return keras.optimizers.schedules.CosineDecay(0.0, n_steps - n_warmup, warmup_target=highest, warmup_steps=n_warmup)
 
 
-def build_loss(config: Config) -> keras.losses.Loss:
-    """Build the loss that is trained, of one-hot labels and probabilities."""
+def build_loss(config: Config, loss: Loss | None = None) -> keras.losses.Loss:
+    """Build the loss that is trained, of one-hot labels and probabilities; with a `loss` of regression, of numbers."""
+    if loss is not None:
+        return LOSSES[loss]()
     return keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing)
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from sweep.study.objective import cost
-from sweep.study.schema import EarlyStopping
+from sweep.study.training import EarlyStopping
 
 
 @dataclass(frozen=True)

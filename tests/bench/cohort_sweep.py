@@ -20,7 +20,7 @@ from rich.console import Console
 
 from sweep.layout import RunsDir
 from sweep.report.compare import compare, word_verdict
-from sweep.report.conclusion import conclude, right_answers
+from sweep.report.conclusion import conclude, stack_scores
 from sweep.study.file import load_study
 from sweep.study.toml_text import to_toml
 from sweep.track.runs import read_study
@@ -99,7 +99,7 @@ def replicate(folder: Path, given: argparse.Namespace) -> None:
         for column in conclude(runs).columns:
             test, train = column.summaries["test_accuracy"], column.summaries["running_accuracy"]
             say(f"  {column.finalist.name}: test {test.text}, train (running) {train.text}, n = {test.n}")
-            correct = right_answers(runs, column)
+            correct = stack_scores(runs, column)
             if precision == given.precisions[0]:
                 first[column.finalist.name] = correct
             else:

@@ -22,7 +22,8 @@ from rich.table import Table
 from sweep.search.defaults import default_config
 from sweep.study.config import Config
 from sweep.study.file import load_study
-from sweep.study.schema import EarlyStopping, Study
+from sweep.study.schema import Study
+from sweep.study.training import EarlyStopping
 from sweep.train.stopping import Patience
 from sweep.trial import Logs
 from tests.bench.run import ENVIRONMENT, RESULTS
@@ -87,8 +88,8 @@ def train(study_file: Path, net: int, seed: int) -> Curve:
     curve = []
     for _ in range(study.training.max_epochs):
         logs = trainer.train_epoch()
-        logs["val_loss"], logs["val_accuracy"] = trainer.evaluate(parts["validation"])
-        curve.append(logs | {TEST: trainer.evaluate(test)[1]})
+        logs |= {f"val_{name}": value for name, value in trainer.evaluate(parts["validation"]).items()}
+        curve.append(logs | {TEST: trainer.evaluate(test)["accuracy"]})
     return curve
 
 

@@ -33,7 +33,8 @@ from sweep.search.sampler import Suggester
 from sweep.search.sources import ConfirmSource, SearchSource, choose_finalists, open_suggester
 from sweep.study.config import Config
 from sweep.study.file import parse_study
-from sweep.study.schema import PROBE_EPOCHS, Pruner, Study
+from sweep.study.schema import PROBE_EPOCHS, Study
+from sweep.study.search import Pruner
 from sweep.trial import Phase, State, Trial, TrialResult
 from tests.bench.loop_cost import FACTS
 from tests.bench.measure import rss_kb

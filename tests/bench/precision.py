@@ -83,7 +83,7 @@ def train(precision: str, seed: int, epochs: int) -> float:
     trainer = make_trainer(replace(config, units=NETS[0]), facts, parts["train"], seed, epochs, precision)
     for _ in range(epochs):
         trainer.train_epoch()
-    accuracy: float = trainer.evaluate(parts["test"])[1]
+    accuracy: float = trainer.evaluate(parts["test"])["accuracy"]
     return accuracy
 
 

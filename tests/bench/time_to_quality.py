@@ -129,7 +129,7 @@ def train(study_file: Path, config: Config, seed: int) -> float:
     trainer = GraphTrainer(config, data.facts, rows, derive_seed("worth", config.key, seed), n_epochs)
     for _ in range(n_epochs):
         trainer.train_epoch()
-    return trainer.evaluate(Rows.of(open_test_split(data)))[1]
+    return trainer.evaluate(Rows.of(open_test_split(data)))["accuracy"]
 
 
 def show(given: argparse.Namespace, searches: dict[str, list[list[Held]]], worth: dict[Config, float]) -> None:

@@ -18,7 +18,8 @@ from sweep.data.prepared import prepare
 from sweep.execute.worker import WorkerOptions
 from sweep.execute.workers import TRIALS_PER_WORKER, WorkerExecutor
 from sweep.study.config import Config
-from sweep.study.schema import Data, Training
+from sweep.study.schema import Data
+from sweep.study.training import Training
 from sweep.trial import Trial, TrialResult
 from tests.bench.configs import default
 from tests.bench.contender import SPLIT_SEED

@@ -10,11 +10,11 @@ from sweep.champion import verify
 from sweep.champion.conversion import convert
 from sweep.data.files import read
 from sweep.data.prepared import prepare
-from sweep.data.scaling import fit_scaling
+from sweep.data.scaling import Target, fit_scaling
 from sweep.errors import ConversionError, DamagedResultError
 from sweep.study.config import Config
 from sweep.study.schema import Data
-from sweep.train.model import add_scaling, build_net
+from sweep.train.model import add_scaling, build_net, load_model
 from tests.studies import FACTS, write_tiny_data
 
 CONFIG = Config(units=(16, 8), dropout=0.2, batch_size=32, learning_rate=0.01)
@@ -88,3 +88,19 @@ def test_what_is_no_model_of_ours_is_not_converted(tmp_path):
     (tmp_path / "model.keras").write_bytes(b"PK")
     with pytest.raises(DamagedResultError, match="not a Keras model"):
         convert(tmp_path / "model.keras", tmp_path / "model.onnx", None)
+
+
+@pytest.mark.parametrize("scaling", ["pixels", "robust"])
+def test_the_onnx_form_of_a_regression_gives_numbers_in_the_unit_of_the_label(tmp_path, scaling):
+    keras.utils.set_random_seed(3)
+    target = Target(2.5e6, 4e4)
+    net = build_net(CONFIG, replace(FACTS, scaling=scaling, classes=(), target=target))
+    scales = fit_scaling(AWKWARD[:500], scaling) if scaling == "robust" else None
+    add_scaling(net, scales, target).save(tmp_path / "model.keras")
+    parity = convert(tmp_path / "model.keras", tmp_path / "model.onnx", None)
+    assert parity.max_difference <= verify.OF_VALUES
+    said = verify.open_model(tmp_path / "model.onnx", 64, 0)(ROWS[scaling])
+    expected = np.asarray(load_model(tmp_path / "model.keras")(ROWS[scaling]))
+    assert (said.dtype, said.shape) == (np.float64, (len(ROWS[scaling]), 1))
+    assert np.abs(said - expected).max() <= verify.OF_VALUES * target.spread
+    assert 0.1 * target.spread < said.std() < 10 * target.spread

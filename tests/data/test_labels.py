@@ -32,9 +32,11 @@ FORMS = {
 }
 
 
-def read_labels(folder, y_train, y_test=Y[:4]):
-    np.savez(folder / "rows.npz", x_train=np.ones((8, 2)), y_train=y_train, x_test=np.ones((4, 2)), y_test=y_test)
-    return read(Data(source="rows.npz", validation_rows=0), folder)
+def read_labels(folder, y_train, y_test=Y[:4], task=None):
+    n_train, n_test = len(y_train), len(y_test)
+    x_train, x_test = np.ones((max(n_train, 8), 2)), np.ones((n_test, 2))
+    np.savez(folder / "rows.npz", x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
+    return read(Data(source="rows.npz", validation_rows=0, task=task), folder)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -79,8 +81,8 @@ def test_one_hot_labels_are_said(tmp_path, caplog):
         (np.eye(3)[Y] * np.nan, "wanted one label a row, or one-hot"),
         (np.ones((8, 0)), "wanted one label a row, or one-hot"),
         (WORDS.reshape(4, 2).repeat(2, axis=0), "wanted one label a row, or one-hot"),
-        (Y + 0.25, r"y_train looks like a number to predict \(regression\), such as 2.25; this version classifies"),
-        (Y * 1e300, "looks like a number to predict"),
+        (Y * 1e300, r"y_train holds 4 numbers beyond 1e\+150; rescale them"),
+        (np.where(Y == 1, np.inf, Y), "y_train holds 2 numbers beyond"),
         (np.where(Y == 1, np.nan, Y), r"y_train has 2 rows without a label \(NaN\)"),
         (Y.astype("datetime64[D]"), r"y_train is datetime64\[D\] \(8,\), wanted one whole number or text"),
         (Y[:7], "y_train has 7 labels for 8 rows"),
@@ -90,3 +92,57 @@ def test_one_hot_labels_are_said(tmp_path, caplog):
 def test_labels_that_are_no_classes_are_refused(y, said, tmp_path):
     with pytest.raises(InvalidDataError, match=said):
         read_labels(tmp_path, y)
+
+
+NUMBERS = {
+    "with fractions": np.arange(20) / 4,
+    "whole ones that stand alone": np.arange(20) * 7,
+    "whole floats that stand alone": np.arange(20) * 7.0,
+    "a column": (np.arange(20) / 4)[:, None],
+    "many, few of which stand alone": np.r_[np.repeat(np.arange(60), 20), 99],
+}
+
+
+@pytest.mark.parametrize("form", NUMBERS)
+def test_labels_that_look_like_numbers_to_predict_are_taken_so_and_it_is_said(form, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "sweep")
+    y = NUMBERS[form]
+    data = read_labels(tmp_path, y, y[:4])
+    assert (data.task, data.y_train.dtype, data.y_test.dtype) == ("regression", np.float64, np.float64)
+    assert data.y_train.tolist() == y.ravel().tolist()
+    [said] = caplog.messages
+    assert said.startswith(
+        f"rows.npz: its labels are a number to predict ({len(np.unique(y))} values in {len(y)} rows)"
+    )
+
+
+def test_a_study_says_that_whole_numbers_are_to_predict(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "sweep")
+    data = read_labels(tmp_path, Y, task="regression")
+    assert (data.task, data.y_train.dtype, data.y_test.tolist()) == ("regression", np.float64, Y[:4].tolist())
+    assert not caplog.messages
+    assert read_labels(tmp_path, Y).task == "classification"
+
+
+@pytest.mark.parametrize(
+    ("y", "task", "said"),
+    [
+        (
+            Y + 0.25,
+            "classification",
+            "is a number to predict, such as 2.25, which is no class; data.task = 'regression'",
+        ),
+        (WORDS, "regression", "y_train is text, wanted one number a row"),
+        (Y > 0, "regression", r"y_train is bool \(8,\), wanted one number a row"),
+        (np.eye(3)[Y], "regression", r"y_train is float64 \(8, 3\), wanted one number a row"),
+        (Y * 0, "regression", "y_train has one value only"),
+    ],
+)
+def test_labels_of_the_other_task_are_refused(y, task, said, tmp_path):
+    with pytest.raises(InvalidDataError, match=said):
+        read_labels(tmp_path, y, y[:4], task)
+
+
+def test_numbers_to_test_classes_on_are_refused(tmp_path):
+    with pytest.raises(InvalidDataError, match="y_test is a number to predict"):
+        read_labels(tmp_path, Y, Y[:4] + 0.5)

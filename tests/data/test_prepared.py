@@ -11,6 +11,7 @@ import pytest
 from sweep.data import files as data_files
 from sweep.data.files import check_images, check_rows, read
 from sweep.data.prepared import (
+    DataFacts,
     find_prepared,
     open_scaling,
     open_test_split,
@@ -408,3 +409,93 @@ def test_which_rows_are_drawn_stays_as_it_was_for_the_studies_that_people_have(f
     _, validation, test = parts(prepared(folder, test_rows=10, validation_rows=10, seed=3))
     assert validation == [27, 44, 45, 49, 54, 56, 57, 70, 82, 98]
     assert test == [2, 11, 21, 26, 32, 40, 46, 65, 71, 81]
+
+
+TARGETS = np.random.default_rng(3).gamma(1.5, 800, 100) + 0.5
+
+
+@pytest.fixture
+def values(folder):
+    np.savez(folder / "values.npz", x_train=ROWS, y_train=TARGETS)
+    return folder
+
+
+def test_numbers_to_predict_are_standardized_by_the_training_rows_alone_and_sealed_as_they_are(values):
+    found = prepared(values, source="values.npz", test_rows=10)
+    target = found.facts.target
+    assert (found.facts.task, found.facts.classes, found.facts.n_outputs) == ("regression", (), 1)
+    train = TARGETS[ids(found, "train")]
+    assert (target.center, target.spread) == (pytest.approx(train.mean()), pytest.approx(train.std()))
+    for part in ("train", "validation"):
+        y = open_training_split(found, part).y
+        assert y.dtype == np.float32
+        np.testing.assert_allclose(y * target.spread + target.center, TARGETS[ids(found, part)], rtol=1e-5)
+    assert open_test_split(found).y.tolist() == TARGETS[ids(found, "test")].tolist()
+    assert DataFacts.from_dict(json.loads(json.dumps(found.facts.to_dict()))) == found.facts
+
+
+def test_every_part_has_its_share_of_every_tenth_of_the_numbers_to_predict(values):
+    tenths = np.searchsorted(np.quantile(TARGETS, np.arange(1, 10) / 10), TARGETS, side="right")
+    for part, n in zip(parts(prepared(values, source="values.npz", test_rows=10)), (7, 2, 1), strict=True):
+        assert np.bincount(tenths[part]).tolist() == [n] * 10
+
+
+def test_whole_numbers_are_prepared_as_classes_or_as_numbers_each_in_a_folder_of_its_own(folder):
+    np.savez(folder / "whole.npz", x_train=ROWS, y_train=np.arange(100) % 4)
+    classes, numbers = (prepared(folder, source="whole.npz", task=task) for task in (None, "regression"))
+    assert (classes.facts.task, numbers.facts.task) == ("classification", "regression")
+    assert classes.folder != numbers.folder
+    assert "target" not in classes.facts.to_dict()
+
+
+def test_an_error_on_one_row_is_refused(values):
+    with pytest.raises(InvalidDataError, match=r"data\.test_rows = 1: an error of one row says nothing"):
+        prepared(values, source="values.npz", test_rows=1)
+
+
+VISITS = pd.DataFrame(
+    {
+        "place": ROWS[:, 0],
+        "half": ROWS[:, 1],
+        "patient": [f"p{number // 4 % 20}" for number in range(N)],
+        "day": [f"2026-{1 + number % 12:02d}-01" for number in range(N)],
+        "animal": LABELS,
+    }
+)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_groups_never_straddle_parts(tmp_path, seed):
+    VISITS.drop(columns="day").to_csv(tmp_path / "rows.csv", index=False)
+    found = prepared(tmp_path, seed=seed, group="patient", test_rows=20)
+    of_parts = [set(VISITS.patient[part]) for part in parts(found)]
+    assert len(set.union(*of_parts)) == sum(map(len, of_parts)) == 20
+    assert found.facts.n_features == 2, "the patient is no feature"
+    assert all(abs(len(part) - 20) <= 4 for part in parts(found)[1:])
+    assert parts(found) == parts(prepared(tmp_path, seed=seed, group="patient", test_rows=20, cache="other"))
+
+
+def test_the_last_times_are_sealed_and_those_before_select(tmp_path):
+    VISITS.drop(columns="patient").to_csv(tmp_path / "rows.csv", index=False)
+    train, validation, test = (set(VISITS.day[part]) for part in parts(prepared(tmp_path, order="day", test_rows=10)))
+    assert max(train) < min(validation)
+    assert max(validation) < min(test)
+
+
+def test_shares_of_rows_are_the_numbers_that_they_come_to(folder):
+    assert parts(prepared(folder, test_rows=0.1, validation_rows=0.2)) == parts(
+        prepared(folder, test_rows=10, validation_rows=20)
+    )
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"group": "nobody"}, r"data\.group = 'nobody' is not one of its columns"),
+        ({"order": "patient"}, r"data\.order = 'patient': 'p0' \(line 2\) is no number and no date"),
+    ],
+)
+def test_a_column_that_does_not_say_how_to_split_is_refused(tmp_path, keys, said):
+    VISITS.to_csv(tmp_path / "rows.csv", index=False)
+    with pytest.raises(InvalidDataError, match=said):
+        prepared(tmp_path, test_rows=10, drop=["day"], **keys)

@@ -11,7 +11,7 @@ from sweep.execute.fake import FakeCohortEngine, FakeEngine, plausible_logs
 from sweep.execute.worker import WorkerOptions
 from sweep.execute.workers import WorkerExecutor
 from sweep.study.config import Config
-from sweep.study.schema import Training
+from sweep.study.training import Training
 from tests.faults.engine import FILES
 
 MAX_EPOCHS = 4

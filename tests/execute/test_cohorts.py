@@ -16,7 +16,9 @@ from sweep.execute.cohorts import CohortExecutor
 from sweep.execute.start import compute_max_searched, has_accelerator
 from sweep.record import results
 from sweep.study.config import Config
-from sweep.study.schema import Data, EarlyStopping, Search, Training
+from sweep.study.schema import Data
+from sweep.study.search import Search
+from sweep.study.training import EarlyStopping, Training
 from sweep.train.model import load_model
 from sweep.trial import CohortReport, Phase, State, Trial, TrialResult, WorkerDied
 from tests.studies import write_tiny_data

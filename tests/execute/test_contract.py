@@ -21,7 +21,7 @@ from sweep.execute.worker import WorkerOptions
 from sweep.execute.workers import WorkerExecutor
 from sweep.record import results
 from sweep.study.config import Config
-from sweep.study.schema import Training
+from sweep.study.training import Training
 from sweep.trial import CohortReport, EpochReport, Phase, State, Trial, TrialResult
 from tests.execute.engines import (
     DIVERGING,

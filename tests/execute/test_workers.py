@@ -19,7 +19,8 @@ from sweep.execute.process import set_up_process
 from sweep.execute.worker import WorkerOptions
 from sweep.execute.workers import WorkerExecutor
 from sweep.study.config import Config
-from sweep.study.schema import Data, Training
+from sweep.study.schema import Data
+from sweep.study.training import Training
 from sweep.trial import EpochReport, Phase, Trial, TrialResult, WorkerDied
 from tests.execute.processes import is_running
 from tests.faults.engine import PacedEngine

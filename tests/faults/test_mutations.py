@@ -170,7 +170,7 @@ MUTATIONS = {
         "durable/given.py", " and status.st_size <= limit:", ":", "tests/durable/test_given.py",
     ),
     "predictions may be of any class": (
-        "track/run_files.py", "            found.check(facts.n_test, facts.n_classes, facts.n_features)\n", "", "tests/test_handed_over.py",
+        "track/run_files.py", "            check_fit(found, facts.n_test, facts.n_classes, facts.n_features)\n", "", "tests/test_handed_over.py",
     ),
     "weights may lie in another file": (
         "train/weights.py", "            if item.external or item.is_virtual:", "            if False:", "tests/train/test_weights.py",

@@ -6,25 +6,23 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 MADE = ROOT / "mutants"  # by mutmut
-SURVIVED = 0  # the exit code of tests that saw nothing
-UNTESTED = 33  # mutmut's code where no test calls the function
-MAX_SURVIVORS = 0.1  # of all mutants
+ALIVE = (0, 33)  # exit codes of a mutant: tests that saw nothing, no test that calls the function
+MAX_ALIVE = 0.1  # of all mutants
 
 
 def main() -> int:
-    """Print a row for each module, then the names of the survivors. Return 1 where they are too many."""
-    n_all = n_alive = 0
-    alive: list[str] = []
-    print(f"{'module':32} {'mutants':>8} {'survived':>9}")
-    for path in sorted(MADE.rglob("*.meta")):
-        codes: dict[str, int | None] = json.loads(path.read_text())["exit_code_by_key"]
-        if not codes:
-            continue
-        survivors = [name for name, code in codes.items() if code in (SURVIVED, UNTESTED, None)]
-        print(f"{path.relative_to(MADE).with_suffix('')!s:32} {len(codes):8} {len(survivors):9}")
-        n_all, n_alive, alive = n_all + len(codes), n_alive + len(survivors), alive + survivors
-    print(f"{'all':32} {n_all:8} {n_alive:9}  {n_alive / max(n_all, 1):.1%}\n", *alive, sep="\n")
-    return int(n_alive > MAX_SURVIVORS * n_all)
+    """Print a row for each module, then the names of the survivors. Return 1 where they are too many, or some were not run."""
+    found = {path: json.loads(path.read_text())["exit_code_by_key"] for path in sorted(MADE.rglob("*.meta"))}
+    rows = [(str(path.relative_to(MADE).with_suffix("")), codes) for path, codes in found.items() if codes]
+    everything = {name: code for _, codes in rows for name, code in codes.items()}
+    print(f"{'module':32} {'mutants':>8} {'not run':>8} {'survived':>9}")
+    for name, codes in [*rows, ("all", everything)]:
+        n_alive = sum(code in ALIVE for code in codes.values())
+        n_open = sum(code is None for code in codes.values())
+        print(f"{name:32} {len(codes):8} {n_open:8} {n_alive:9} {n_alive / max(len(codes) - n_open, 1):7.1%}")
+    alive = [name for name, code in everything.items() if code in ALIVE]
+    print("", *alive, sep="\n")
+    return int(len(alive) > MAX_ALIVE * len(everything) or None in everything.values())
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 from contextlib import suppress
 
 import numpy as np
+import pytest
+from sklearn.metrics import r2_score
 
-from sweep.record.predictions import MAX_MISTAKES, Predictions
+from sweep.record.predictions import MAX_MISTAKES, Predictions, Values, unpack
 
 LABELS = np.array([0, 1, 2, 1, 0], np.int32)
 PROBABILITIES = np.array([[0.9, 0.1, 0], [0.7, 0.3, 0], [0, 0.1, 0.9], [0, 0.05, 0.95], [0.6, 0.4, 0]])
@@ -21,7 +23,7 @@ def test_mistakes_come_with_their_rows_the_surest_first():
 def test_packed_predictions_are_the_same_bytes_each_time_and_come_back_as_they_were():
     found = Predictions.of(PROBABILITIES, LABELS, ROWS)
     assert found.pack() == Predictions.of(PROBABILITIES, LABELS, ROWS).pack()
-    back = Predictions.unpack(found.pack())
+    back = unpack(found.pack())
     for name, array in vars(found).items():
         np.testing.assert_array_equal(getattr(back, name), array)
         assert getattr(back, name).dtype == array.dtype
@@ -40,4 +42,22 @@ def test_wherever_a_byte_is_flipped_or_the_end_cut_off_nothing_but_a_value_error
         flipped = good[:at] + bytes([good[at] ^ 1 << at % 8]) + good[at + 1 :]
         for damaged in (flipped, good[:at]):
             with suppress(ValueError):  # what zipfile does not check, the hash of the whole file does
-                Predictions.unpack(damaged)
+                unpack(damaged)
+
+
+VALUES = Values.of(np.array([1.5, 2.0, 9.0]), np.array([1.0, 2.0, 3.0]), np.arange(6.0).reshape(3, 2))
+
+
+def test_values_come_back_with_the_rows_that_are_furthest_off_first():
+    back = unpack(VALUES.pack())
+    assert isinstance(back, Values)
+    assert back.worst.tolist() == [2, 0, 1]
+    assert back.rows.tolist() == [[4, 5], [0, 1], [2, 3]]
+    assert (back.labels.tolist(), back.errors.tolist()) == ([1, 2, 3], [0.5, 0, 6])
+    assert VALUES.pack() == back.pack()
+
+
+def test_the_scores_of_rows_have_r2_as_their_mean():
+    assert VALUES.scores.mean() == pytest.approx(r2_score(VALUES.labels, VALUES.predicted))
+    constant = Values.of(np.array([2.0, 3.0]), np.array([2.0, 2.0]), np.zeros((2, 1)))
+    assert constant.scores.tolist() == [1, 0]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from sweep.record.predictions import Values
 from sweep.report.compare import MAX_REPLICATES, TOO_MANY, Comparison, compare, holm, summarise, word_verdict
 from sweep.report.interval import LEVEL, loss_interval
 
@@ -121,3 +122,36 @@ def test_what_no_number_of_replicates_would_tell_is_said():
     found = compare(*alike)
     assert found.n_needed is None
     assert "on 500 test rows no number of replicates would tell" in word_verdict(found, found.p, 500)
+
+
+def simulated_errors(rng, n_pairs, n, n_rows, *, of_seeds=0.05, tails=False):
+    """Scores of pairs of regressions of equal error over the same rows: each has a bent of its own, each seed too."""
+    for _ in range(n_pairs):
+        rows = rng.laplace(0, 1, n_rows) if tails else rng.normal(0, 1, n_rows)
+        sides = [
+            (rows + rng.normal(0, 0.5, n_rows) + rng.normal(0, 0.3, (n, n_rows)))
+            * np.exp(rng.normal(0, of_seeds, (n, 1)))
+            for _ in "ab"
+        ]
+        yield tuple(1 - side**2 / 4 for side in sides)
+
+
+@pytest.mark.parametrize(
+    ("n", "of_seeds", "tails"), [(5, 0.0, False), (5, 0.05, False), (3, 0.1, False), (5, 0.05, True)]
+)
+def test_equal_regressions_are_said_to_differ_in_five_of_a_hundred_pairs(n, of_seeds, tails):
+    rng = np.random.default_rng(2026)
+    pairs = simulated_errors(rng, 1000, n, 500, of_seeds=of_seeds, tails=tails)
+    assert 0.035 <= np.mean([compare(*pair).p < LEVEL for pair in pairs]) <= 0.065
+
+
+def test_a_smaller_error_is_told_and_the_difference_is_that_of_r2():
+    rng = np.random.default_rng(4)
+    labels = rng.normal(0, 3, 400)
+    better, worse = (
+        np.stack([Values.of(labels + rng.normal(0, sd, 400), labels, np.zeros((400, 1))).scores for _ in range(3)])
+        for sd in (0.5, 1.0)
+    )
+    found = compare(better, worse)
+    assert found.p < 0.01
+    assert found.difference == pytest.approx(0.75 / labels.var(), rel=0.3)

@@ -5,7 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from sweep.report.interval import NO_INTERVAL, accuracy_interval, accuracy_interval_of_means, loss_interval
+from sweep.report.interval import (
+    NO_INTERVAL,
+    accuracy_interval,
+    accuracy_interval_of_means,
+    error_interval,
+    loss_interval,
+)
 from tests.bench.interval_coverage import AT_LEAST, AT_MOST, Population, simulate
 
 
@@ -96,3 +102,30 @@ def test_the_interval_of_a_loss_stays_above_0():
 
 def _width(interval):
     return interval[1] - interval[0]
+
+
+def draw_errors(rng, n, n_rows, of_seeds, tails):
+    """Squared errors of replicates on rows that are hard and easy for all of them; and their expected mean."""
+    rows = rng.laplace(0, math.sqrt(0.5), n_rows) if tails else rng.normal(0, 1, n_rows)
+    seeds = np.exp(rng.normal(0, of_seeds, (n, 1)))
+    return ((rows + rng.normal(0, 0.3, (n, n_rows))) * seeds) ** 2, 1.09 * math.exp(2 * of_seeds**2)
+
+
+@pytest.mark.parametrize("n", [2, 5, 10])
+@pytest.mark.parametrize(("n_rows", "tails", "at_least"), [(100, False, 0.92), (1000, False, 0.93), (1000, True, 0.93)])
+@pytest.mark.parametrize("of_seeds", [0.0, 0.05])
+def test_it_holds_an_error_about_as_often_as_it_says(n, n_rows, tails, at_least, of_seeds):
+    rng = np.random.default_rng(7)
+    held = []
+    for _ in range(600):
+        errors, mean = draw_errors(rng, n, n_rows, of_seeds, tails)
+        low, high = error_interval(errors)
+        held.append(low <= mean <= high)
+    assert at_least - 0.01 <= np.mean(held) <= 0.995
+
+
+def test_the_interval_of_an_error_has_edges():
+    assert error_interval(np.ones((1, 70))) is NO_INTERVAL
+    assert error_interval(np.zeros((2, 70))) == (0, 0)
+    low, high = error_interval(np.random.default_rng(0).exponential(1, (3, 5)))
+    assert 0 < low < high

@@ -14,7 +14,7 @@ import pytest
 from sweep.cli.commands import main
 from sweep.errors import MissingRunsError
 from sweep.layout import RunsDir
-from sweep.report.conclusion import compare_champions, conclude, right_answers
+from sweep.report.conclusion import compare_champions, conclude, stack_scores
 from sweep.report.files import publish
 from sweep.report.interval import accuracy_interval
 from sweep.report.text import build_tables, champion_line, to_csv, to_dict, to_markdown
@@ -76,7 +76,7 @@ def test_an_interval_stands_below_the_test_accuracy(conclusion):
     (_, selected), _ = build_tables(conclusion)
     column = conclusion.selected[0]
     low, high = column.summaries["test_accuracy"].interval
-    assert (low, high) == accuracy_interval(right_answers(conclusion.tracked, column))
+    assert (low, high) == accuracy_interval(stack_scores(conclusion.tracked, column))
     assert cells(selected, "Test accuracy, 95 % interval")[0] == f"{low:.4f} to {high:.4f}"
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from sweep.search.pruner import survives_rung
-from sweep.study.schema import Pruner
+from sweep.study.search import Pruner
 
 
 def pruner(kind, reduction_factor=3):

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from sweep.study.schema import EarlyStopping
+from sweep.study.training import EarlyStopping
 from sweep.train.stopping import Patience
 
 

@@ -7,7 +7,8 @@ from sweep.data.files import DataSet
 from sweep.data.prepared import open_test_split, prepare
 from sweep.record.results import MODEL
 from sweep.study.config import Config
-from sweep.study.schema import Data, Training
+from sweep.study.schema import Data
+from sweep.study.training import Training
 from sweep.train.graph.fitter import Fitter
 from sweep.train.score import score_models
 from sweep.trial import Phase, Trial

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sweep.data.prepared import DataFacts, PreparedData, open_scaling, open_training_split
 from sweep.data.scaling import Scaling
-from sweep.study.schema import Training
+from sweep.study.training import Training
 from sweep.train.cohort.bucket import Bucket, compaction_pays, group_into_buckets, round_up
 from sweep.train.cohort.member import Blueprint, DeviceRows
 from sweep.train.cohort.program import Cohort, Program, get_device_bytes, is_device_failure
@@ -32,8 +32,13 @@ class CohortFitter:
         provenance: dict[str, str],
         clock: Clock = time.time,
         max_bytes: int | None = None,
+        ranked: tuple[str, ...] = (),
     ) -> None:
-        """Put the rows on the device. max_bytes: device memory for one cohort; None means all that is free."""
+        """Put the rows on the device. max_bytes: device memory for one cohort; None means all that is free.
+
+        ranked: metrics to measure on validation rows after every epoch, see `ranked.measure_ranked`.
+        """
+        self._ranked = ranked
         has_validation = data.facts.n_validation > 0
         validation = open_training_split(data, "validation") if has_validation else None
         self._facts = data.facts
@@ -50,7 +55,15 @@ class CohortFitter:
         """Train `trials`, each bucket as soon as its program is compiled. A trial that diverges has a failed result."""
         found = group_into_buckets(trials)
         for bucket in found.keys() - self._blueprints.keys():
-            self._blueprints[bucket] = Blueprint(bucket, self.rows, self._training.precision, self._training.max_epochs)
+            self._blueprints[bucket] = Blueprint(
+                bucket,
+                self.rows,
+                self._training.precision,
+                self._training.max_epochs,
+                loss=self._training.loss,
+                is_balanced=self._training.class_weight == "balanced",
+                ranked=self._ranked,
+            )
         with ThreadPoolExecutor(os.cpu_count()) as threads:  # XLA compiles in parallel: it releases Python's lock
             compiled = [threads.submit(self._split_by_memory, bucket, members) for bucket, members in found.items()]
             for done in as_completed(compiled):

@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 
 from sweep.data.prepared import DataFacts, Split
 from sweep.study.config import Config, derive_seed
-from sweep.study.schema import Precision
+from sweep.study.objective import Loss
+from sweep.study.training import Precision
 from sweep.train.cohort.bucket import Bucket
+from sweep.train.cohort.head import ClassHead, Head, ValueHead
 from sweep.train.distortion import Strengths
-from sweep.train.model import Weights, build_net, get_weight_name, list_weight_shapes
+from sweep.train.measures import balance
+from sweep.train.model import HEADS, Weights, build_net, get_weight_name, list_weight_shapes
 from sweep.train.recipe import build_cosine, build_optimizer, count_steps
 from sweep.trial import Trial
 
@@ -81,27 +84,51 @@ class CohortState(NamedTuple):
 
 @dataclass(frozen=True)
 class DeviceRows:
-    """The rows that cohorts train on, on the device: prepared features and class numbers of each split."""
+    """The rows that cohorts train on, on the device: prepared features and labels of each split."""
 
     facts: DataFacts
     train: tuple[Any, Any]
     validation: tuple[Any, Any] | None
+    variances: dict[str, float]  # of the labels in the population, by split; of regression alone
 
     @classmethod
     def of(cls, facts: DataFacts, train: Split, validation: Split | None) -> "DeviceRows":
         def put(split: Split) -> tuple[Any, Any]:
             return jax.device_put(np.asarray(split.x)), jax.device_put(np.asarray(split.y))
 
-        return cls(facts, put(train), None if validation is None else put(validation))
+        splits = {"train": train} if validation is None else {"train": train, "validation": validation}
+        variances = {name: float(np.var(split.y.astype(np.float64))) for name, split in splits.items()}
+        return cls(facts, put(train), None if validation is None else put(validation), variances)
 
 
 class Blueprint:
     """The model and optimizer that all members of a bucket share, at padded widths; each member has its own state."""
 
-    def __init__(self, bucket: Bucket, rows: DeviceRows, precision: Precision, max_epochs: int) -> None:
-        """Build the model of a bucket whose members train for up to `max_epochs`."""
+    def __init__(
+        self,
+        bucket: Bucket,
+        rows: DeviceRows,
+        precision: Precision,
+        max_epochs: int,
+        *,
+        loss: Loss | None = None,
+        is_balanced: bool = False,
+        ranked: tuple[str, ...] = (),
+    ) -> None:
+        """Build the model of a bucket whose members train for up to `max_epochs`.
+
+        loss: of regression. is_balanced: whether every class weighs alike in the loss that is trained. ranked: metrics to
+        measure by predictions, see `ranked.measure_ranked`.
+        """
+        self.ranked = ranked
         self.bucket = bucket
         self.rows = rows
+        facts = rows.facts
+        self.head: Head = (
+            ClassHead(balance(np.asarray(rows.train[1]), facts.n_classes) if is_balanced else None)
+            if facts.task == "classification"
+            else ValueHead(loss or "mse")
+        )
         self._padded = Config(
             units=bucket.units,
             dropout=0.5 if "dropout" in bucket.uses else 0.0,
@@ -122,7 +149,9 @@ class Blueprint:
         self.cosine = build_cosine(1.0, n_steps)  # a member's rate at a step is this share of its learning rate
         names = [get_weight_name(variable) for variable in self.model.trainable_variables]
         self.is_kernel = [name.endswith("/kernel") for name in names]
-        self.is_hidden_kernel = [name.endswith("/kernel") and name != "classes/kernel" for name in names]
+        self.is_hidden_kernel = [
+            name.endswith("/kernel") and name.split("/")[0] not in HEADS.values() for name in names
+        ]
 
     def stack(self, trials: Sequence[Trial]) -> CohortState:
         """Build the members' state before their first epoch. The optimizer's zeros are made on the device."""
@@ -191,7 +220,7 @@ class Blueprint:
 def _adapt_to_members(plain: keras.Sequential, precision: Precision, is_ragged: bool) -> keras.Model:
     """Build a model of the layers of `plain` with MemberDropout, in which batch norm skips padding (not `is_row`).
 
-    It ends in logits. On JAX, Keras would take the loss of probabilities that it clips to 1e-7, so that a wrong and certain
+    Of classes it ends in logits. On JAX, Keras would take the loss of probabilities that it clips to 1e-7, so that a wrong and certain
     answer costs 16 and no more; on TensorFlow it finds the logits behind the softmax, and takes the loss of those.
     """
     rows = keras.Input(plain.input_shape[1:], name="rows")
@@ -201,7 +230,7 @@ def _adapt_to_members(plain: keras.Sequential, precision: Precision, is_ragged: 
     for layer in plain.layers:
         if isinstance(layer, keras.layers.Dropout):
             layer = MemberDropout(name=layer.name)
-        if precision == "bfloat16" and layer.name not in ("scale", "classes"):  # these stay in float32
+        if precision == "bfloat16" and layer.name not in ("scale", *HEADS.values()):  # these stay in float32
             layer.dtype_policy = keras.DTypePolicy("mixed_bfloat16")
         x = layer(x, mask=is_row) if is_ragged and isinstance(layer, keras.layers.BatchNormalization) else layer(x)
     return keras.Model([rows, is_row], x)

@@ -10,21 +10,21 @@ import math
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import keras
 import numpy as np
 
 from sweep.study.config import AUGMENTATION, derive_seed
-from sweep.study.schema import Precision
+from sweep.study.training import Precision
 from sweep.train.cohort.augment import augment, derive_step_key
 from sweep.train.cohort.member import Blueprint, CohortState, Recipe
 from sweep.train.cohort.step import apply_gradients
+from sweep.train.measures import AVERAGED, prefix, to_metrics
 from sweep.train.model import Weights
 from sweep.trial import Logs, Trial
 
@@ -60,7 +60,12 @@ class Program:
             began = time.perf_counter()
             lowered = jax.jit(epoch, donate_argnums=0).lower(shapes, keys, rows.train, rows.validation)
             lowered_evaluation = jax.jit(evaluate).lower(shapes.trainable, shapes.other, rows.train)
+            to_answer = None
+            if blueprint.ranked and rows.validation is not None:
+                of_rows = shapes.trainable, shapes.other, rows.validation[0]
+                to_answer = jax.jit(partial(_answer, blueprint)).lower(*of_rows)
         self._epoch, self._evaluate = lowered.compile(), lowered_evaluation.compile()
+        self._answer = None if to_answer is None else to_answer.compile()
         self.compile_s = time.perf_counter() - began
 
     @property
@@ -74,13 +79,34 @@ class Program:
     def train_epoch(self, state: CohortState, keys: EpochKeys) -> tuple[CohortState, list[Logs]]:
         """Train all members for one epoch. Return the state after it, and each member's logs. Consumes `state`."""
         rows = self.blueprint.rows
-        state, logs = self._epoch(state, keys, rows.train, rows.validation)
-        return state, _split_by_member(logs)
+        state, means = self._epoch(state, keys, rows.train, rows.validation)
+        logs = self._to_metrics(means["train"], "train", "")
+        if "validation" in means:
+            on_validation = self._to_metrics(means["validation"], "validation", "val_")
+            logs = [one | other for one, other in zip(logs, on_validation, strict=True)]
+        if self._answer is not None:
+            logs = [one | other for one, other in zip(logs, self._measure_ranked(state), strict=True)]
+        return state, logs
+
+    def _measure_ranked(self, state: CohortState) -> list[Logs]:
+        """Return the metrics of each member that take a prediction of every validation row; none of a member that is NaN."""
+        from sweep.train.ranked import measure_ranked  # here: a second that most studies do without
+
+        rows, names = self.blueprint.rows.validation, self.blueprint.ranked
+        assert self._answer is not None, "nothing was asked for"
+        assert rows is not None, "there are no rows to ask about"
+        answers, labels = jax.device_get((self._answer(_get_evaluated(state), state.other, rows[0]), rows[1]))
+        return [prefix(measure_ranked(names, one, labels), "val_") if np.isfinite(one).all() else {} for one in answers]
 
     def evaluate_on_train(self, weights: tuple[list[Any], list[Any]]) -> list[Logs]:
-        """Return loss and accuracy of each member on all training rows, dropout off."""
-        loss, accuracy = self._evaluate(*weights, self.blueprint.rows.train)
-        return _split_by_member({"train_loss": loss, "train_accuracy": accuracy})
+        """Return loss and metrics of each member on all training rows, dropout off."""
+        return self._to_metrics(self._evaluate(*weights, self.blueprint.rows.train), "train", "train_")
+
+    def _to_metrics(self, means: dict[str, Any], split: str, before: str) -> list[Logs]:
+        """Return the metrics of each member that means over the rows of a split give; before: their names' prefix."""
+        rows = self.blueprint.rows
+        variance = rows.variances[split]
+        return [prefix(to_metrics(one, rows.facts.target, variance), before) for one in _split_by_member(means)]
 
 
 class Cohort:
@@ -113,7 +139,7 @@ class Cohort:
             self._best = _replace(chosen, current, self._best)
 
     def evaluate_kept(self) -> list[Logs]:
-        """Return `train_loss` and `train_accuracy` of the kept weights of each trial."""
+        """Return `train_loss` and the like of the kept weights of each trial."""
         assert self._best is not None, "nothing was kept"
         return self.program.evaluate_on_train(self._best)[: len(self.trials)]
 
@@ -208,10 +234,10 @@ def _train_epoch(
     def shuffle(key: Any) -> Any:
         return _cut_into_batches(jax.random.permutation(jax.random.wrap_key_data(key), n), size)
 
-    def step(state: CohortState, batch: tuple[Any, Any, Any]) -> tuple[CohortState, tuple[Any, Any]]:
+    def step(state: CohortState, batch: tuple[Any, Any, Any]) -> tuple[CohortState, tuple[Any, ...]]:
         number, order, is_row = batch
 
-        def of_member(state: CohortState, augment_key: Any, order: Any) -> tuple[CohortState, tuple[Any, Any]]:
+        def of_member(state: CohortState, augment_key: Any, order: Any) -> tuple[CohortState, tuple[Any, ...]]:
             rows = _read_rows(blueprint, state.recipe, x[order], augment_key, number)
             return _train_step(blueprint, state, rows, y[order], is_row)
 
@@ -219,12 +245,15 @@ def _train_epoch(
 
     orders = jax.vmap(shuffle)(keys.order).swapaxes(0, 1)  # (steps, members, size)
     batches = jnp.arange(len(orders)), orders, _mark_rows(n, size)
-    state, (losses, right) = jax.lax.scan(step, state, batches)
-    logs = {"loss": losses.sum(axis=0) / n, "accuracy": right.sum(axis=0) / n}
+    state, sums = jax.lax.scan(step, state, batches)
+    means = {"train": _name_means(blueprint, (one.sum(axis=0) / n for one in sums))}
     if validation is not None:
-        loss, accuracy = _evaluate(blueprint, _get_evaluated(state), state.other, validation)
-        logs |= {"val_loss": loss, "val_accuracy": accuracy}
-    return state, logs
+        means["validation"] = _evaluate(blueprint, _get_evaluated(state), state.other, validation)
+    return state, means
+
+
+def _name_means(blueprint: Blueprint, means: Iterable[Any]) -> dict[str, Any]:
+    return dict(zip(("loss", *AVERAGED[blueprint.rows.facts.task]), means, strict=True))
 
 
 def _read_rows(blueprint: Blueprint, recipe: Recipe, rows: Any, epoch_key: Any, step: Any) -> Any:
@@ -238,30 +267,32 @@ def _read_rows(blueprint: Blueprint, recipe: Recipe, rows: Any, epoch_key: Any, 
 
 def _train_step(
     blueprint: Blueprint, state: CohortState, rows: Any, labels: Any, is_row: Any
-) -> tuple[CohortState, tuple[Any, Any]]:
-    """Take one optimizer step of one member. Return its state, and the batch's sum of losses and hits before it."""
+) -> tuple[CohortState, tuple[Any, ...]]:
+    """Take one optimizer step of one member. Return its state, and the batch's sums of losses and the like before it."""
 
-    def mean_loss(trainable: list[Any]) -> tuple[Any, tuple[Any, Any, Any]]:
-        logits, other = blueprint.model.stateless_call(trainable, state.other, [rows, is_row], training=True)
+    def mean_loss(trainable: list[Any]) -> tuple[Any, tuple[tuple[Any, ...], Any]]:
+        outputs, other = blueprint.model.stateless_call(trainable, state.other, [rows, is_row], training=True)
         smoothing = state.recipe.label_smoothing if "label_smoothing" in blueprint.bucket.uses else None
-        loss, right = _sum_scores(logits, labels, is_row, smoothing)
-        return loss / is_row.sum(), (loss, right, other)
+        losses = blueprint.head.losses(outputs, labels, smoothing, is_training=True)
+        loss = jnp.where(is_row, losses, 0).sum()
+        return loss / is_row.sum(), ((loss, *blueprint.head.sums(outputs, labels, is_row)), other)
 
-    (_, (loss, right, other)), gradients = jax.value_and_grad(mean_loss, has_aux=True)(state.trainable)
-    return apply_gradients(blueprint, state._replace(other=other), gradients), (loss, right)
+    (_, (sums, other)), gradients = jax.value_and_grad(mean_loss, has_aux=True)(state.trainable)
+    return apply_gradients(blueprint, state._replace(other=other), gradients), sums
 
 
-def _evaluate(blueprint: Blueprint, trainable: list[Any], other: list[Any], rows: tuple[Any, Any]) -> tuple[Any, Any]:
-    """Return mean loss and accuracy of each member over all rows, dropout off."""
+def _evaluate(blueprint: Blueprint, trainable: list[Any], other: list[Any], rows: tuple[Any, Any]) -> dict[str, Any]:
+    """Return means of loss and `AVERAGED` of each member over all rows, dropout off."""
     x, y = rows
     n = len(y)
     size = min(EVALUATION_BATCH, n)
 
-    def score(trainable: list[Any], other: list[Any], batch: Any, labels: Any, is_row: Any) -> tuple[Any, Any]:
-        logits, _ = blueprint.model.stateless_call(trainable, other, [batch, is_row], training=False)
-        return _sum_scores(logits, labels, is_row)
+    def score(trainable: list[Any], other: list[Any], batch: Any, labels: Any, is_row: Any) -> tuple[Any, ...]:
+        outputs, _ = blueprint.model.stateless_call(trainable, other, [batch, is_row], training=False)
+        loss = jnp.where(is_row, blueprint.head.losses(outputs, labels), 0).sum()
+        return loss, *blueprint.head.sums(outputs, labels, is_row)
 
-    def add(sums: tuple[Any, Any], batch: tuple[Any, Any]) -> tuple[tuple[Any, Any], None]:
+    def add(sums: tuple[Any, ...], batch: tuple[Any, Any]) -> tuple[tuple[Any, ...], None]:
         order, is_row = batch
         scored = jax.vmap(score, (0, 0, None, None, None))(
             trainable, other, x[order].astype(jnp.float32), y[order], is_row
@@ -269,20 +300,27 @@ def _evaluate(blueprint: Blueprint, trainable: list[Any], other: list[Any], rows
         return jax.tree.map(jnp.add, sums, scored), None
 
     n_members = trainable[0].shape[0]
-    none = jnp.zeros(n_members), jnp.zeros(n_members, jnp.int32)
-    (losses, right), _ = jax.lax.scan(add, none, (_cut_into_batches(jnp.arange(n), size), _mark_rows(n, size)))
-    return losses / n, right / n
+    none = jnp.zeros(n_members), *blueprint.head.zeros(n_members)
+    sums, _ = jax.lax.scan(add, none, (_cut_into_batches(jnp.arange(n), size), _mark_rows(n, size)))
+    return _name_means(blueprint, (one / n for one in sums))
 
 
-def _sum_scores(logits: Any, labels: Any, is_row: Any, smoothing: Any = None) -> tuple[Any, Any]:
-    """Sum the cross-entropies, and count the correct predictions, over rows that are not padding.
+def _answer(blueprint: Blueprint, trainable: list[Any], other: list[Any], x: Any) -> Any:
+    """Return the probabilities that each member gives to rows, shape (members, n, n_classes), dropout off."""
+    n = len(x)
+    size = min(EVALUATION_BATCH, n)
 
-    smoothing: share of each label that is spread over all classes (Szegedy et al. 2016, arXiv 1512.00567, section 7).
-    """
-    losses = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
-    if smoothing is not None:
-        losses = (1 - smoothing) * losses - smoothing * jax.nn.log_softmax(logits).mean(axis=-1)
-    return jnp.where(is_row, losses, 0).sum(), (is_row & (logits.argmax(axis=-1) == labels)).sum()
+    def of_member(trainable: list[Any], other: list[Any], batch: Any, is_row: Any) -> Any:
+        logits, _ = blueprint.model.stateless_call(trainable, other, [batch, is_row], training=False)
+        return jax.nn.softmax(logits)
+
+    def of_batch(_: None, batch: tuple[Any, Any]) -> tuple[None, Any]:
+        order, is_row = batch
+        rows = x[order].astype(jnp.float32)
+        return None, jax.vmap(of_member, (0, 0, None, None))(trainable, other, rows, is_row)
+
+    _, answers = jax.lax.scan(of_batch, None, (_cut_into_batches(jnp.arange(n), size), _mark_rows(n, size)))
+    return answers.swapaxes(0, 1).reshape(answers.shape[1], -1, answers.shape[-1])[:, :n]
 
 
 def _cut_into_batches(order: Any, size: int) -> Any:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from sweep.data.prepared import PreparedData, open_scaling, open_training_split
 from sweep.study.config import Config
-from sweep.study.schema import Training
+from sweep.study.training import Training
 from sweep.train.artifacts import save_result
 from sweep.train.course import Clock, Course, is_finite
 from sweep.train.graph.trainer import GraphTrainer, Rows
+from sweep.train.measures import prefix
 from sweep.trial import GoesOn, Logs, State, Trial, TrialResult
 
 
@@ -16,8 +17,15 @@ class Fitter:
     """Trains trials, one after another, on one data set, which it keeps in memory."""
 
     def __init__(
-        self, data: PreparedData, training: Training, provenance: dict[str, str], clock: Clock = time.time
+        self,
+        data: PreparedData,
+        training: Training,
+        provenance: dict[str, str],
+        clock: Clock = time.time,
+        ranked: tuple[str, ...] = (),
     ) -> None:
+        """Map the rows. ranked: metrics to measure on validation rows after every epoch, see `ranked.measure_ranked`."""
+        self._ranked = ranked
         self._facts = data.facts
         self._training = training
         self._provenance = provenance
@@ -34,7 +42,14 @@ class Fitter:
         """
         course = Course(trial, self._training, started_at=self._clock())
         trainer = GraphTrainer(
-            trial.config, self._facts, self._train, trial.seed, self._training.max_epochs, self._training.precision
+            trial.config,
+            self._facts,
+            self._train,
+            trial.seed,
+            self._training.max_epochs,
+            self._training.precision,
+            loss=self._training.loss,
+            is_balanced=self._training.class_weight == "balanced",
         )
         best_weights = None
         while not course.is_over:
@@ -53,7 +68,7 @@ class Fitter:
             ended_at=self._clock(),
             provenance=self._provenance,
         )
-        return save_result(folder, trial, result, trainer.net, self._scaling)
+        return save_result(folder, trial, result, trainer.net, self._facts, self._scaling)
 
     def warm_up(self) -> None:
         """Train a tiny net on a few rows, so that the process loads in advance what its first training needs."""
@@ -66,9 +81,15 @@ class Fitter:
     def _train_epoch(self, trainer: GraphTrainer) -> Logs:
         logs = trainer.train_epoch()
         if self._validation is not None and is_finite(logs):
-            logs["val_loss"], logs["val_accuracy"] = trainer.evaluate(self._validation)
+            logs |= prefix(trainer.evaluate(self._validation), "val_")
+            if self._ranked and is_finite(logs):
+                logs |= prefix(self._measure_ranked(trainer, self._validation), "val_")
         return logs
 
+    def _measure_ranked(self, trainer: GraphTrainer, rows: Rows) -> Logs:
+        from sweep.train.ranked import measure_ranked  # here: a second that most studies do without
+
+        return measure_ranked(self._ranked, trainer.predict(rows), rows.y.numpy())
+
     def _evaluate_on_train(self, trainer: GraphTrainer) -> Logs:
-        loss, accuracy = trainer.evaluate(self._train)
-        return {"train_loss": loss, "train_accuracy": accuracy}
+        return prefix(trainer.evaluate(self._train), "train_")

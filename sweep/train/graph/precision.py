@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from sweep.train.model import HEADS
+
 N_PRODUCTS, N_REPEATS = 50, 5
 SHAPES = (128, 784), (784, 400)  # of the factors: a batch of pictures, a layer
 
@@ -18,7 +20,7 @@ def compute_in_bfloat16(net: keras.Sequential) -> keras.Sequential:
     bfloat16 has float32's range, so losses need no scaling.
     """
     for layer in net.layers:
-        if layer.name not in ("scale", "classes"):
+        if layer.name not in ("scale", *HEADS.values()):
             layer.dtype_policy = keras.DTypePolicy("mixed_bfloat16")
     return net
 

@@ -5,22 +5,26 @@ which calls the Keras model and optimizer. It computes what `fit` computes; the 
 """
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from sweep.data.prepared import DataFacts, Split
 from sweep.study.config import Config
-from sweep.study.schema import Precision
+from sweep.study.objective import Loss
+from sweep.study.training import Precision
 from sweep.train.distortion import Strengths
 from sweep.train.graph.augment import augment, derive_step_seed
 from sweep.train.graph.dropout import replace_dropout
+from sweep.train.graph.head import ClassHead, Head, ValueHead
 from sweep.train.graph.optimizers import FUSED
 from sweep.train.graph.precision import compute_in_bfloat16
 from sweep.train.graph.silu import use_lean_silu
+from sweep.train.measures import AVERAGED, balance, to_metrics
 from sweep.train.model import build_net
 from sweep.train.recipe import build_optimizer, count_steps, limit_norms
 from sweep.trial import Logs
@@ -30,7 +34,7 @@ EVALUATION_BATCH = 2000  # rows; larger is not faster, and activations grow
 
 @dataclass(frozen=True)
 class Rows:
-    """One split as tensors: x of shape (n, n_features), uint8 or float32; y of shape (n,), int32."""
+    """One split as tensors: x of shape (n, n_features), uint8 or float32; y of shape (n,), int32 or float32."""
 
     x: Any
     y: Any
@@ -42,6 +46,11 @@ class Rows:
     @property
     def n(self) -> int:
         return int(self.y.shape[0])
+
+    @cached_property
+    def variance(self) -> float:
+        """Variance of the labels in the population."""
+        return float(np.var(self.y.numpy().astype(np.float64)))
 
     def head(self, n: int) -> "Rows":
         """Return the first n rows."""
@@ -82,8 +91,14 @@ class GraphTrainer:
         seed: int,
         max_epochs: int,
         precision: Precision = "float32",
+        *,
+        loss: Loss | None = None,
+        is_balanced: bool = False,
     ) -> None:
-        """Build a net before its first epoch of up to `max_epochs`, over which the learning rate's schedule runs."""
+        """Build a net before its first epoch of up to `max_epochs`, over which the learning rate's schedule runs.
+
+        loss: of regression. is_balanced: whether every class weighs alike in the loss that is trained.
+        """
         keras.utils.set_random_seed(seed)
         self._trained = build_net(config, facts)
         if precision == "bfloat16":
@@ -95,6 +110,12 @@ class GraphTrainer:
         is_apart = config.ema > 0 or precision == "bfloat16"
         self.net = build_net(config, facts, "zeros") if is_apart else self._trained
         self._config, self._facts = config, facts
+        self._head: Head = (
+            ClassHead(facts, config, balance(train.y.numpy(), facts.n_classes) if is_balanced else None)
+            if facts.task == "classification"
+            else ValueHead(loss or "mse")
+        )
+        self._train = train
         self._seed = seed
         self._epochs_done = 0
         with use_lean_silu(self.net, self._trained):
@@ -102,25 +123,41 @@ class GraphTrainer:
             self._evaluate = _trace(
                 self._run_evaluation,
                 tf.TensorSpec([None, facts.n_features], train.x.dtype),
-                tf.TensorSpec([None], tf.int32),
+                tf.TensorSpec([None], self._head.label_type),
             )
 
     def train_epoch(self) -> Logs:
-        """Train one epoch over shuffled rows. Return the running means of loss and accuracy, as `fit` reports them.
+        """Train one epoch over shuffled rows. Return the running means of loss and metrics, as `fit` reports them.
 
         The loss is the one that is trained: with label smoothing, the smoothed one; of images, as they were distorted.
         """
         self._epochs_done += 1
         order_seed = tf.constant([self._seed & 0x7FFFFFFF, self._epochs_done], tf.int32)
-        loss, accuracy = self._train_epoch(order_seed)
+        means = self._train_epoch(order_seed)
         if self.net is not self._trained:
             self._take_weights()
-        return {"loss": float(loss), "accuracy": float(accuracy)}
+        return self._to_metrics(means, self._train)
 
-    def evaluate(self, rows: Rows) -> tuple[float, float]:
-        """Return mean loss and accuracy over all rows, dropout off."""
-        loss, accuracy = self._evaluate(rows.x, rows.y)
-        return float(loss), float(accuracy)
+    def evaluate(self, rows: Rows) -> Logs:
+        """Return mean loss and metrics over all rows, dropout off."""
+        return self._to_metrics(self._evaluate(rows.x, rows.y), rows)
+
+    def predict(self, rows: Rows) -> NDArray[np.float32]:
+        """Return the outputs for all rows, shape (n, n_outputs), dropout off."""
+        batches = range(0, rows.n, EVALUATION_BATCH)
+        return np.concatenate([self._answer(rows.x[start : start + EVALUATION_BATCH]).numpy() for start in batches])
+
+    @cached_property
+    def _answer(self) -> Any:
+        with use_lean_silu(self.net):
+            of_batch = tf.TensorSpec([None, self._facts.n_features], self._train.x.dtype)
+            return _trace(lambda x: self.net(tf.cast(x, tf.float32), training=False), of_batch)
+
+    def _to_metrics(self, means: Any, rows: Rows) -> Logs:
+        names = ("loss", *AVERAGED[self._facts.task])
+        target = self._facts.target
+        variance = 0.0 if target is None else rows.variance
+        return to_metrics(dict(zip(names, map(float, means), strict=True)), target, variance)
 
     def _take_weights(self) -> None:
         """Give `net` the trained weights, or their average, with batch norm's statistics, which are averages already."""
@@ -132,7 +169,7 @@ class GraphTrainer:
         for variable, value in zip(self.net.non_trainable_weights, self._trained.non_trainable_weights, strict=True):
             variable.assign(value)
 
-    def _run_epoch(self, train: Rows, batch_size: int, order_seed: Any) -> tuple[Any, Any]:
+    def _run_epoch(self, train: Rows, batch_size: int, order_seed: Any) -> tuple[Any, ...]:
         # A new order every epoch. After `keras.utils.set_random_seed`, `fit` on TensorFlow repeats one order (Keras
         # 3.15). That lowers the running loss and trains no better: tests/bench/fit_reference.py compares without it.
         order = tf.random.experimental.stateless_shuffle(tf.range(train.n), order_seed)
@@ -144,46 +181,38 @@ class GraphTrainer:
         assert shape is not None, "a study that distorts what are no images is refused, see `check_images`"
         return augment(rows, derive_step_seed(self._seed, epoch, start), Strengths.of(self._config), shape)
 
-    def _run_evaluation(self, x: Any, y: Any) -> tuple[Any, Any]:
+    def _run_evaluation(self, x: Any, y: Any) -> tuple[Any, ...]:
         return self._fold(x, y, tf.range(tf.shape(y)[0]), EVALUATION_BATCH, _read, self._score)
 
-    def _fold(self, x: Any, y: Any, order: Any, batch_size: int, read: Any, step: Any) -> tuple[Any, Any]:
-        """Run `step` on every batch of rows in `order`, a short last one included. Return mean loss and accuracy.
+    def _fold(self, x: Any, y: Any, order: Any, batch_size: int, read: Any, step: Any) -> tuple[Any, ...]:
+        """Run `step` on every batch of rows in `order`, a short last one included. Return means of loss and `AVERAGED`.
 
         read: makes float32 of the rows of the batch that starts at a place in `order`.
         """
         n = tf.shape(order)[0]
 
-        def body(start: Any, loss_sum: Any, n_right: Any) -> tuple[Any, Any, Any]:
+        def body(start: Any, loss_sum: Any, *sums: Any) -> tuple[Any, ...]:
             batch = order[start : tf.minimum(start + batch_size, n)]
             labels = tf.gather(y, batch)
-            probabilities, losses = step(read(tf.gather(x, batch), start), labels)
-            right = tf.equal(tf.argmax(probabilities, axis=-1, output_type=tf.int32), labels)
-            return start + batch_size, loss_sum + tf.reduce_sum(losses), n_right + tf.math.count_nonzero(right)
+            outputs, losses = step(read(tf.gather(x, batch), start), labels)
+            added = (a + b for a, b in zip(sums, self._head.sums(labels, outputs), strict=True))
+            return start + batch_size, loss_sum + tf.reduce_sum(losses), *added
 
-        start = (tf.constant(0), tf.constant(0.0), tf.constant(0, tf.int64))
-        _, loss_sum, n_right = tf.while_loop(lambda i, *_: i < n, body, start, parallel_iterations=1)
-        return loss_sum / tf.cast(n, tf.float32), tf.cast(n_right, tf.float32) / tf.cast(n, tf.float32)
+        start = (tf.constant(0), tf.constant(0.0), *self._head.zeros())
+        _, *sums = tf.while_loop(lambda i, *_: i < n, body, start, parallel_iterations=1)
+        return tuple(tf.cast(total, tf.float32) / tf.cast(n, tf.float32) for total in sums)
 
     def _score(self, rows: Any, labels: Any) -> tuple[Any, Any]:
-        """Return probabilities and losses of a batch, shapes (b, n_classes) and (b,), dropout off."""
-        probabilities = self.net(rows, training=False)
-        return probabilities, keras.losses.sparse_categorical_crossentropy(labels, probabilities)
+        """Return outputs and losses of a batch, shapes (b, n_outputs) and (b,), dropout off."""
+        outputs = self.net(rows, training=False)
+        return outputs, self._head.losses(labels, outputs)
 
     def _train_step(self, rows: Any, labels: Any) -> tuple[Any, Any]:
-        """Take one optimizer step. Return the batch's probabilities and losses before it, (b, n_classes) and (b,)."""
+        """Take one optimizer step. Return the batch's outputs and losses before it, (b, n_outputs) and (b,)."""
         with tf.GradientTape() as tape:
-            probabilities = self._in_training(rows, training=True)
-            losses = self._training_losses(labels, probabilities)
+            outputs = self._in_training(rows, training=True)
+            losses = self._head.training_losses(labels, outputs)
             loss = tf.reduce_mean(losses)
         gradients = tape.gradient(loss, self._trained.trainable_variables)
         self.optimizer.apply(gradients, self._trained.trainable_variables)
-        return probabilities, losses
-
-    def _training_losses(self, labels: Any, probabilities: Any) -> Any:
-        """Return the loss of each row, shape (b,)."""
-        smoothing = self._config.label_smoothing
-        if not smoothing:
-            return keras.losses.sparse_categorical_crossentropy(labels, probabilities)
-        targets = tf.one_hot(labels, self._facts.n_classes)
-        return keras.losses.categorical_crossentropy(targets, probabilities, label_smoothing=smoothing)
+        return outputs, losses

@@ -11,7 +11,8 @@ from sweep.data.files import read
 from sweep.data.prepared import open_scaling, open_training_split, prepare
 from sweep.record.results import MODEL
 from sweep.study.config import Config
-from sweep.study.schema import Data, EarlyStopping, Training
+from sweep.study.schema import Data
+from sweep.study.training import EarlyStopping, Training
 from sweep.trial import Phase, State, Trial
 from tests.studies import write_tiny_data
 from tests.train.cohort.members import RECIPES, UNLIKE, assert_alike, trial

@@ -10,9 +10,10 @@ from sweep.data.files import read
 from sweep.data.prepared import open_training_split, prepare
 from sweep.errors import DamagedResultError
 from sweep.record import results
-from sweep.record.predictions import Predictions
+from sweep.record.predictions import unpack
 from sweep.study.config import Config, derive_training_seed
-from sweep.study.schema import Data, EarlyStopping, Training
+from sweep.study.schema import Data
+from sweep.study.training import EarlyStopping, Training
 from sweep.train.graph.fitter import Fitter
 from sweep.train.model import load_model
 from sweep.train.score import score_models
@@ -154,7 +155,8 @@ def test_scoring_gives_the_accuracy_and_cross_entropy_that_keras_evaluates(data,
     model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     x, y = (np.load(data.folder / "test" / f"{name}.npy") for name in "xy")
     loss, accuracy = model.evaluate(x.astype(np.float32), y, verbose=0)
-    assert score == {"test_loss": pytest.approx(loss, abs=1e-5), "test_accuracy": pytest.approx(accuracy, abs=1e-7)}
-    predictions = Predictions.unpack(packed)
+    assert score["test_loss"] == pytest.approx(loss, abs=1e-5)
+    assert score["test_accuracy"] == pytest.approx(accuracy, abs=1e-7)
+    predictions = unpack(packed)
     np.testing.assert_array_equal(predictions.labels, y)
     np.testing.assert_array_equal(predictions.predicted, model.predict(x.astype(np.float32), verbose=0).argmax(axis=1))

@@ -20,6 +20,7 @@ from sweep.train.graph.dropout import HalfwordDropout, replace_dropout
 from sweep.train.graph.optimizers import FUSED, FusedAdam
 from sweep.train.graph.precision import compute_in_bfloat16, measure_speedup
 from sweep.train.graph.trainer import GraphTrainer, Rows
+from sweep.train.measures import prefix
 from sweep.train.model import build_net, load_model
 from sweep.train.recipe import OPTIMIZERS, build_loss, build_optimizer, count_steps, limit_norms
 from tests.studies import FACTS as TINY_FACTS
@@ -112,7 +113,7 @@ def train(net, rows, seed, n_epochs, max_epochs=5):
     history = []
     for _ in range(n_epochs):
         logs = trainer.train_epoch()
-        logs["val_loss"], logs["val_accuracy"] = trainer.evaluate(Rows.of(rows).head(N_VALIDATION))
+        logs |= prefix(trainer.evaluate(Rows.of(rows).head(N_VALIDATION)), "val_")
         history.append(logs)
     return trainer.net, history
 
@@ -256,7 +257,10 @@ def test_evaluation_is_that_of_keras(rows):
     trainer.train_epoch()
     trainer.net.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     loss, accuracy = trainer.net.evaluate(rows.x.astype(np.float32), rows.y, verbose=0)
-    assert trainer.evaluate(Rows.of(rows)) == (pytest.approx(loss, abs=1e-6), pytest.approx(accuracy, abs=1e-7))
+    assert trainer.evaluate(Rows.of(rows)) == {
+        "loss": pytest.approx(loss, abs=1e-6),
+        "accuracy": pytest.approx(accuracy, abs=1e-7),
+    }
 
 
 def test_the_same_seed_gives_the_same_bits_after_other_models_were_trained(rows):
