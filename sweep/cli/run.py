@@ -37,9 +37,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _load_with_options(arguments: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
-    """Return the study and its table, with `--trials`, `--workers` and the like in place of the file's values."""
+    """Return the study and its table, with `--trials`, `--minutes` and the like in place of the file's values."""
     study, table = load_study(arguments.study)
-    names = ("trials", "workers", "engine", "executor")
+    names = ("trials", "minutes", "workers", "engine", "executor")
     given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     if not given:
         return study, table
