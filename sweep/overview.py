@@ -89,9 +89,7 @@ def read_overview(runs: RunsDir, name: str) -> Overview:
     identity, trials = read_stored(runs.record, name)
     is_half_deleted = (runs.results(name) / results.DELETING).exists()
     if not identity and not trials and not runs.results(name).is_dir():
-        raise MissingRunsError(
-            f"{runs.record}: holds no study {name!r}; `python -m sweep list` shows those that it holds"
-        )
+        raise MissingRunsError(f"{runs.record}: holds no study {name!r}; `list` shows those that it holds")
     objective = identity.get("objective", "val_accuracy")
     return Overview(name, objective, tuple(trials), find_holder(runs, name), is_half_deleted)
 

@@ -100,7 +100,7 @@ def test_a_folder_without_studies_says_how_to_run_one_and_stays_as_it_is(tmp_pat
 @pytest.mark.parametrize("command", ["status", "trials"])
 def test_a_study_that_is_not_there_is_one_line(swept, capsys, command):
     assert main([command, "none", "--runs-dir", str(swept.root)]) == MissingRunsError.exit_code
-    assert capsys.readouterr().err.endswith("holds no study 'none'; `python -m sweep list` shows those that it holds\n")
+    assert capsys.readouterr().err.endswith("holds no study 'none'; `list` shows those that it holds\n")
 
 
 def test_trials_as_csv_hold_every_value_of_every_config(swept, capsys):
