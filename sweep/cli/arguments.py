@@ -31,6 +31,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     _add_predict(commands)
     _add_study_command(commands, "sync", "track the ended trials that MLflow lacks")
     _add_doctor(commands)
+    _add_command(commands, "list", "list the studies of a runs directory")
+    _add_status(commands)
+    _add_trials(commands)
     _add_delete(commands)
     _add_ui(commands)
     _add_dashboard(commands)
@@ -131,10 +134,20 @@ def _add_doctor(commands: Commands) -> None:
     doctor.add_argument("--fix", action="store_true", help="repair what needs neither training nor a person")
 
 
+def _add_status(commands: Commands) -> None:
+    status = _add_named_command(commands, "status", "show how far a study is and what it trains now")
+    status.add_argument(
+        "--watch", action="store_true", help="show it anew every two seconds while a command is at work"
+    )
+
+
+def _add_trials(commands: Commands) -> None:
+    trials = _add_named_command(commands, "trials", "list the trials of a study, the best first")
+    trials.add_argument("--csv", action="store_true", help="print CSV, with a column for each value of a config")
+
+
 def _add_delete(commands: Commands) -> None:
-    delete = _add_command(commands, "delete", "remove a study: its record, runs, models and files")
-    # Not `study`: that is read as a file before a command begins, and the file may be gone.
-    delete.add_argument("name", metavar="STUDY", help="name of the study, or its file")
+    delete = _add_named_command(commands, "delete", "remove a study: its record, runs, models and files")
     delete.add_argument("--exports", action="store_true", help="delete its exported champion too")
     delete.add_argument("--yes", action="store_true", help="delete without asking")
 
@@ -153,6 +166,14 @@ def _add_study_command(commands: Commands, name: str, help: str) -> argparse.Arg
     """Add a command that works on one study."""
     parser = _add_command(commands, name, help)
     parser.add_argument("study", type=Path, metavar="STUDY", help="study file, such as studies/mnist.toml")
+    return parser
+
+
+def _add_named_command(commands: Commands, name: str, help: str) -> argparse.ArgumentParser:
+    """Add a command that works on what a study has left, whether or not its file is still there."""
+    parser = _add_command(commands, name, help)
+    # Not `study`: that is read as a file before a command begins.
+    parser.add_argument("name", metavar="STUDY", help="name of the study, or its file")
     return parser
 
 

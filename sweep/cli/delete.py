@@ -1,38 +1,26 @@
 """`delete`: remove a study from the record, from MLflow and from the disk."""
 
 import argparse
-import re
 import sys
-from pathlib import Path
 
 from sweep.cli.arguments import locate_runs
 from sweep.cli.log import set_up_logging
+from sweep.cli.named import read_study_name
 from sweep.cli.stdout import say
 from sweep.errors import InvalidSettingError
 from sweep.layout import RunsDir
 from sweep.removal import Belongings, delete_study, find_belongings
-from sweep.study.file import load_study
-from sweep.study.table import STUDY_NAME
 
 
 def run(arguments: argparse.Namespace) -> None:
     set_up_logging()
-    runs, name = locate_runs(arguments), _read_name(arguments.name)
+    runs, name = locate_runs(arguments), read_study_name(arguments)
     found = find_belongings(runs, name, arguments.exports)
     say(_describe(found, runs, name), _describe_rest(runs, name, arguments.exports))
     if arguments.yes or _is_wanted(name):
         delete_study(runs, name, arguments.exports, say)
     else:
         say("Nothing was deleted.")
-
-
-def _read_name(given: str) -> str:
-    """Return the name of the study that was given by its name or by its file."""
-    if given.endswith(".toml") and Path(given).exists():
-        return load_study(Path(given))[0].name
-    if not re.fullmatch(STUDY_NAME.pattern, given):
-        raise InvalidSettingError(f"delete {given}: no name of a study ({STUDY_NAME.wanted}), and no study file")
-    return given
 
 
 def _describe(found: Belongings, runs: RunsDir, name: str) -> str:

@@ -41,6 +41,14 @@ def hold_in_turn(path: Path) -> Iterator[None]:
         yield
 
 
+def read_holder(path: Path) -> str | None:
+    """Return what the lock at `path` says of the process that holds it; None where none does, as Linux tells. Takes no lock."""
+    if not path.is_file() or path.is_symlink():
+        return None
+    with path.open(encoding="utf-8") as file:
+        return file.read().strip() if _list_holders(file) else None
+
+
 def _name_holder(path: Path, file: TextIO) -> str:
     """Say who holds a lock: whom the file names, unless the kernel names another, who only opened it."""
     said, pids = file.read().strip(), _list_holders(file)

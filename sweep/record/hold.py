@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sweep.durable.failpoint import failpoint
 from sweep.durable.files import make_folder
-from sweep.durable.lock import hold
+from sweep.durable.lock import hold, read_holder
 from sweep.errors import LostStudyError, RecordError, StudyInUseError
 from sweep.layout import RunsDir
 from sweep.record import results
@@ -44,6 +44,11 @@ _TAKE = f"""
 _HOLDER = f"""
     SELECT format('host %s, pid %s, since %s UTC', host, pid, to_char(since AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'))
     FROM {TABLE} WHERE study = :study ORDER BY number DESC LIMIT 1"""
+# A key of 64 bits is shown as two of 32: https://www.postgresql.org/docs/current/view-pg-locks.html
+_IS_HELD = """
+    SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted
+    AND ((classid::bigint << 32) | objid::bigint) = :key
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 # Whoever takes the study over waits for the end of the transaction that has read this.
 _CHECK = f"SELECT number FROM {TABLE} WHERE number = :number FOR SHARE"
 
@@ -174,6 +179,15 @@ def _hold_on_server(server: RecordServer, study: str) -> Iterator[ServerHold]:
             held.end()
     finally:
         session.close()
+
+
+def find_holder(runs: RunsDir, study: str) -> str | None:
+    """Name the process that holds a study; None where none does. Takes nothing. Raises RecordError."""
+    if runs.record_server is None:
+        return read_holder(runs.results(study) / results.LOCK)
+    with translate_errors(runs.record_server, "read"), open_sessions(runs.record_server).connect() as session:
+        is_held = session.scalar(text(_IS_HELD), {"key": _key_of(study)})
+        return session.scalar(text(_HOLDER), {"study": study}) if is_held else None
 
 
 def _take(session: Connection, server: RecordServer, study: str) -> int:

@@ -35,6 +35,11 @@ def open_storage(where: Where, hold: Hold = ALONE) -> Storage:
     return Storage(f"sqlite:///{where}", engine_kwargs={"connect_args": {"timeout": _BUSY_S}})
 
 
+def open_for_reader(where: Where) -> Storage:
+    """Open a storage that is there, to be read while another process writes it. Raises MissingRunsError, RecordError."""
+    return open_to_read(where) if isinstance(where, RecordServer) else open_storage(where)
+
+
 def open_to_read(where: RecordServer) -> Storage:
     """Open the storage on a server, which lets nothing be written to it. Raises MissingRunsError, RecordError."""
     with translate_errors(where, "read"):
@@ -83,6 +88,14 @@ def is_recorded(where: Where, study: str) -> bool:
     """Return whether the record holds a study of that name. Creates nothing. Raises RecordError."""
     with translate_errors(where, "read"):
         return _exists(where) and study in optuna.study.get_all_study_names(open_storage(where))
+
+
+def list_recorded(where: Where) -> list[str]:
+    """Return the names of the studies in the record. Creates nothing. Raises RecordError."""
+    with translate_errors(where, "read"):
+        if not _exists(where):
+            return []
+        return [name for name in optuna.study.get_all_study_names(open_for_reader(where)) if "/" not in name]
 
 
 def count_recorded(where: Where, study: str) -> int | None:

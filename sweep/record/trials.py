@@ -20,7 +20,9 @@ from sweep.record.storage import (
     check_identity,
     hold_creation,
     identify,
+    is_recorded,
     list_names,
+    open_for_reader,
     open_storage,
     translate_errors,
 )
@@ -239,6 +241,22 @@ def read_stored_search(where: Where, study: str) -> tuple[dict[str, Any], list[R
         study_id = storage.get_study_id_from_name(study)
         identity = storage.get_study_user_attrs(study_id)["study"]
         return identity, [_to_recorded(trial) for trial in read_trials(storage, study_id)]
+
+
+def read_stored(where: Where, study: str) -> tuple[dict[str, Any], list[RecordedTrial]]:
+    """Read the stored identity and trials of a study, replicates last; both empty of one that is not recorded.
+
+    Writes nothing, so it may be called while another process trains the study. Raises RecordError.
+    """
+    if not is_recorded(where, study):
+        return {}, []
+    with translate_errors(where, "read"):
+        storage = open_for_reader(where)
+        names = {stored.study_name: stored._study_id for stored in storage.get_all_studies()}
+        ids = [names[name] for name in list_names(study) if name in names]
+        # A coordinator that has just created the study writes its identity next.
+        identity = storage.get_study_user_attrs(ids[0]).get("study", {}) if ids else {}
+        return identity, [_to_recorded(trial) for id_ in ids for trial in read_trials(storage, id_)]
 
 
 def _rungs_of(phase: Phase, promoted_from: int | None, rungs: tuple[int, ...]) -> tuple[int, ...]:

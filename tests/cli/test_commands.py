@@ -7,11 +7,29 @@ from pathlib import Path
 
 import pytest
 
+from sweep.cli.arguments import parse
 from sweep.cli.commands import main
+from sweep.cli.run import _load_with_options
+from sweep.errors import InvalidStudyError
 from tests.servers import http_status, mlflow_server
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ["run", "report", "compare", "replay", "export", "predict", "sync", "doctor", "delete", "ui", "dashboard"]
+COMMANDS = [
+    "run",
+    "report",
+    "compare",
+    "replay",
+    "export",
+    "predict",
+    "sync",
+    "doctor",
+    "list",
+    "status",
+    "trials",
+    "delete",
+    "ui",
+    "dashboard",
+]
 HEAVY = ("tensorflow", "keras", "jax", "mlflow", "optuna", "sqlalchemy", "pandas", "numpy", "scipy", "pydantic", "rich")
 
 
@@ -35,6 +53,19 @@ def loaded(code, libraries):
 
 def test_until_its_trials_are_trained_run_loads_no_library_that_trains_or_tracks():
     assert loaded("import sweep.cli.run", ("tensorflow", "keras", "jax", "mlflow", "pandas")) == "[]\n"
+
+
+@pytest.mark.parametrize("command", ["list", "status", "trials"])
+def test_looking_at_studies_loads_no_library_that_trains_or_tracks(command):
+    assert loaded(f"import sweep.cli.{command}", ("tensorflow", "keras", "jax", "mlflow", "pandas")) == "[]\n"
+
+
+def test_minutes_on_the_command_line_take_the_place_of_those_in_the_file():
+    study = str(ROOT / "studies" / "quick.toml")
+    assert _load_with_options(parse(["run", study, "--minutes", "2.5"]))[0].search.minutes == 2.5
+    for minutes in ("0", "-1", "nan"):
+        with pytest.raises(InvalidStudyError, match=r"search\.minutes"):
+            _load_with_options(parse(["run", study, f"--minutes={minutes}"]))
 
 
 def test_a_slip_in_a_study_file_is_told_before_mlflow_is_loaded(tmp_path):

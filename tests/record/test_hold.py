@@ -1,5 +1,6 @@
 """One coordinator holds a study in a record on a server, and nothing of one that has lost it is written."""
 
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -11,8 +12,9 @@ from optuna.exceptions import StorageInternalError
 from sweep.coordinator import open_records
 from sweep.errors import LostStudyError, MissingPackageError, MissingRunsError, RecordError, StudyInUseError
 from sweep.layout import RunsDir
+from sweep.overview import list_studies, read_overview
 from sweep.record import hold as hold_room
-from sweep.record.hold import hold_study
+from sweep.record.hold import find_holder, hold_study
 from sweep.record.recover import MAX_DEATHS, handle_death, recover
 from sweep.record.storage import count_recorded, delete_recorded, is_recorded, open_to_read
 from sweep.record.trials import read_stored_search
@@ -93,6 +95,18 @@ def test_a_second_coordinator_is_refused_with_the_name_of_the_first(runs_on_serv
     ):
         fake_sweep(runs_on_server)
     fake_sweep(runs_on_server)
+
+
+def test_the_holder_of_a_study_on_a_server_is_named_from_anywhere_and_reading_changes_nothing(runs_on_server, postgres):
+    fake_sweep(runs_on_server)
+    before = snapshot(postgres, runs_on_server.record)
+    with hold_study(runs_on_server, "tiny"):
+        elsewhere = replace(runs_on_server, root=runs_on_server.root.with_name("elsewhere"))
+        running = read_overview(elsewhere, "tiny")
+        assert find_holder(elsewhere, "other") is None
+    assert (running.state, f"pid {os.getpid()}," in running.holder) == ("running", True)
+    assert (read_overview(elsewhere, "tiny").state, list_studies(elsewhere)) == ("idle", ["tiny"])
+    assert snapshot(postgres, runs_on_server.record) == before
 
 
 WRITES = {
