@@ -65,6 +65,7 @@ class RecordInMemory(Record):
     """A record of trials that end as soon as they are claimed."""
 
     def __init__(self) -> None:
+        self.unit = 1.0
         self.trials: dict[str, RecordedTrial] = {}
         self.rungs = Rungs("val_accuracy")
 

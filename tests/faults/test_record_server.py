@@ -109,9 +109,8 @@ def test_nothing_lands_of_a_coordinator_that_wakes_up_after_another_took_over(sw
     check(sweep)
 
 
-@pytest.mark.parametrize(
-    "point", [pytest.param(p, marks=() if p == "hold.taken" else pytest.mark.faults) for p in POINTS]
-)
+@pytest.mark.faults
+@pytest.mark.parametrize("point", POINTS)
 def test_a_kill_at_any_point_of_a_record_on_a_server_costs_nothing(sweep, point):
     assert sweep.act_at(point) == -signal.SIGKILL, sweep.said
     finish(sweep)

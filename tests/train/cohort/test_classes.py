@@ -36,6 +36,7 @@ def answer(one, weights, rows):
     return np.asarray(net(rows))
 
 
+@pytest.mark.slow
 def test_metrics_of_predictions_are_those_of_each_member_and_of_one_that_diverges_none(on_jax):
     trials = [trial(0, units=(9, 5)), trial(1, units=(16, 8)), trial(2, units=(16, 8), learning_rate=1e30)]
     logs, weights = on_jax(trained, trials, False, ("roc_auc", "average_precision"))

@@ -170,6 +170,7 @@ def test_a_member_is_what_fit_trains_on_images_that_are_distorted_alike(on_jax):
     assert undistorted[0]["loss"] != pytest.approx(history[0]["loss"], abs=1e-3), "it is in use"
 
 
+@pytest.mark.slow
 def test_members_that_distort_images_and_one_that_does_not_train_in_one_program_as_each_does_alone(on_jax):
     # Without batch norm: on pixels, which are never negative, it leaves idle biases (see `assert_alike`).
     changes = ({}, {"augment_shift": 2.0}, DISTORTED)
