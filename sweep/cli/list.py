@@ -3,7 +3,7 @@
 import argparse
 
 from sweep.cli.arguments import locate_runs
-from sweep.cli.named import describe_best, describe_seconds
+from sweep.cli.named import describe_seconds, describe_value
 from sweep.cli.stdout import say
 from sweep.cli.tables import make_table, open_console
 from sweep.layout import RunsDir
@@ -27,5 +27,5 @@ def _describe(runs: RunsDir, study: Overview) -> list[str]:
     n_ended = sum(study.count(state) for state in State)
     n_replicates = study.count(State.COMPLETE, replicates=True)
     size = f"{measure_size(runs, study.name) / 2**20:.1f}"
-    described = [study.name, study.state, str(n_ended), str(n_replicates), describe_best(study)]
+    described = [study.name, study.state, str(n_ended), str(n_replicates), describe_value(study, study.best)]
     return [*described, str(study.n_epochs), describe_seconds(study.trained_s), size]

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from sweep.errors import InvalidSettingError
 from sweep.overview import Overview
+from sweep.record.trials import RecordedTrial
 from sweep.study.file import load_study
+from sweep.study.objective import format_metric
 from sweep.study.table import STUDY_NAME
 
 
@@ -22,10 +24,9 @@ def read_study_name(arguments: argparse.Namespace) -> str:
     return str(given)
 
 
-def describe_best(study: Overview) -> str:
-    """Return the value of the best trial, or a dash."""
-    best = study.best
-    return "-" if best is None or best.value is None else f"{best.value:.4f}"
+def describe_value(study: Overview, one: RecordedTrial | None) -> str:
+    """Return the value that a trial is ranked by, or a dash."""
+    return "-" if one is None or one.value is None else format_metric(study.objective, one.value)
 
 
 def describe_seconds(seconds: float) -> str:

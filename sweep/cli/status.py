@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.text import Text
 
 from sweep.cli.arguments import locate_runs
-from sweep.cli.named import describe_best, describe_seconds, read_study_name
+from sweep.cli.named import describe_seconds, describe_value, read_study_name
 from sweep.cli.tables import make_table, open_console
 from sweep.overview import Overview, read_overview
 from sweep.plain_text import to_line
@@ -42,7 +42,7 @@ def watch(
 
 def _describe(study: Overview) -> Group:
     lines = [Text(f"{study.name}: {study.state}{f' ({study.holder})' if study.holder else ''}"), Text(_count(study))]
-    lines.append(Text(f"best {study.objective}: {describe_best(study)}{_name_best(study)}"))
+    lines.append(Text(f"best {study.objective}: {describe_value(study, study.best)}{_name_best(study)}"))
     spent = describe_seconds(study.trained_s)
     lines.append(Text(f"spent: {study.n_epochs} epochs, {spent} of training"))
     if not study.unfinished:

@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from sweep.cli.arguments import locate_runs
-from sweep.cli.named import describe_seconds, read_study_name
+from sweep.cli.named import describe_seconds, describe_value, read_study_name
 from sweep.cli.stdout import say
 from sweep.cli.tables import make_table, open_console
 from sweep.overview import Overview, read_overview
@@ -19,14 +19,18 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.csv:
         say(_to_csv(study), end="")
         return
-    rows = [_describe(one) for one in study.ranked]
+    rows = [_describe(study, one) for one in study.ranked]
     table = make_table(f"trials of {study.name}", [[_HEADINGS[0], study.objective, *_HEADINGS[1:]], *rows])
     open_console(width=160).print(table)
 
 
-def _describe(one: RecordedTrial) -> list[str]:
-    value = "-" if one.value is None else f"{one.value:.4f}"
-    described = [to_line(one.trial.label), value, one.state or "unfinished", f"{one.trial.config.learning_rate:.2g}"]
+def _describe(study: Overview, one: RecordedTrial) -> list[str]:
+    described = [
+        to_line(one.trial.label),
+        describe_value(study, one),
+        one.state or "unfinished",
+        f"{one.trial.config.learning_rate:.2g}",
+    ]
     course = one.course
     if course is None:
         return [*described, "-", "-"]
