@@ -1,11 +1,12 @@
 """Data sets as their files hold them: rows and labels are read and checked here."""
 
 import hashlib
+import json
 import logging
 import zipfile
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path, PurePath
 from tokenize import TokenError
@@ -14,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sweep.data.coding import RawColumn
+from sweep.data.columns import MAX_NUMBER
 from sweep.data.labels import looks_like_numbers, to_labels
 from sweep.data.splits import count_rows
 from sweep.data.tables import SUFFIXES as TABLE_SUFFIXES
@@ -39,7 +42,6 @@ MNIST_SHA256 = {
 UNREADABLE = (
     OSError, ValueError, EOFError, TypeError, RuntimeError, MemoryError, SyntaxError, TokenError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
-MAX_NUMBER = 1e290  # sums over rows, and differences, stay below the largest float64
 MAX_CHANNELS = 4  # of an image: red, green, blue and opacity
 
 Array = NDArray[Any]
@@ -54,9 +56,9 @@ class DataSet:
     y_train: Array
     x_test: Array | None
     y_test: Array | None
-    groups: Array | None = (
-        None  # (n,), whole numbers: rows of one stay together when `x_train` is split, see `splits.py`
-    )
+    # (n,), whole numbers: rows of one stay together when `x_train` is split, see `splits.py`.
+    groups: Array | None = None
+    columns: tuple[RawColumn, ...] = ()  # of a table: what the columns of `x_train` hold
 
     @property
     def task(self) -> Task:
@@ -64,12 +66,14 @@ class DataSet:
         return "regression" if self.y_train.dtype.kind == "f" else "classification"
 
     def sha256(self) -> str:
-        """Return the sha256 of all rows, labels and groups, and of their shapes and types."""
+        """Return the sha256 of all rows, labels and groups, of their shapes and types, and of what columns hold."""
         digest = hashlib.sha256()
         for array in (self.x_train, self.y_train, self.x_test, self.y_test, self.groups):
             if array is not None:
                 digest.update(f"{array.dtype.str}{array.shape}".encode())
                 digest.update(_to_bytes(array))
+        if not all(column.is_plain for column in self.columns):  # of numbers alone, the bytes say all
+            digest.update(json.dumps([[column.kind, column.levels] for column in self.columns]).encode())
         return digest.hexdigest()
 
 
@@ -96,8 +100,16 @@ def read(spec: Data, base: Path) -> DataSet:
 
 
 def _check_table(path: Path, spec: Data) -> DataSet:
-    x, y, groups = read_table(path, spec)
-    return replace(_check_arrays(DataSet(path.name, x, y, None, None), path, spec), groups=groups)
+    rows = read_table(path, spec)
+    y, task = _find_task(rows.labels, spec, path)
+    _check_several(y, task, f"column {spec.label!r}", path)
+    return DataSet(path.name, np.ascontiguousarray(rows.x), y, None, None, rows.groups, rows.columns)
+
+
+def _check_several(y: Array, task: Task, name: str, path: Path) -> None:
+    if len(np.unique(y)) < 2:
+        only = "class" if task == "classification" else "value"
+        raise InvalidDataError(f"{path}: {name} has one {only} only, wanted two or more")
 
 
 def is_table(source: str) -> bool:
@@ -112,10 +124,10 @@ def is_text(source: str) -> bool:
 
 def _check_keys(spec: Data, source: Path | str, suffix: str) -> None:
     """Refuse keys that a source of this kind has no use for. Raises InvalidDataError."""
-    of_tables, of_text = ("label", "drop", "group", "order"), ("missing", "separator")
+    of_tables, of_text = ("label", "drop", "columns", "group", "order"), ("missing", "separator")
     useless = () if suffix in TEXT_SUFFIXES else of_text if suffix in TABLE_SUFFIXES else (*of_tables, *of_text)
     for key in useless:
-        if getattr(spec, key) != Data.model_fields[key].default:
+        if getattr(spec, key) != Data.model_fields[key].get_default(call_default_factory=True):
             kinds = TABLE_SUFFIXES if key in of_tables else TEXT_SUFFIXES
             raise InvalidDataError(f"{source}: data.{key} is for tables ({', '.join(kinds)}); leave it out")
 
@@ -233,9 +245,7 @@ def _check_arrays(data: DataSet, path: Path, spec: Data) -> DataSet:
     """Return `data` with rows of uint8, float32 or float64, every array of a kind and shape that can be trained on."""
     x_train = _to_rows(data.x_train, "x_train", path)
     y_train, task = _find_task(_to_labels(data.y_train, "y_train", len(x_train), path, spec.task), spec, path)
-    if len(np.unique(y_train)) < 2:
-        only = "class" if task == "classification" else "value"
-        raise InvalidDataError(f"{path}: y_train has one {only} only, wanted two or more")
+    _check_several(y_train, task, "y_train", path)
     if data.x_test is None or data.y_test is None:
         return DataSet(data.name, x_train, y_train, None, None)
     x_test = _to_rows(data.x_test, "x_test", path)

@@ -19,6 +19,8 @@ from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
+from sweep.data.coding import fit_columns, place_levels
+from sweep.data.columns import Column, code, read_columns
 from sweep.data.files import UNREADABLE, Array, DataSet, find_image_shape
 from sweep.data.scaling import Kind, Scaling, Target, fit_scaling, fit_target
 from sweep.data.splits import Drawn, draw_rows
@@ -57,6 +59,9 @@ class DataFacts:
     feature_shape: tuple[int, ...]  # of one row before it was flattened, such as (28, 28)
     class_counts: tuple[int, ...] = ()  # validation rows of each class; empty in facts of earlier versions
     target: Target | None = None  # of regression: how the label was standardized
+    columns: tuple[
+        Column, ...
+    ] = ()  # of a table, and how they are coded as features; none in facts of earlier versions
 
     @property
     def task(self) -> Task:
@@ -72,8 +77,9 @@ class DataFacts:
         return self.n_classes if self.target is None else 1
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the facts for JSON; without what regression alone has where they are of classification."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        """Return the facts for JSON; without what regression or tables alone have where they are of something else."""
+        left_out = [name for name in ("target", "columns") if not getattr(self, name)]
+        return {name: value for name, value in asdict(self).items() if name not in left_out}
 
     @property
     def rows_dtype(self) -> Literal["uint8", "float32", "float64"]:
@@ -96,6 +102,7 @@ class DataFacts:
         tuples = {name: tuple(values[name]) for name in ("classes", "feature_shape")}
         tuples["class_counts"] = tuple(values.get("class_counts", ()))
         target = Target(**values["target"]) if values.get("target") else None
+        tuples["columns"] = read_columns(values.get("columns", ()))
         facts = cls(**{**values, **tuples, "target": target})
         facts._check()
         return facts
@@ -120,6 +127,8 @@ class DataFacts:
             raise ValueError("holds no class and no number to predict, or both")
         if self.target is not None:
             self.target.check()
+        if self.columns and sum(len(column.features) for column in self.columns) != self.n_features:
+            raise ValueError("its columns are not its features")
         if self.scaling not in ("pixels", "standardize", *get_args(Kind)):
             raise ValueError(f"scaling is {self.scaling!r:.100}")
         if not re.fullmatch("[0-9a-f]{64}", str(self.sha256)):
@@ -130,8 +139,8 @@ class DataFacts:
 class Split:
     """Rows, shape (n, n_features), and their labels, shape (n,): class numbers, int32, or numbers to predict.
 
-    Rows are uint8 or numbers: scaled, as float32, in the splits to train and select by; as in the data in the test split.
-    So are numbers to predict.
+    Rows are uint8 or numbers: scaled, as float32, in the splits to train and select by; not scaled in the test split. So are
+    numbers to predict. Columns of a table are coded as features in all of them.
     """
 
     x: Array
@@ -166,7 +175,10 @@ def open_scaling(prepared: PreparedData) -> Scaling | None:
 
 
 def read_sample(prepared: PreparedData) -> Array:
-    """Read the first training rows, N_SAMPLE at most, as they are in the data; shape (n, n_features)."""
+    """Read the first training rows, N_SAMPLE at most, as they are in the data; shape (n, n_features).
+
+    Of a table with columns, shape (n, n_columns), as `columns.code` takes them.
+    """
     if not (prepared.folder / SAMPLE).exists():  # pixels, or numbers that an earlier version left as they are
         return np.array(open_training_split(prepared, "train").x[:N_SAMPLE])
     with _translate(prepared.folder):
@@ -196,18 +208,20 @@ def prepare(data: DataSet, spec: Data, seed: int, cache: Path) -> PreparedData:
     Raises StorageError where it cannot be written or read.
     """
     digest, scaling = data.sha256(), _choose_scaling(data, spec)
-    folder = _prepared_folder(spec, digest, scaling, data.task, seed, cache)
+    folder = _prepared_folder(spec, digest, scaling, data.task, seed, cache, [c.name for c in data.columns])
     if not folder.exists():
         with _translate(folder):
             drawn = draw_rows(data.y_train, data.groups, spec, seed, has_test=data.y_test is not None)
             parts = _split(data, drawn)
-            _write(folder, parts, _describe(data, digest, scaling, parts), drawn.test)
+            columns, parts = _place(data, parts)
+            _write(folder, parts, _describe(data, digest, scaling, parts, columns), drawn.test)
     return _open(folder)
 
 
 def find_prepared(spec: Data, facts: DataFacts, seed: int, cache: Path) -> PreparedData | None:
     """Find the folder that `prepare` wrote below `cache` for the data with these facts; None if there is none."""
-    folder = _prepared_folder(spec, facts.sha256, facts.scaling, facts.task, seed, cache)
+    names = [column.name for column in facts.columns]
+    folder = _prepared_folder(spec, facts.sha256, facts.scaling, facts.task, seed, cache, names)
     return _open(folder) if folder.exists() else None
 
 
@@ -229,7 +243,9 @@ def _choose_scaling(data: DataSet, spec: Data) -> ScalingKind:
     return "pixels"
 
 
-def _prepared_folder(spec: Data, sha256: str, scaling: ScalingKind, task: Task, seed: int, cache: Path) -> Path:
+def _prepared_folder(
+    spec: Data, sha256: str, scaling: ScalingKind, task: Task, seed: int, cache: Path, columns: list[str]
+) -> Path:
     asked = [CACHE_VERSION, sha256, spec.validation_rows, spec.train_rows, spec.test_rows, seed]
     if scaling in get_args(Kind):
         asked.append(scaling)
@@ -237,6 +253,8 @@ def _prepared_folder(spec: Data, sha256: str, scaling: ScalingKind, task: Task, 
         asked.append(task)
     if spec.group is not None or spec.order is not None:
         asked += [spec.group, spec.order]
+    if columns:  # the facts name them
+        asked.append(columns)
     return cache / hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
 
 
@@ -299,17 +317,29 @@ def _split(data: DataSet, drawn: Drawn) -> dict[str, Split]:
     }
 
 
-def _describe(data: DataSet, digest: str, scaling: ScalingKind, parts: dict[str, Split]) -> DataFacts:
+def _place(data: DataSet, parts: dict[str, Split]) -> tuple[tuple[Column, ...], dict[str, Split]]:
+    """Fit the columns of a table to the rows to train on; return them, and the rows as `columns.code` takes them."""
+    columns = fit_columns(data.columns, parts["train"].x) if data.columns else ()
+    if not columns:
+        return (), parts
+    return columns, {n: Split(place_levels(rows.x, data.columns, columns), rows.y) for n, rows in parts.items()}
+
+
+def _describe(
+    data: DataSet, digest: str, scaling: ScalingKind, parts: dict[str, Split], columns: tuple[Column, ...]
+) -> DataFacts:
+    n_features = sum(len(column.features) for column in columns) or _n_features(data)
     facts = DataFacts(
         name=data.name,
         sha256=digest,
         n_train=len(parts["train"].y),
         n_validation=len(parts["validation"].y),
         n_test=len(parts["test"].y),
-        n_features=_n_features(data),
+        n_features=n_features,
         classes=(),
         scaling=scaling,
-        feature_shape=tuple(data.x_train.shape[1:]),
+        feature_shape=(n_features,) if columns else tuple(data.x_train.shape[1:]),
+        columns=columns,
     )
     if data.task == "regression":
         return replace(facts, target=fit_target(parts["train"].y))
@@ -350,11 +380,13 @@ def _write(folder: Path, parts: dict[str, Split], facts: DataFacts, drawn_test: 
 
 
 def _scale(parts: dict[str, Split], facts: DataFacts, draft: Path) -> dict[str, Split]:
-    """Scale the rows to train and select by as the training rows ask for, and write down how."""
-    train = parts["train"].x
-    scaling = fit_scaling(train, cast(Kind, facts.scaling))
+    """Code the columns of a table, scale the rows to train and select by as the training rows ask for, and write down how."""
+    np.save(draft / SAMPLE, parts["train"].x[:N_SAMPLE])
+    if facts.columns:
+        parts = {part: Split(code(rows.x, facts.columns), rows.y) for part, rows in parts.items()}
+    have_units = [has_unit for column in facts.columns for has_unit in column.scaled]
+    scaling = fit_scaling(parts["train"].x, cast(Kind, facts.scaling), have_units or None)
     np.save(draft / SCALING, np.array([scaling.center, scaling.spread]))
-    np.save(draft / SAMPLE, train[:N_SAMPLE])
     return {part: rows if part == "test" else Split(scaling.apply(rows.x), rows.y) for part, rows in parts.items()}
 
 

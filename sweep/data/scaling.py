@@ -1,5 +1,6 @@
 """Scaling of numeric features and of numbers to predict: fitted to the training rows in float64, applied before anything is rounded to float32."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -51,8 +52,11 @@ def fit_target(y: NDArray[np.float64]) -> Target:
     return Target(float(center), float(spread))
 
 
-def fit_scaling(x: NDArray[Any], kind: Kind) -> Scaling:
+def fit_scaling(x: NDArray[Any], kind: Kind, have_units: Sequence[bool] | None = None) -> Scaling:
     """Fit the scaling of `kind` to the training rows, shape (n, n_features).
+
+    have_units: which features are scaled, all of them without it; the others, such as the 0 and 1 of a category, have a
+    center of 0 and a spread of 1.
 
     `standard` divides the distance from the mean by the standard deviation. `robust` divides the distance from the median
     by the interquartile range, or by half the whole range where that is 0, and clips the result smoothly to -3..3, so that
@@ -61,6 +65,8 @@ def fit_scaling(x: NDArray[Any], kind: Kind) -> Scaling:
     """
     measure = _measure_robust if kind == "robust" else _measure_standard
     measured = np.array([measure(column.astype(np.float64)) for column in x.T])
+    if have_units is not None:
+        measured = np.where(np.asarray(have_units)[:, np.newaxis], measured, (0.0, 1.0))
     return Scaling(kind, measured[:, 0], np.maximum(measured[:, 1], 1e-300))  # the inverse of less would be infinite
 
 

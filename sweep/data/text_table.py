@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import IO, TYPE_CHECKING, Any, cast
 
+from sweep.data.columns import to_number
 from sweep.errors import InvalidDataError
 from sweep.study.schema import shorten
 
@@ -52,22 +53,28 @@ class TextTable:
     def place(self, row: int) -> str:
         return f"line {self.lines[row]}"
 
-    def load(self, features: Sequence[int], label: int, missing: Sequence[str] | None) -> "pd.DataFrame":
+    def load(
+        self, features: Sequence[int], label: int | None, missing: Sequence[str] | None, as_text: Sequence[int] = ()
+    ) -> "pd.DataFrame":
         """Read the columns at these positions, by which the frame names them. Raises InvalidDataError.
 
         missing: cells of features that stand for a missing value, beside empty ones. Only an empty label is none.
+        as_text: features whose cells stay as they stand, such as codes with zeros before them.
         """
         import pandas as pd
 
         absent = ["", *(MISSING if missing is None else missing)]
-        na_values: dict[Any, list[str]] = {**dict.fromkeys(features, absent), label: [""]}
+        na_values: dict[Any, list[str]] = dict.fromkeys(features, absent)
+        if label is not None:
+            na_values[label] = [""]
         with _open(self.path) as file:
             frame = pd.read_csv(
                 file,
                 sep=self.separator,
                 header=0,
                 names=range(len(self.names)),
-                usecols=[*features, label],
+                usecols=list(na_values),
+                dtype=dict.fromkeys(as_text, str),
                 index_col=False,
                 keep_default_na=False,
                 na_values=na_values,
@@ -151,15 +158,6 @@ def _count_up(numbers: Sequence[float]) -> bool:
     """Return whether columns with these names are numbered ones; a lone number may as well be a value."""
     is_rising = all(b == a + 1 for a, b in itertools.pairwise(numbers)) and all(n.is_integer() for n in numbers)
     return is_rising and (len(numbers) > 1 or numbers[0] in (0, 1))
-
-
-def to_number(text: str) -> float | None:
-    """Return the number that a cell holds, None if it holds none. `nan` is none, `inf` is infinite."""
-    try:
-        number = float(text) if "_" not in text else None
-    except ValueError:
-        return None
-    return number if number == number else None
 
 
 def _find_separator(path: Path) -> str:

@@ -51,6 +51,11 @@ class Data(Table):
         description="Cells of a table of text that stand for a missing value, beside empty ones; without it, those that "
         "pandas knows, such as `NA`, `NaN`, `null` and `None`. A label is missing only where its cell is empty.",
     )
+    columns: dict[str, Literal["number", "boolean", "category", "date"]] = Field(
+        default_factory=dict,
+        description='Kinds of columns of a table that are not what they look like, such as `{zip = "category"}`: `number`, '
+        "`boolean`, `category` or `date`. A line says what each column was taken for.",
+    )
     separator: (
         Annotated[str, TextRule("one character, such as ',', ';', '|' or a tab", r"[ \t!#$%&()*,/:;<=>?@\\^`{|}~]")]
         | None
@@ -244,7 +249,7 @@ class Study(Table):
         """Return what decides results, in one form however the file was typed, to compare with the stored study."""
         whole = self.model_dump(mode="json", include={"name", "seed", "objective", "data", "space", "training"})
         canonical: dict[str, Any] = json.loads(json.dumps(whole, sort_keys=True))
-        for key in ("drop", "missing", "separator"):  # what they decide is in the sha256 of the data
+        for key in ("drop", "missing", "columns", "separator"):  # what they decide is in the sha256 of the data
             del canonical["data"][key]
         for key in ("group", "order"):
             if canonical["data"][key] is None:

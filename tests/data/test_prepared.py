@@ -332,7 +332,7 @@ def test_facts_survive_being_stored(folder):
         ),
         (
             "rows.csv", {"validation_rows": 20, "train_rows": 33, "test_rows": 17},
-            "528f94a243bfdbde", "c232f5b3ca4815e8c473ff25ede693d6d2e244328181f7e5b9ba2b311653cf2c",
+            "ed4ea298520a321a", "c232f5b3ca4815e8c473ff25ede693d6d2e244328181f7e5b9ba2b311653cf2c",
         ),
     ],
 )  # fmt: skip
@@ -390,7 +390,7 @@ def test_what_is_sent_to_other_machines_has_all_that_training_reads_and_nothing_
 def test_a_flipped_byte_in_prepared_rows_is_refused(folder, name):
     path = prepared(folder, test_rows=10).folder / name
     content = bytearray(path.read_bytes())
-    content[-3] ^= 1
+    content[content.find(b"rows.csv") if name == "facts.json" else -3] ^= 1
     path.write_bytes(content)
     with pytest.raises(StorageError, match=rf"{name} is not what was written \(sha256\).* remove it"):
         prepared(folder, test_rows=10)
