@@ -2,13 +2,14 @@
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sweep.champion import verify
+from sweep.data.columns import Column
 from sweep.data.prepared import PreparedData
 from sweep.durable.disk import sync
 from sweep.durable.failpoint import failpoint
@@ -31,8 +32,8 @@ class Parity:
     max_difference: float  # of any probability; of numbers that are predicted, as `verify.off_by` has it
 
 
-# (.keras file, .onnx file to write, prepared data if it is at hand) -> agreement. Raises ConversionError.
-Convert = Callable[[Path, Path, PreparedData | None], Parity]
+# (.keras file, .onnx file to write, prepared data if it is at hand, columns of a table) -> agreement. Raises ConversionError.
+Convert = Callable[[Path, Path, PreparedData | None, Sequence[Column]], Parity]
 
 
 def write_bundle(folder: Path, write_files: Callable[[Path], None]) -> None:

@@ -1,5 +1,7 @@
 """Convert a Keras model to an .onnx file, and check that both predict the same."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +13,29 @@ from onnx.external_data_helper import uses_external_data
 
 from sweep.champion import verify
 from sweep.champion.bundle import N_ROWS, Parity
+from sweep.champion.coded_onnx import add_columns, to_inputs
+from sweep.data.coding import draw_rows
+from sweep.data.columns import Column, code
 from sweep.data.prepared import PreparedData, read_sample
 from sweep.errors import ConversionError
 from sweep.train.model import load_model
 
 
-def convert(model: Path, into: Path, data: PreparedData | None) -> Parity:
+def convert(model: Path, into: Path, data: PreparedData | None, columns: Sequence[Column] = ()) -> Parity:
     """Convert the saved `model` to the .onnx file `into`, and compare their predictions on N_ROWS rows.
 
-    The rows are training rows, topped up with randomly drawn ones; without `data` all are drawn.
+    The rows are training rows, topped up with randomly drawn ones; without `data` all are drawn. With the `columns` of a
+    table, the .onnx form takes these, and codes them itself.
     Raises ConversionError if the file is not sound, or if a probability differs by more than verify.TOLERANCE; of regression,
     a number by more than verify.OF_VALUES, see `verify.off_by`.
     """
     trained = load_model(model)
-    of_data = read_sample(data)[:N_ROWS] if data is not None else np.empty((0, trained.input_shape[1]))
-    drawn = _draw_rows(trained, N_ROWS - len(of_data), np.random.default_rng(0))
-    rows = np.concatenate([of_data, drawn]).astype(trained.inputs[0].dtype)
-    expected = np.asarray(trained(rows))  # Keras exports only what has been called
+    of_data = read_sample(data)[:N_ROWS] if data is not None else None
+    n_drawn, rng = N_ROWS - (0 if of_data is None else len(of_data)), np.random.default_rng(0)
+    drawn = draw_rows(columns, n_drawn, rng) if columns else _draw_rows(trained, n_drawn, rng)
+    rows = drawn if of_data is None else np.concatenate([of_data, drawn])
+    coded = (code(rows, columns) if columns else rows).astype(trained.inputs[0].dtype)
+    expected = np.asarray(trained(coded))  # Keras exports only what has been called
     target = _find_target(trained)
     scale = trained.get_layer("scale")
     if isinstance(scale, keras.layers.Normalization):
@@ -37,9 +45,13 @@ def convert(model: Path, into: Path, data: PreparedData | None) -> Parity:
         if getattr(layer, "activation", None) is keras.activations.gelu:
             layer.activation = _gelu_by_erf
     trained.export(str(into), format="onnx", verbose=False)
+    if columns:
+        onnx.save(add_columns(onnx.load(into), columns), into)
     _check_file(into)
+    asked = to_inputs(rows, columns) if columns else coded
     try:
-        predicted = verify.open_model(into, rows.shape[1], 0 if target else expected.shape[1])(rows)
+        n_classes = 0 if target else expected.shape[1]
+        predicted = verify.open_model(into, coded.shape[1], n_classes, [asdict(column) for column in columns])(asked)
     except verify.BundleError as error:
         raise ConversionError(str(error)) from error
     difference = float(verify.off_by(predicted, expected, target).max())
@@ -49,7 +61,7 @@ def convert(model: Path, into: Path, data: PreparedData | None) -> Parity:
             f"the .onnx form of the champion differs from its Keras model by {difference:.3g}, wanted "
             f"{tolerance} at most on {N_ROWS} rows; nothing is exported"
         )
-    return Parity(len(rows), len(of_data), difference)
+    return Parity(N_ROWS, N_ROWS - n_drawn, difference)
 
 
 def _find_target(model: keras.Model) -> dict[str, float] | None:

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import tomllib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +17,9 @@ from sweep.champion.bundle import Convert, Parity
 from sweep.champion.card import to_card
 from sweep.champion.confusion import draw_confusion
 from sweep.champion.value_picture import draw_values
-from sweep.data.prepared import PreparedData, find_prepared, read_drawn_test_rows
+from sweep.data.files import is_text
+from sweep.data.prepared import DataFacts, PreparedData, find_prepared, read_drawn_test_rows
+from sweep.data.text_table import MISSING
 from sweep.durable.files import make_folder, sha256_of
 from sweep.durable.lock import hold_in_turn
 from sweep.errors import DamagedResultError, MissingRunsError
@@ -26,6 +29,7 @@ from sweep.record.predictions import Predictions, Values
 from sweep.report.conclusion import Column, Conclusion
 from sweep.report.text import champion_line
 from sweep.study.objective import cost
+from sweep.study.schema import Data
 from sweep.study.toml_text import to_toml
 from sweep.track.fields import TrackedTrial
 from sweep.track.runs import TrackedStudy
@@ -61,7 +65,7 @@ def export(conclusion: Conclusion, convert: Convert, typed: str | None = None) -
     def write_files(draft: Path) -> None:
         shutil.copyfile(model.path, draft / bundle.KERAS_MODEL)
         shutil.copyfile(curves, draft / bundle.CURVES)
-        parity = _write_onnx(draft, folder, convert, data)
+        parity = _write_onnx(draft, folder, lambda keras, onnx: convert(keras, onnx, data, facts.columns))
         test = _write_test(draft, tracked, replicate.run_id, data)
         summary = _summary(conclusion, champion, replicate, model.model_id, sha256_of(draft / bundle.KERAS_MODEL))
         summary |= {"test": test, "onnx": {**asdict(parity), "made_with": _converters()}}
@@ -83,7 +87,7 @@ def best_replicate(conclusion: Conclusion, champion: Column) -> TrackedTrial:
     return min(mine, key=lambda replicate: cost(objective, replicate.metrics[objective]))
 
 
-def _write_onnx(draft: Path, before: Path, convert: Convert, data: PreparedData | None) -> Parity:
+def _write_onnx(draft: Path, before: Path, convert: Callable[[Path, Path], Parity]) -> Parity:
     """Write the model's .onnx form: converted, or copied from the bundle before where that is of the very same model.
 
     Converting takes seconds and TensorFlow; the same command again should take neither.
@@ -97,7 +101,7 @@ def _write_onnx(draft: Path, before: Path, convert: Convert, data: PreparedData 
             return Parity(**parity)
     except (DamagedResultError, KeyError, TypeError, AttributeError):  # no bundle there, or not one of ours
         pass
-    return convert(model, onnx, data)
+    return convert(model, onnx)
 
 
 def _converters() -> dict[str, str]:
@@ -164,6 +168,15 @@ def _commit(provenance: dict[str, str]) -> str:
     return commit if re.fullmatch(r"[0-9a-f]{7,64}", commit) else "unknown"
 
 
+def _describe_table(data: Data, facts: DataFacts) -> dict[str, Any]:
+    """Describe the columns that a model of a table takes by name; nothing where rows are arrays."""
+    if not facts.columns:
+        return {}
+    missing = [] if not is_text(data.source) else MISSING if data.missing is None else data.missing
+    columns = [{**asdict(column), "features": list(column.features)} for column in facts.columns]
+    return {"label": data.label, "separator": data.separator, "missing": list(missing), "columns": columns}
+
+
 def _summary(
     conclusion: Conclusion, champion: Column, replicate: TrackedTrial, model_id: str, sha256: str
 ) -> dict[str, Any]:
@@ -182,6 +195,7 @@ def _summary(
             "shape": list(facts.feature_shape),
             "scaling": facts.scaling,
             "rows_dtype": facts.rows_dtype,  # as rows are in the data
+            **_describe_table(study.data, facts),
         },
         "classes": list(facts.classes),
         **target,

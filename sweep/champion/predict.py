@@ -1,44 +1,66 @@
-"""Predictions of a bundle's model, with onnxruntime and numpy alone."""
+"""Predictions of a bundle's model, with onnxruntime."""
 
 from pathlib import Path
+from typing import Any
 
 from sweep.champion import bundle, verify
-from sweep.data.files import read_arrays
+from sweep.data.files import is_table, read_arrays
 from sweep.data.unpacked import check_file
-from sweep.errors import InvalidDataError, MissingRunsError
+from sweep.errors import InvalidDataError, InvalidSettingError, MissingRunsError
 from sweep.plain_text import to_csv
 
 NAMES = ("x", "x_test")  # of the array to take: the first that is there
 
 
-def predict(folder: Path, images: Path) -> str:
-    """Predict the class of each row of an .npz file, or its number; return row, class and probability, or row and value, as CSV.
+def predict(folder: Path, given: Path, id_column: str | None = None) -> str:
+    """Predict the class of each row of a file, or its number; return row, class and certainty, or row and value, as CSV.
 
-    Raises DamagedResultError for a bundle that is not what was exported, before any of it is used; InvalidDataError for rows
-    that its model cannot be asked about.
+    given: a table, or an .npz of rows. id_column: of a table, whose cells name the rows. Raises DamagedResultError for a
+    bundle that is not what was exported, before any of it is used; InvalidDataError for rows that its model cannot be asked
+    about.
     """
     if not folder.is_dir():
         raise MissingRunsError(f"{folder}: no such folder; wanted a bundle, such as mlruns/exports/mnist")
     summary = bundle.read_bundle(folder)
+    columns, n_features = summary["input"].get("columns", ()), summary["input"]["features"]
     with bundle.translate_errors():
-        model = verify.open_model(folder / bundle.ONNX_MODEL, summary["input"]["features"], len(summary["classes"]))
-    check_file(images, "wanted an .npz file with an array of rows")
-    [(name, rows)] = read_arrays(images, lambda names: [_chosen(images, names)]).items()
-    try:
-        flat = verify.flat_rows(rows, summary["input"], f"{images}: {name}")
-    except verify.BundleError as error:
-        raise InvalidDataError(str(error)) from error
+        model = verify.open_model(folder / bundle.ONNX_MODEL, n_features, len(summary["classes"]), columns)
+    check_file(given, "wanted a table, or an .npz file with an array of rows")
+    rows, named = _read_rows(given, summary["input"], id_column)
     with bundle.translate_errors():
-        probabilities = model(flat)
+        answers = model(rows)
+    head = "row" if id_column is None else id_column
     if summary.get("target"):
-        values = enumerate(probabilities[:, 0].tolist())
-        return to_csv([["row", "value"], *([row, repr(value)] for row, value in values)])
-    predicted, certainty = probabilities.argmax(axis=1).tolist(), probabilities.max(axis=1).tolist()
+        return to_csv(
+            [[head, "value"], *([row, repr(value)] for row, value in zip(named, answers[:, 0].tolist(), strict=True))]
+        )
+    predicted, certainty = answers.argmax(axis=1).tolist(), answers.max(axis=1).tolist()
     lines = [
         [row, summary["classes"][number], f"{probability:.6f}"]
-        for row, (number, probability) in enumerate(zip(predicted, certainty, strict=True))
+        for row, number, probability in zip(named, predicted, certainty, strict=True)
     ]
-    return to_csv([["row", "class", "certainty"], *lines])
+    return to_csv([[head, "class", "certainty"], *lines])
+
+
+def _read_rows(path: Path, wanted: dict[str, Any], id_column: str | None) -> tuple[verify.Rows, list[str]]:
+    """Read the rows of a file, and what names each. wanted: `input` of the bundle's summary. Raises InvalidDataError."""
+    is_by_name = bool(wanted.get("columns"))
+    if is_by_name and is_table(path.name):
+        from sweep.champion.given_table import read_given
+
+        return read_given(path, wanted, id_column)
+    if is_by_name or is_table(path.name):
+        kinds = (
+            "a table (.csv, .tsv, .parquet) with its columns" if is_by_name else "an .npz file with an array of rows"
+        )
+        raise InvalidDataError(f"{path}: the model was trained on another kind of file; wanted {kinds}")
+    if id_column is not None:
+        raise InvalidSettingError(f"--id {id_column}: is for tables, whose columns have names; leave it out")
+    [(name, rows)] = read_arrays(path, lambda names: [_chosen(path, names)]).items()
+    try:
+        return verify.flat_rows(rows, wanted, f"{path}: {name}"), list(map(str, range(len(rows))))
+    except verify.BundleError as error:
+        raise InvalidDataError(str(error)) from error
 
 
 def _chosen(path: Path, names: list[str]) -> str:

@@ -1,8 +1,8 @@
 """Check a bundle: its files are whole, and its model predicts the test rows as recorded.
 
-    python verify.py DATA.npz
+    python verify.py DATA
 
-The data are those that README.md names. Needs numpy and onnxruntime alone; says one line, and ends with 0 if all holds, 1 if
+The data are those that README.md names: arrays (.npz), or a table of text (.csv, .tsv, also .gz). Needs numpy and onnxruntime alone; says one line, and ends with 0 if all holds, 1 if
 not. This file is a room of the program that writes bundles, and a copy of it lies in each of them.
 """
 
@@ -12,7 +12,10 @@ if __name__ == "__main__" and not sys.flags.safe_path:
     del sys.path[0]  # the bundle's own folder: what lies there under the name of a module is not to be run
 
 import argparse
+import csv
+import gzip
 import hashlib
+import io
 import json
 import math
 import os
@@ -22,6 +25,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from io import BufferedReader
 from pathlib import Path
 from tokenize import TokenError
@@ -43,11 +47,28 @@ OPERATORS = {
     "Reciprocal", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Relu", "Reshape", "Selu", "Shape",
     "Sigmoid", "Sign", "Softmax", "Softplus", "Softsign", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Transpose",
     "Unsqueeze", "Where",
+    "ai.onnx.ml.LabelEncoder", "Concat", "Cos", "IsNaN", "Sin",  # to code the columns of a table
 }  # fmt: skip
+ONCE = "Concat"  # a chain of these would make much of little
 ROW_TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64}  # of a model's input
+BOOLEANS = {
+    "true": 1.0,
+    "t": 1.0,
+    "yes": 1.0,
+    "y": 1.0,
+    "1": 1.0,
+    "false": 0.0,
+    "f": 0.0,
+    "no": 0.0,
+    "n": 0.0,
+    "0": 0.0,
+}
 
-# Rows -> probabilities, (n, n_features) -> (n, n_classes); of regression, -> numbers in the unit of the label, (n, 1), float64.
-Model = Callable[[NDArray[Any]], NDArray[Any]]
+# Rows, shape (n, n_features), or the cells of each column of a table, shape (n,) each: text of a category, "" where it is
+# missing, else float64, NaN where it is missing.
+Rows = NDArray[Any] | list[NDArray[Any]]
+# Rows -> probabilities, (n, n_classes); of regression, -> numbers in the unit of the label, (n, 1), float64.
+Model = Callable[[Rows], NDArray[Any]]
 
 
 class BundleError(ValueError):
@@ -88,6 +109,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
             and all(isinstance(n, int) and n > 0 for n in rows["shape"])
             and rows["features"] == math.prod(rows["shape"])
             and all(isinstance(name, str) for name in classes)
+            and _are_columns(rows)
             and (summary["test"] is None or summary["test"]["part"] in ("train", "test"))
             and (summary["test"] is None or isinstance(summary["test"]["rmse" if target else "accuracy"], float))
             and (target is None or all(math.isfinite(target[name]) for name in ("center", "spread")))
@@ -99,10 +121,18 @@ def read_summary(folder: Path) -> dict[str, Any]:
     return dict(summary)
 
 
-def open_model(path: Path, n_features: int, n_classes: int) -> Model:
-    """Open the model of an .onnx file, from rows of numbers to probabilities. Raises BundleError; so does the model.
+def _are_columns(rows: dict[str, Any]) -> bool:
+    """Return whether an `input` of a summary describes columns of a table as they must be, or none."""
+    columns = rows.get("columns", [])
+    texts = [rows["label"], *rows["missing"], *(column["name"] for column in columns)] if columns else []
+    kinds = {column["kind"] for column in columns}
+    return all(isinstance(text, str) for text in texts) and kinds <= {"number", "boolean", "category", "date"}
 
-    n_classes: 0 for regression, whose model gives one number, float64.
+
+def open_model(path: Path, n_features: int, n_classes: int, columns: Sequence[dict[str, Any]] = ()) -> Model:
+    """Open the model of an .onnx file, from rows to probabilities. Raises BundleError; so does the model.
+
+    n_classes: 0 for regression, whose model gives one number, float64. columns: of a table, which the model takes by name.
     """
     gives = ("tensor(float)", [n_classes]) if n_classes else ("tensor(double)", [1])
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when it is loaded; else it writes to the home folder
@@ -115,32 +145,43 @@ def open_model(path: Path, n_features: int, n_classes: int) -> Model:
     )  # and no other that it would know by its bytes
     try:
         content = _bytes(path, MAX_MODEL_BYTES)
-        if strange := sorted(_operators(content) - OPERATORS):
+        if strange := sorted(set(operators := list(_operators(content))) - OPERATORS):
             raise BundleError(
                 f"{path}: not a model of this program, so it is not run: it holds {', '.join(strange)[:200]}"
             )
+        if operators.count(ONCE) > 1:
+            raise BundleError(f"{path}: not a model of this program, so it is not run: it holds several {ONCE}")
         with tempfile.TemporaryDirectory() as empty:  # weights must lie in the file: nothing beside it is read
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", empty)
             session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        ends = [(end.type, end.shape[1:]) for end in (*session.get_inputs(), *session.get_outputs())]
+        takes = {end.name: (end.type, end.shape[1:]) for end in session.get_inputs()}
+        given = [(end.type, end.shape[1:]) for end in session.get_outputs()]
     except BundleError:
         raise
     except Exception as error:  # the runtime's errors have no narrower base
         raise BundleError(f"{path}: not a model that can be run: {_first_line(error)}") from error
-    if ends not in [[(rows, [n_features]), gives] for rows in ROW_TYPES]:
-        raise BundleError(f"{path}: wanted numbers (n, {n_features}) -> (n, {gives[1][0]}), it takes and gives {ends}")
-    name, dtype = session.get_inputs()[0].name, ROW_TYPES[ends[0][0]]
+    wanted = {c["name"]: ("tensor(string)" if c["kind"] == "category" else "tensor(double)", [1]) for c in columns}
+    is_array = not columns and [*takes.values()] in [[(rows, [n_features])] for rows in ROW_TYPES]
+    if not (is_array or (columns and takes == wanted)) or given != [gives]:
+        rows = "the columns of its table" if columns else f"numbers (n, {n_features})"
+        ends = f"{[*takes.values()]} and {given}"[:200]
+        raise BundleError(f"{path}: wanted {rows} -> (n, {gives[1][0]}), it takes and gives {ends}")
 
-    def answer(rows: NDArray[Any]) -> NDArray[Any]:
+    def ask(rows: Rows, start: int) -> NDArray[Any]:
+        arrays = [cells[:, np.newaxis] for cells in rows] if isinstance(rows, list) else [rows]
+        batch = {
+            name: array[start : start + BATCH].astype(ROW_TYPES.get(kind, object))
+            for (name, (kind, _)), array in zip(takes.items(), arrays, strict=True)
+        }
+        return np.asarray(session.run(None, batch)[0])
+
+    def answer(rows: Rows) -> NDArray[Any]:
+        n_rows = len(rows[0]) if isinstance(rows, list) else len(rows)
         try:
-            parts = [
-                session.run(None, {name: np.asarray(rows[start : start + BATCH], dtype)})[0]
-                for start in range(0, len(rows), BATCH)
-            ]
-            said = np.concatenate(parts)
+            said = np.concatenate([ask(rows, start) for start in range(0, n_rows, BATCH)])
         except Exception as error:
             raise BundleError(f"{path}: cannot be run: {_first_line(error)}") from error
-        if said.shape != (len(rows), n_classes or 1) or not np.isfinite(said).all():
+        if said.shape != (n_rows, n_classes or 1) or not np.isfinite(said).all():
             what = "a probability of each class" if n_classes else "a number"
             raise BundleError(f"{path}: does not give {what} for each row")
         return said
@@ -160,21 +201,19 @@ def off_by(said: NDArray[Any], wanted: NDArray[Any], target: dict[str, float] | 
     return distance
 
 
-def _operators(content: bytes) -> set[str]:
-    """Name the operators of a model, ONNX' own without a domain. Raises ValueError for what is no model.
+def _operators(content: bytes) -> Iterator[str]:
+    """Name the operator of each node of a model, ONNX' own without a domain. Raises ValueError for what is no model.
 
     The fields are those of onnx.proto: 7 the graph and 25 a function of a model, 1 a node of a graph, 4 and 7 the operator and
     the domain of a node. Graphs within attributes belong to operators that are named here themselves.
     """
-    named: set[str] = set()
     for field, graph in _fields(memoryview(content)):
         if field == 25:
-            named.add("a function of its own")
+            yield "a function of its own"
         for _, node in (one for one in _fields(graph) if one[0] == 1) if field == 7 else ():
             parts = [(number, bytes(text).decode()) for number, text in _fields(node) if number in (4, 7)]
             domains = [f"{text}." for number, text in parts if number == 7 and text]
-            named |= {"".join([*domains, text]) for number, text in parts if number == 4}
-    return named
+            yield from ("".join([*domains, text]) for number, text in parts if number == 4)
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
@@ -235,11 +274,12 @@ def verify(folder: Path, data: Path | None) -> str:
     if summary["test"] is None:
         return f"verified: {held}; the study has no test rows, so there is no test accuracy to reproduce"
     if data is None:
-        raise BundleError("name the data as README.md says: python verify.py DATA.npz")
+        raise BundleError("name the data as README.md says: python verify.py DATA")
     recorded = _recorded(folder / RECORDED, None if summary.get("target") else len(summary["classes"]))
     predicted, labels = recorded["predicted"], recorded["labels"]
     rows = _test_rows(data, summary, recorded)
-    said = open_model(folder / MODEL, summary["input"]["features"], len(summary["classes"]))(rows)
+    columns = summary["input"].get("columns", ())
+    said = open_model(folder / MODEL, summary["input"]["features"], len(summary["classes"]), columns)(rows)
     if summary.get("target"):
         return f"verified: {held}; {_verify_values(said[:, 0], predicted, labels, summary)}"
     # Another processor rounds differently. Where two classes lie closer than that, either may be predicted.
@@ -290,13 +330,15 @@ def _recorded(path: Path, n_classes: int | None) -> dict[str, NDArray[Any]]:
     return recorded
 
 
-def _test_rows(data: Path, summary: dict[str, Any], recorded: dict[str, NDArray[Any]]) -> NDArray[Any]:
+def _test_rows(data: Path, summary: dict[str, Any], recorded: dict[str, NDArray[Any]]) -> Rows:
     """Find the test rows that the model was scored on in the data file. Their labels must match."""
     part = summary["test"]["part"]
     if part == "train" and "row_numbers" not in recorded:
         raise BundleError(
             "which rows of the data were the test split is not recorded here: the data was not at hand when this was exported"
         )
+    if summary["input"].get("columns"):
+        return _test_cells(data, summary, recorded)
     arrays = _read(data, (f"x_{part}", f"y_{part}"))
     if missing := sorted({f"x_{part}", f"y_{part}"} - arrays.keys()):
         raise BundleError(f"{data}: has no array {', '.join(missing)}; see README.md for the data that is meant")
@@ -311,12 +353,84 @@ def _test_rows(data: Path, summary: dict[str, Any], recorded: dict[str, NDArray[
     return flat_rows(x, summary["input"], f"{data}: x_{part}")
 
 
+def _test_cells(data: Path, summary: dict[str, Any], recorded: dict[str, NDArray[Any]]) -> Rows:
+    """Find the test rows in a table of text: the cells of each column. Their labels must match."""
+    table, columns = summary["input"], summary["input"]["columns"]
+    numbers = recorded["row_numbers"]
+    cells, n_rows = _read_table(data, [table["label"], *(column["name"] for column in columns)], table["separator"])
+    if numbers.max(initial=-1) >= n_rows:
+        raise BundleError(f"{data}: has {n_rows} rows, the test rows go up to {numbers.max()}")
+    chosen = {name: [column[i] for i in numbers] for name, column in cells.items()}
+    if not _are_labels(_read_labels(chosen[table["label"]]), recorded["labels"], summary):
+        raise BundleError(f"{data}: not the data that the model was scored on: its labels differ")
+    try:
+        return [read_cells(chosen[column["name"]], column["kind"], {"", *table["missing"]}) for column in columns]
+    except ValueError as error:
+        raise BundleError(f"{data}: not the data that the model was scored on: {_first_line(error)}") from error
+
+
+def _read_table(path: Path, names: Sequence[str], separator: str | None) -> tuple[dict[str, list[str]], int]:
+    """Read columns of a table of text by their names, and how many rows it has. Raises BundleError."""
+    if path.suffix.lower() == ".parquet":
+        raise BundleError(f"{path}: wanted a table of text, which README.md makes of it")
+    try:
+        with _open(path, math.inf) as file:
+            content = gzip.decompress(file.read()) if path.suffix.lower() == ".gz" else file.read()
+        text = content.decode("utf-8-sig")
+        for mark in separator or ",;\t|":
+            rows = [
+                row
+                for row in csv.reader(io.StringIO(text, newline=""), delimiter=mark)
+                if len(row) > 1 or "".join(row).strip()
+            ]
+            if rows and set(names) <= set(rows[0]):
+                at = {name: rows[0].index(name) for name in names}
+                return {name: [row[i] for row in rows[1:]] for name, i in at.items()}, len(rows) - 1
+    except (OSError, EOFError, ValueError, IndexError, MemoryError, csv.Error, zlib.error) as error:
+        raise BundleError(f"{path}: not a readable table of text: {_first_line(error)}") from error
+    raise BundleError(f"{path}: wanted a table with the columns {', '.join(names)[:200]}")
+
+
+def read_cells(cells: Sequence[str], kind: str, missing: set[str]) -> NDArray[Any]:
+    """Read the cells of a column as the model takes them, shape (n,). Raises ValueError for one that is not of its kind."""
+    if kind == "category":
+        return np.array(["" if cell in missing else cell for cell in cells], object)
+    read: Callable[[str], float] = {"boolean": _to_boolean, "date": _to_days}.get(kind, float)
+    return np.array([math.nan if cell in missing else read(cell) for cell in cells], np.float64)
+
+
+def _to_boolean(cell: str) -> float:
+    try:
+        return BOOLEANS[cell.strip().lower().removesuffix(".0")]
+    except KeyError as error:
+        raise ValueError(f"{cell!r:.80} is no truth value") from error
+
+
+def _to_days(cell: str) -> float:
+    """Return days since 1970-01-01, in UTC where a zone is told."""
+    moment = datetime.fromisoformat(cell.strip())
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - datetime.fromtimestamp(0, UTC)) / timedelta(
+        days=1
+    )
+
+
+def _read_labels(cells: Sequence[str]) -> NDArray[Any]:
+    """Read labels as they stand in a table of text: numbers or truth values where all are, else text."""
+    if {cell.lower() for cell in cells} <= {"true", "false"}:
+        return np.array([cell.capitalize() for cell in cells])
+    try:
+        return np.array([float(cell) for cell in cells])
+    except ValueError:
+        return np.array(cells)
+
+
 def _are_labels(y: NDArray[Any], recorded: NDArray[Any], summary: dict[str, Any]) -> bool:
     """Return whether labels as a data file holds them are those recorded."""
     if not summary.get("target"):
         return class_names(y) == [summary["classes"][number] for number in recorded]
     is_column = y.dtype.kind in "biuf" and y.shape in (recorded.shape, (*recorded.shape, 1))
-    return bool(is_column and (y.astype(np.float64).reshape(-1) == recorded).all())
+    # Parsers of text differ in the last bit.
+    return bool(is_column and np.allclose(y.astype(np.float64).reshape(-1), recorded, rtol=1e-12, atol=0))
 
 
 def class_names(y: NDArray[Any]) -> list[str]:
@@ -386,7 +500,7 @@ def _first_line(error: Exception) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Check this bundle, and reproduce its test accuracy.")
-    parser.add_argument("data", type=Path, nargs="?", metavar="DATA.npz", help="the data that README.md names")
+    parser.add_argument("data", type=Path, nargs="?", metavar="DATA", help="the data that README.md names")
     try:
         print(verify(Path(__file__).parent, parser.parse_args(argv).data))
     except BundleError as error:

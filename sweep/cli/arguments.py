@@ -119,11 +119,16 @@ def _add_replay(commands: Commands) -> None:
 
 
 def _add_predict(commands: Commands) -> None:
-    predict = commands.add_parser("predict", help="classify rows with an exported champion; the result is CSV")
+    predict = commands.add_parser("predict", help="predict rows with an exported champion; the result is CSV")
     predict.add_argument("bundle", type=Path, metavar="BUNDLE", help="exported folder, such as mlruns/exports/mnist")
     predict.add_argument(
-        "rows", type=Path, metavar="ROWS.npz", help="rows as in the study's data: array x, x_test, or the only one"
+        "rows",
+        type=Path,
+        metavar="ROWS",
+        help="rows as in the study's data: a table (.csv, .tsv, .parquet), whose columns are found by name, or an .npz with an "
+        "array x, x_test, or the only one",
     )
+    predict.add_argument("--id", metavar="COLUMN", help="column of a table that names the rows in the result")
     predict.add_argument(
         "--out", type=Path, default=Path("-"), metavar="FILE", help="file for the CSV (default: -, standard output)"
     )

@@ -11,7 +11,7 @@ from sweep.errors import InvalidSettingError
 
 def run(arguments: argparse.Namespace) -> None:
     out = _choose_out(arguments.out)
-    text = predict(arguments.bundle, arguments.rows)
+    text = predict(arguments.bundle, arguments.rows, arguments.id)
     if out is None:
         say(text, end="")
     else:

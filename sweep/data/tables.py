@@ -50,7 +50,9 @@ class Table(Protocol):
 
 
 @dataclass(frozen=True)
-class ParquetTable:
+class FrameTable:
+    """A table that is in memory; the frame names its columns by position."""
+
     path: Path
     names: tuple[str, ...]
     frame: "pd.DataFrame"
@@ -78,7 +80,7 @@ def read_table(path: Path, spec: Data) -> Rows:
     """Read the features and the labels of a table, every column by its kind. Raises InvalidDataError."""
     if spec.label is None:
         raise InvalidDataError(f"{path}: name its label column with data.label")
-    with _translate(path):
+    with translate_table_errors(path):
         table = open_table(path, spec.separator, spec.label)
         groups = read_groups(table, spec)
         features, label = _choose(table, spec)
@@ -92,13 +94,14 @@ def read_table(path: Path, spec: Data) -> Rows:
     return Rows(x, columns, labels, groups)
 
 
-def open_table(path: Path, separator: str | None, label: str | None) -> Table:
+def open_table(path: Path, separator: str | None, label: str | None = None) -> Table:
     """Open a table and find its columns. label: the column that must not be an index. Raises InvalidDataError, OSError."""
     return _open_parquet(path, label) if suffix_of(path) == ".parquet" else scan(path, separator)
 
 
 @contextmanager
-def _translate(path: Path) -> Iterator[None]:
+def translate_table_errors(path: Path) -> Iterator[None]:
+    """Raise what a file is that is no table as InvalidDataError."""
     try:
         yield
     except InvalidDataError:
@@ -108,7 +111,7 @@ def _translate(path: Path) -> Iterator[None]:
         raise InvalidDataError(f"{path}: not a readable {suffix_of(path)} table: {error}") from error
 
 
-def _open_parquet(path: Path, label: str | None) -> ParquetTable:
+def _open_parquet(path: Path, label: str | None) -> FrameTable:
     import pandas as pd
 
     frame = pd.read_parquet(path)
@@ -123,7 +126,7 @@ def _open_parquet(path: Path, label: str | None) -> ParquetTable:
         )
     names = tuple(map(str, frame.columns))
     frame.columns = pd.RangeIndex(len(names))
-    return ParquetTable(path, names, frame)
+    return FrameTable(path, names, frame)
 
 
 def _choose(table: Table, spec: Data) -> tuple[list[int], int]:
