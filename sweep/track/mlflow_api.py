@@ -34,6 +34,7 @@ from mlflow.models import ModelSignature as ModelSignature
 from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH as DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
 from mlflow.store.tracking.dbmodels import models as dbmodels
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as SqlAlchemyStore
+from mlflow.types import ColSpec as ColSpec
 from mlflow.types import Schema as Schema
 from mlflow.types import TensorSpec as TensorSpec
 from mlflow.utils.credentials import read_mlflow_creds as read_mlflow_creds

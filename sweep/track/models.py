@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-
 from sweep.data.prepared import DataFacts
 from sweep.durable.failpoint import failpoint
 from sweep.errors import DamagedResultError
@@ -26,13 +24,11 @@ from sweep.track.mlflow_api import (
     Metric,
     MlflowClient,
     Model,
-    ModelSignature,
     Run,
-    Schema,
-    TensorSpec,
     send_once,
 )
 from sweep.track.names import MODEL_PATH
+from sweep.track.served import Served
 from sweep.trial import Ended
 
 N_BEST = 10  # searched trials of cohorts whose models are logged as such
@@ -57,7 +53,8 @@ class Models:
         """
         result = ended.result
         name, saved = f"mlp-{ended.trial.config.units_label}", self.folder / result.key / results.MODEL
-        model_id = _log_model(self.client, self.experiment, run_id, name, saved, self.facts)
+        served = Served(self.facts, self.study.data)
+        model_id = _log_model(self.client, self.experiment, run_id, name, saved, served)
         self.client.log_batch(run_id, _model_metrics(ended, run_id, model_id))
         if not has_outputs:
             self.client.log_outputs(run_id, [LoggedModelOutput(model_id, result.best_epoch)])
@@ -93,7 +90,7 @@ def _model_metrics(ended: Ended, run_id: str, model_id: str) -> list[Metric]:
     return [Metric(name, value, at, epoch, model_id=model_id, run_id=run_id) for name, value in finals]
 
 
-def _log_model(client: MlflowClient, experiment: str, run_id: str, name: str, saved: Path, facts: DataFacts) -> str:
+def _log_model(client: MlflowClient, experiment: str, run_id: str, name: str, saved: Path, served: Served) -> str:
     """Find the logged model of a run, or make it of the .keras file `saved`; return its id. Safe to repeat."""
     found = client.search_logged_models([experiment], filter_string=f"source_run_id = '{run_id}'")
     for twin in found[1:]:  # a server that was slow may have made it twice
@@ -103,7 +100,7 @@ def _log_model(client: MlflowClient, experiment: str, run_id: str, name: str, sa
     failpoint("track.model")
     if model.status != "READY":
         with tempfile.TemporaryDirectory() as scratch:
-            _write_model(Path(scratch), saved, run_id, model.model_id, _signature(facts))
+            _write_model(Path(scratch), saved, run_id, model.model_id, served)
             client.log_model_artifacts(model.model_id, scratch)
         failpoint("track.model_files")
         client.finalize_logged_model(model.model_id, "READY")
@@ -111,34 +108,29 @@ def _log_model(client: MlflowClient, experiment: str, run_id: str, name: str, sa
     return str(model.model_id)
 
 
-def _signature(facts: DataFacts) -> ModelSignature:
-    row_type = np.dtype(facts.rows_dtype)
-    return ModelSignature(
-        inputs=Schema([TensorSpec(row_type, (-1, facts.n_features), "rows")]),
-        outputs=Schema([TensorSpec(np.dtype(facts.output_dtype), (-1, facts.n_outputs))]),
-    )
-
-
-def _write_model(folder: Path, saved: Path, run_id: str, model_id: str, signature: ModelSignature) -> None:
+def _write_model(folder: Path, saved: Path, run_id: str, model_id: str, served: Served) -> None:
     """Write a model folder laid out as `mlflow.keras.save_model` does."""
     copy = folder / MODEL_PATH
     copy.parent.mkdir()
     shutil.copyfile(saved, copy)
     (copy.parent / "keras_module.txt").write_text("keras", encoding="utf-8")
-    requirements = [f"{library}=={version(library)}" for library in ("keras", "tensorflow", "numpy", "mlflow")]
+    requirements = [
+        f"{library}=={version(library)}" for library in ("keras", "tensorflow", *served.libraries, "mlflow")
+    ]
     (folder / "requirements.txt").write_text("\n".join(requirements) + "\n", encoding="utf-8")
     (folder / "python_env.yaml").write_text(
         f"python: {platform.python_version()}\nbuild_dependencies:\n- pip\ndependencies:\n- -r requirements.txt\n",
         encoding="utf-8",
     )
-    model = Model(run_id=run_id, model_id=model_id, signature=signature)
+    served.write_files(folder)
+    model = Model(run_id=run_id, model_id=model_id, signature=served.signature)
     model.add_flavor(
         "keras", data="data", keras_version=version("keras"), keras_backend="tensorflow", save_exported_model=False
     )
     # As `mlflow.pyfunc.add_to_model` writes it; importing that module takes a second and warns of its own chat types.
     model.add_flavor(
         "python_function",
-        loader_module="mlflow.keras",
+        **served.loader,
         python_version=platform.python_version(),
         env={"virtualenv": "python_env.yaml"},
     )
