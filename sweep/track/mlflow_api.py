@@ -37,13 +37,15 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as SqlAlchemy
 from mlflow.types import ColSpec as ColSpec
 from mlflow.types import Schema as Schema
 from mlflow.types import TensorSpec as TensorSpec
+from mlflow.types.schema import AnyType
 from mlflow.utils.credentials import read_mlflow_creds as read_mlflow_creds
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS as MLFLOW_MODEL_VERSIONS
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID as MLFLOW_PARENT_RUN_ID
 
-__all__ = ["ALL", "dbmodels", "send_once"]
+__all__ = ["ALL", "ANY", "dbmodels", "send_once"]
 
 ALL = ViewType.ALL  # runs, deleted ones included
+ANY = AnyType()  # type: ignore[no-untyped-call]  # of a column
 
 _RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"  # read anew by each request
 

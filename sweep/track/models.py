@@ -123,7 +123,7 @@ def _write_model(folder: Path, saved: Path, run_id: str, model_id: str, served: 
         encoding="utf-8",
     )
     served.write_files(folder)
-    model = Model(run_id=run_id, model_id=model_id, signature=served.signature)
+    model = Model(run_id=run_id, model_id=model_id, signature=served.signature, metadata=served.metadata)
     model.add_flavor(
         "keras", data="data", keras_version=version("keras"), keras_backend="tensorflow", save_exported_model=False
     )

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from sweep.data import columns as table_columns
-from sweep.data.columns import Column, describe
+from sweep.data.columns import describe
 from sweep.data.files import is_text
 from sweep.data.prepared import DataFacts
 from sweep.data.text_table import MISSING
 from sweep.study.schema import Data
-from sweep.track.mlflow_api import ColSpec, ModelSignature, Schema, TensorSpec
+from sweep.track.mlflow_api import ANY, ColSpec, ModelSignature, Schema, TensorSpec
 from sweep.track.names import MODEL_PATH
 
 CODE, MODULE = (
@@ -35,13 +35,28 @@ class Served:
         """Types and shapes of what the model takes and gives, columns of a table by their names."""
         facts = self.facts
         if facts.columns:
+            # Of any type: MLflow refuses whole numbers, as a CSV may hold, where a signature says `double`, and has no type for
+            # a truth value or a date that may be missing. The model reads each by its kind.
             return ModelSignature(
-                inputs=Schema([_to_column(c) for c in facts.columns]), outputs=Schema(self._answers())
+                inputs=Schema([ColSpec(ANY, column.name) for column in facts.columns]),
+                outputs=Schema(self._answers()),
             )
         return ModelSignature(
             inputs=Schema([TensorSpec(np.dtype(facts.rows_dtype), (-1, facts.n_features), "rows")]),
             outputs=Schema([TensorSpec(np.dtype(facts.output_dtype), (-1, facts.n_outputs))]),
         )
+
+    @property
+    def metadata(self) -> dict[str, Any] | None:
+        """The kind of each column, and the range of its training rows or its values."""
+        if not self.facts.columns:
+            return None
+        known = {c.name: [*c.values] if c.kind == "category" else [c.low, c.high] for c in self.facts.columns}
+        return {
+            "columns": {
+                column.name: {"kind": column.kind, "known": known[column.name]} for column in self.facts.columns
+            }
+        }
 
     @property
     def libraries(self) -> Sequence[str]:
@@ -70,10 +85,3 @@ class Served:
             return [ColSpec("double", self.spec.label)]
         of_each = [ColSpec("float", f"probability of {name}") for name in self.facts.classes]
         return [ColSpec("string", "class"), ColSpec("float", "certainty"), *of_each]
-
-
-def _to_column(column: Column) -> ColSpec:
-    # MLflow knows no column of dates that a CSV can hold, and no truth value that may be missing.
-    has_flags = column.kind == "boolean" and not column.has_missing
-    kind = "double" if column.kind == "number" else "boolean" if has_flags else "string"
-    return ColSpec(kind, column.name)
