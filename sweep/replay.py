@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from sweep.data.prepared import DataFacts
+from sweep.data.facts import DataFacts
 from sweep.errors import InvalidDataError, MissingRunsError, WorkersError
 from sweep.execute.executor import Executor
 from sweep.record import results

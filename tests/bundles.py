@@ -1,5 +1,6 @@
 """A bundle whose model is a softmax of one matrix, made by hand: converting it takes no TensorFlow."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from sweep.champion.bundle import SUMS, Parity
+from sweep.champion.coded_onnx import add_columns
 from sweep.coordinator import run_study
+from sweep.data.columns import Column
 from sweep.data.files import read
 from sweep.data.prepared import PreparedData, open_test_split, prepare
 from sweep.durable.files import sha256_of
@@ -24,23 +27,36 @@ from tests.studies import FILES, fake_runtime, job
 WEIGHTS = np.random.default_rng(3).normal(0, 0.002, (64, 3)).astype(np.float32)
 
 
-def write_onnx(path: Path, weights: NDArray[np.float32] = WEIGHTS) -> None:
+def write_onnx(path: Path, weights: NDArray[np.float32] = WEIGHTS, columns: Sequence[Column] = ()) -> None:
     """rows -> softmax(rows @ weights)."""
     n_features, n_classes = weights.shape
     graph = helper.make_graph(
-        [helper.make_node("MatMul", ["rows", "w"], ["z"]), helper.make_node("Softmax", ["z"], ["classes"])],
+        [
+            helper.make_node("Cast", ["rows"], ["x"], to=TensorProto.FLOAT),
+            helper.make_node("MatMul", ["x", "w"], ["z"]),
+            helper.make_node("Softmax", ["z"], ["classes"]),
+        ],
         "mlp",
-        [helper.make_tensor_value_info("rows", TensorProto.FLOAT, ["n", n_features])],
+        [
+            helper.make_tensor_value_info(
+                "rows", TensorProto.DOUBLE if columns else TensorProto.FLOAT, ["n", n_features]
+            )
+        ],
         [helper.make_tensor_value_info("classes", TensorProto.FLOAT, ["n", n_classes])],
         [numpy_helper.from_array(weights, "w")],
     )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8), path)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
+    onnx.save(add_columns(model, columns) if columns else model, path)
 
 
 def convert_by_hand(
-    model: Path, into: Path, data: PreparedData | None, weights: NDArray[np.float32] = WEIGHTS
+    model: Path,
+    into: Path,
+    data: PreparedData | None,
+    columns: Sequence[Column],
+    weights: NDArray[np.float32] = WEIGHTS,
 ) -> Parity:
-    write_onnx(into, weights)
+    write_onnx(into, weights, columns)
     return Parity(1000, 0, 0.0)
 
 

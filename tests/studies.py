@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from sweep.coordinator import Job, Runtime, run_study
-from sweep.data.prepared import DataFacts, PreparedData
+from sweep.data.facts import DataFacts
+from sweep.data.prepared import PreparedData
 from sweep.execute.fake import Curve, FakeExecutor, plausible_logs
 from sweep.layout import RunsDir
 from sweep.record import results

@@ -38,6 +38,7 @@ LIBRARIES = {
         "train.cohort.step",
         "train.cohort.head",
         "champion.conversion",
+        "data.columns",  # in the copy that MLflow serves a model by
     },
     "jax": {
         "train.cohort.program",
@@ -46,7 +47,7 @@ LIBRARIES = {
         "train.cohort.augment",
         "train.cohort.head",
     },
-    "onnx": {"champion.conversion"},
+    "onnx": {"champion.conversion", "champion.coded_onnx"},
     "onnxruntime": {"champion.verify"},
     "optuna": {
         "record.trials",
@@ -69,7 +70,7 @@ LIBRARIES = {
         "record.server",
         "record.hold",
     },
-    "sklearn": {"data.splits", "train.ranked"},
+    "sklearn": {"data.coding", "data.splits", "train.ranked"},
     "matplotlib": {"train.figure", "train.pictures"},
     "plotly": {"report.figures", "report.search_figures", "report.value_figures", "report.page"},
     "jinja2": {"report.page", "champion.card"},

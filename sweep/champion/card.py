@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from sweep.champion import bundle
 from sweep.champion.confusion import list_labels
+from sweep.data.columns import Column as TableColumn
+from sweep.data.facts import DataFacts
 from sweep.data.files import is_table, is_text
-from sweep.data.prepared import DataFacts
 from sweep.plain_text import to_code, to_line
 from sweep.report.conclusion import Column, Conclusion
 from sweep.report.text import champion_line
@@ -19,7 +21,10 @@ _templates = Environment(
 )
 _templates.filters["code"] = to_code
 _templates.filters["literal"] = repr  # Python's, to stand in code
-MAX_LISTED = 20  # classes
+_templates.filters["cell"] = lambda text: text.replace("|", "\\|")  # of a Markdown table
+_templates.filters["known"] = lambda column: _describe_known(column)
+MAX_LISTED = 20  # classes, columns
+MAX_VALUES = 8  # of a category
 _OPTIMIZERS = {"adam": "Adam", "sgd": "SGD with Nesterov momentum of 0.9", "rmsprop": "RMSprop"}
 _RECIPE = {
     "weight_decay": "weight decay",
@@ -36,7 +41,9 @@ _DATA_NOTES = {
     "mnist": "DATA.npz is `sweep/datasets/mnist.npz` of the code, or any mnist.npz with arrays `x_test` and `y_test`.",
     "test": "DATA.npz is the study's own data file, {name}, or any with its arrays `x_test` and `y_test`.",
     "train": "DATA.npz is the study's own data file, {name}, with arrays `x_train` and `y_train`, of which it finds the sealed rows by number.",
-    "table": "DATA.npz is made of the study's own data file, {name}, of which it finds the sealed rows by number:",
+    "text": "DATA is the study's own data file, {name}, of which it finds the sealed rows by number.",
+    "parquet": "DATA is the study's own data file, {name}, as text, of which it finds the sealed rows by number:",
+    "arrays": "DATA.npz holds the features of {name} as `x_train` and its labels as `y_train`, of which it finds the sealed rows by number.",
     "lost": "Here it cannot do the second half: which rows of {name} were drawn as the test split was not at hand when this was exported. Export it again where the data is.",
 }
 
@@ -44,7 +51,7 @@ _DATA_NOTES = {
 def to_card(conclusion: Conclusion, champion: Column, summary: dict[str, Any]) -> str:
     """Render the card of `champion`, whose bundle has this summary."""
     study, facts, test = conclusion.tracked.study, conclusion.tracked.facts, summary["test"]
-    note = _data_note(study.data.source, test) if test else ""
+    note = _data_note(study.data.source, facts, test) if test else ""
     labels = list_labels(facts.classes) if facts.classes else []
     return _templates.get_template("card.md.jinja").render(
         study=study,
@@ -56,13 +63,13 @@ def to_card(conclusion: Conclusion, champion: Column, summary: dict[str, Any]) -
         summaries=champion.summaries,
         summary=summary,
         test=test,
-        dropped=[*study.data.drop, *filter(None, [study.data.split_by])],
+        columns=facts.columns,
+        max_listed=MAX_LISTED,
         answer=_describe_answer(facts, study.data.label),
         onnx_input=summary["input"],
         labels=labels,
         renamed={label: name for label, name in zip(labels, facts.classes, strict=False) if label != to_line(name)},
         data_note=_DATA_NOTES[note].format(name=to_code(facts.name)) if note else "",
-        is_table=note == "table",
         is_text=is_text(study.data.source),
         files=bundle,
     )
@@ -88,6 +95,18 @@ def _describe_answer(facts: DataFacts, label: str | None) -> dict[str, str]:
     }
 
 
+def _describe_known(column: TableColumn) -> str:
+    """Write what the training rows have in a column."""
+    missing = ["some missing"] * (column.has_missing or "" in column.values)
+    if column.kind == "category":
+        values = [to_code(value) for value in column.values if value]
+        shown = values[:MAX_VALUES] + [f"{len(values) - MAX_VALUES} more"] * (len(values) > MAX_VALUES)
+        return ", ".join(shown + ["rare ones"] * column.has_rare + missing)
+    low, high = column.low or 0.0, column.high or 0.0
+    ends = [str(np.datetime64(int(n), "D")) if column.kind == "date" else f"{n:.6g}" for n in (low, high)]
+    return ", ".join([" to ".join(ends), *missing])
+
+
 def describe_training(config: Config) -> str:
     """Write by what a config trains: optimizer, learning rate, batch size, and the rest as far as it is in use."""
     schedule = " (cosine, with warm-up)" if config.schedule == "cosine" else ""
@@ -96,14 +115,16 @@ def describe_training(config: Config) -> str:
     return ", ".join(said + [f"{words} {getattr(config, k):.6g}" for k, words in _RECIPE.items() if getattr(config, k)])
 
 
-def _data_note(source: str, test: dict[str, Any]) -> str:
+def _data_note(source: str, facts: DataFacts, test: dict[str, Any]) -> str:
     if source == "mnist":
         return "mnist"
     if test["part"] == "test":
         return "test"
     if not test["rows_are_known"]:
         return "lost"
-    return "table" if is_table(source) else "train"
+    if facts.columns:
+        return "text" if is_text(source) else "parquet"
+    return "arrays" if is_table(source) else "train"  # a table that an earlier version read
 
 
 def _join(classes: tuple[str, ...]) -> str:

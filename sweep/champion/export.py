@@ -17,8 +17,9 @@ from sweep.champion.bundle import Convert, Parity
 from sweep.champion.card import to_card
 from sweep.champion.confusion import draw_confusion
 from sweep.champion.value_picture import draw_values
+from sweep.data.facts import DataFacts
 from sweep.data.files import is_text
-from sweep.data.prepared import DataFacts, PreparedData, find_prepared, read_drawn_test_rows
+from sweep.data.prepared import PreparedData, find_prepared, read_drawn_test_rows
 from sweep.data.text_table import MISSING
 from sweep.durable.files import make_folder, sha256_of
 from sweep.durable.lock import hold_in_turn
@@ -72,7 +73,8 @@ def export(conclusion: Conclusion, convert: Convert, typed: str | None = None) -
         (draft / bundle.SUMMARY).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
         (draft / bundle.CARD).write_text(to_card(conclusion, champion, summary), encoding="utf-8")
         (draft / bundle.STUDY).write_text(_study_text(tracked.table, typed), encoding="utf-8")
-        shutil.copyfile(verify.__file__, draft / bundle.VERIFY)
+        for name in (bundle.VERIFY, verify.OPERATORS, verify.GIVEN_ROWS):
+            shutil.copy(Path(verify.__file__).with_name(name), draft)
 
     make_folder(runs.all_exports)
     with hold_in_turn(runs.all_exports / results.LOCK):

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep.champion import bundle, verify
+from sweep.champion.given_rows import flat_rows
 from sweep.data.files import is_table, read_arrays
 from sweep.data.unpacked import check_file
 from sweep.errors import InvalidDataError, InvalidSettingError, MissingRunsError
@@ -58,9 +59,9 @@ def _read_rows(path: Path, wanted: dict[str, Any], id_column: str | None) -> tup
         raise InvalidSettingError(f"--id {id_column}: is for tables, whose columns have names; leave it out")
     [(name, rows)] = read_arrays(path, lambda names: [_chosen(path, names)]).items()
     try:
-        return verify.flat_rows(rows, wanted, f"{path}: {name}"), list(map(str, range(len(rows))))
-    except verify.BundleError as error:
-        raise InvalidDataError(str(error)) from error
+        return flat_rows(rows, wanted), list(map(str, range(len(rows))))
+    except ValueError as error:
+        raise InvalidDataError(f"{path}: {name}: {error}") from error
 
 
 def _chosen(path: Path, names: list[str]) -> str:

@@ -13,9 +13,8 @@ if __name__ == "__main__" and not sys.flags.safe_path:
 
 import argparse
 import csv
-import gzip
 import hashlib
-import io
+import importlib.util
 import json
 import math
 import os
@@ -24,8 +23,7 @@ import stat
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Sequence
 from io import BufferedReader
 from pathlib import Path
 from tokenize import TokenError
@@ -35,21 +33,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 SUMS, SUMMARY, MODEL, RECORDED = "SHA256SUMS", "summary.json", "model.onnx", "predictions.npz"
+OPERATORS, GIVEN_ROWS = "onnx_operators.py", "given_rows.py"  # files beside this one
 TOLERANCE = 1e-5  # between the probabilities of the model here and where it was trained
 OF_VALUES = 1e-4  # the same of numbers that it predicts, see `off_by`
-MAX_TEXT_BYTES, MAX_MODEL_BYTES = 2**22, 2**30
+MAX_TEXT_BYTES, MAX_MODEL_BYTES, MAX_DATA_BYTES = 2**22, 2**30, 2**36
 BATCH = 4096  # rows
-# What an MLP needs. None repeats anything, so a model of these ends: Loop, Scan and If, and what makes much of little, are out.
-OPERATORS = {
-    "Abs", "Add", "And", "BatchNormalization", "Cast", "Clip", "Constant", "Div", "Dropout", "Elu", "Equal", "Erf",
-    "Exp", "Flatten", "Gemm", "Greater", "GreaterOrEqual", "HardSigmoid", "Identity", "LeakyRelu", "Less",
-    "LessOrEqual", "Log", "LogSoftmax", "MatMul", "Max", "Min", "Mul", "Neg", "Not", "Or", "Pow", "PRelu",
-    "Reciprocal", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Relu", "Reshape", "Selu", "Shape",
-    "Sigmoid", "Sign", "Softmax", "Softplus", "Softsign", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Transpose",
-    "Unsqueeze", "Where",
-    "ai.onnx.ml.LabelEncoder", "Concat", "Cos", "IsNaN", "Sin",  # to code the columns of a table
-}  # fmt: skip
-ONCE = "Concat"  # a chain of these would make much of little
 ROW_TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64}  # of a model's input
 BOOLEANS = {
     "true": 1.0,
@@ -134,46 +122,23 @@ def open_model(path: Path, n_features: int, n_classes: int, columns: Sequence[di
 
     n_classes: 0 for regression, whose model gives one number, float64. columns: of a table, which the model takes by name.
     """
+    session = _open_session(path)
+    takes = {end.name: (end.type, end.shape[1:]) for end in session.get_inputs()}
+    given = [(end.type, end.shape[1:]) for end in session.get_outputs()]
     gives = ("tensor(float)", [n_classes]) if n_classes else ("tensor(double)", [1])
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when it is loaded; else it writes to the home folder
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # errors are told once, in our words
-    options.add_session_config_entry(
-        "session.load_model_format", "ONNX"
-    )  # and no other that it would know by its bytes
-    try:
-        content = _bytes(path, MAX_MODEL_BYTES)
-        if strange := sorted(set(operators := list(_operators(content))) - OPERATORS):
-            raise BundleError(
-                f"{path}: not a model of this program, so it is not run: it holds {', '.join(strange)[:200]}"
-            )
-        if operators.count(ONCE) > 1:
-            raise BundleError(f"{path}: not a model of this program, so it is not run: it holds several {ONCE}")
-        with tempfile.TemporaryDirectory() as empty:  # weights must lie in the file: nothing beside it is read
-            options.add_session_config_entry("session.model_external_initializers_file_folder_path", empty)
-            session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        takes = {end.name: (end.type, end.shape[1:]) for end in session.get_inputs()}
-        given = [(end.type, end.shape[1:]) for end in session.get_outputs()]
-    except BundleError:
-        raise
-    except Exception as error:  # the runtime's errors have no narrower base
-        raise BundleError(f"{path}: not a model that can be run: {_first_line(error)}") from error
     wanted = {c["name"]: ("tensor(string)" if c["kind"] == "category" else "tensor(double)", [1]) for c in columns}
     is_array = not columns and [*takes.values()] in [[(rows, [n_features])] for rows in ROW_TYPES]
     if not (is_array or (columns and takes == wanted)) or given != [gives]:
-        rows = "the columns of its table" if columns else f"numbers (n, {n_features})"
+        what = "the columns of its table" if columns else f"numbers (n, {n_features})"
         ends = f"{[*takes.values()]} and {given}"[:200]
-        raise BundleError(f"{path}: wanted {rows} -> (n, {gives[1][0]}), it takes and gives {ends}")
+        raise BundleError(f"{path}: wanted {what} -> (n, {gives[1][0]}), it takes and gives {ends}")
+    inputs = {name: ROW_TYPES.get(kind, object) for name, (kind, _) in (wanted or takes).items()}
 
     def ask(rows: Rows, start: int) -> NDArray[Any]:
         arrays = [cells[:, np.newaxis] for cells in rows] if isinstance(rows, list) else [rows]
-        batch = {
-            name: array[start : start + BATCH].astype(ROW_TYPES.get(kind, object))
-            for (name, (kind, _)), array in zip(takes.items(), arrays, strict=True)
-        }
-        return np.asarray(session.run(None, batch)[0])
+        batch = [array[start : start + BATCH] for array in arrays]
+        given = {name: part.astype(dtype) for (name, dtype), part in zip(inputs.items(), batch, strict=True)}
+        return np.asarray(session.run(None, given)[0])
 
     def answer(rows: Rows) -> NDArray[Any]:
         n_rows = len(rows[0]) if isinstance(rows, list) else len(rows)
@@ -201,69 +166,25 @@ def off_by(said: NDArray[Any], wanted: NDArray[Any], target: dict[str, float] | 
     return distance
 
 
-def _operators(content: bytes) -> Iterator[str]:
-    """Name the operator of each node of a model, ONNX' own without a domain. Raises ValueError for what is no model.
+def _open_session(path: Path) -> Any:
+    """Open the .onnx file, once its operators are known to be harmless. Raises BundleError."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when it is loaded; else it writes to the home folder
+    import onnxruntime
 
-    The fields are those of onnx.proto: 7 the graph and 25 a function of a model, 1 a node of a graph, 4 and 7 the operator and
-    the domain of a node. Graphs within attributes belong to operators that are named here themselves.
-    """
-    for field, graph in _fields(memoryview(content)):
-        if field == 25:
-            yield "a function of its own"
-        for _, node in (one for one in _fields(graph) if one[0] == 1) if field == 7 else ():
-            parts = [(number, bytes(text).decode()) for number, text in _fields(node) if number in (4, 7)]
-            domains = [f"{text}." for number, text in parts if number == 7 and text]
-            yield from ("".join([*domains, text]) for number, text in parts if number == 4)
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Yield the fields of a message of protobuf that hold bytes, each with its number."""
-    at = 0
-    while at < len(message):
-        key, at = _varint(message, at)
-        if key & 7 == 0:
-            _, at = _varint(message, at)
-            continue
-        size, at = _varint(message, at) if key & 7 == 2 else ({1: 8, 5: 4}.get(key & 7, len(message)), at)
-        if size > len(message) - at:
-            raise ValueError("its fields do not end where they say")
-        if key & 7 == 2:
-            yield key >> 3, message[at : at + size]
-        at += size
-
-
-def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """Read a number of protobuf at a place; return it and the place after it."""
-    for n, byte in enumerate(message[at : at + 10]):
-        if byte < 128:
-            return sum((b & 127) << 7 * i for i, b in enumerate(message[at : at + n + 1])), at + n + 1
-    raise ValueError("a number in it does not end")
-
-
-def flat_rows(rows: NDArray[Any], wanted: dict[str, Any], name: str) -> NDArray[Any]:
-    """Rows as the model takes them, shape (n, n_features), from an array of rows flat or in their own shape.
-
-    wanted: `input` of summary.json. Scaling is in the model, so pixels must come as they are in the data: uint8. What is not
-    a number that such a model was trained on is refused rather than guessed around. Raises BundleError.
-    """
-    n_features, shape = wanted["features"], tuple(wanted["shape"])
-    if rows.ndim < 2 or rows.shape[1:] not in ((n_features,), shape) or len(rows) == 0:
-        raise BundleError(f"{name}: has shape {rows.shape}, wanted (n, {n_features}) or (n, {str(shape)[1:]}")
-    if wanted["rows_dtype"] == "uint8" and rows.dtype != np.uint8:
-        raise BundleError(
-            f"{name}: holds {rows.dtype}, wanted uint8 from 0 to 255; the model divides by 255 itself, so give pixels as they are"
-        )
-    if wanted["rows_dtype"] != "uint8" and (rows.dtype == np.uint8 or rows.dtype.kind not in "biuf"):
-        raise BundleError(
-            f"{name}: holds {rows.dtype}, wanted numbers as in the data, {wanted['rows_dtype']}; the model scales them itself"
-        )
-    flat = rows.reshape(len(rows), n_features)
-    if flat.dtype != np.uint8:
-        with np.errstate(over="ignore"):  # checked right below
-            flat = flat.astype(wanted["rows_dtype"])
-        if not np.isfinite(flat).all():
-            raise BundleError(f"{name}: holds values that are NaN, infinite, or too large for {flat.dtype}")
-    return flat
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # errors are told once, in our words
+    # ONNX, and no other format that it would know by its bytes.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    try:
+        content = _bytes(path, MAX_MODEL_BYTES)
+        _load(OPERATORS).check_operators(content)
+        with tempfile.TemporaryDirectory() as empty:  # weights must lie in the file: nothing beside it is read
+            options.add_session_config_entry("session.model_external_initializers_file_folder_path", empty)
+            return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except BundleError:
+        raise
+    except Exception as error:  # the runtime's errors have no narrower base
+        raise BundleError(f"{path}: not a model that can be run: {_first_line(error)}") from error
 
 
 def verify(folder: Path, data: Path | None) -> str:
@@ -350,96 +271,38 @@ def _test_rows(data: Path, summary: dict[str, Any], recorded: dict[str, NDArray[
         x, y = x[numbers], y[numbers]
     if len(x) != len(recorded["labels"]) or not _are_labels(y, recorded["labels"], summary):
         raise BundleError(f"{data}: not the data that the model was scored on: its labels differ")
-    return flat_rows(x, summary["input"], f"{data}: x_{part}")
+    try:
+        return np.asarray(_load(GIVEN_ROWS).flat_rows(x, summary["input"]))
+    except ValueError as error:
+        raise BundleError(f"{data}: x_{part}: {error}") from error
 
 
 def _test_cells(data: Path, summary: dict[str, Any], recorded: dict[str, NDArray[Any]]) -> Rows:
     """Find the test rows in a table of text: the cells of each column. Their labels must match."""
-    table, columns = summary["input"], summary["input"]["columns"]
-    numbers = recorded["row_numbers"]
-    cells, n_rows = _read_table(data, [table["label"], *(column["name"] for column in columns)], table["separator"])
-    if numbers.max(initial=-1) >= n_rows:
-        raise BundleError(f"{data}: has {n_rows} rows, the test rows go up to {numbers.max()}")
-    chosen = {name: [column[i] for i in numbers] for name, column in cells.items()}
-    if not _are_labels(_read_labels(chosen[table["label"]]), recorded["labels"], summary):
-        raise BundleError(f"{data}: not the data that the model was scored on: its labels differ")
+    reader, wanted, numbers = _load(GIVEN_ROWS), summary["input"], recorded["row_numbers"]
+    names = [wanted["label"], *(column["name"] for column in wanted["columns"])]
     try:
-        return [read_cells(chosen[column["name"]], column["kind"], {"", *table["missing"]}) for column in columns]
-    except ValueError as error:
-        raise BundleError(f"{data}: not the data that the model was scored on: {_first_line(error)}") from error
-
-
-def _read_table(path: Path, names: Sequence[str], separator: str | None) -> tuple[dict[str, list[str]], int]:
-    """Read columns of a table of text by their names, and how many rows it has. Raises BundleError."""
-    if path.suffix.lower() == ".parquet":
-        raise BundleError(f"{path}: wanted a table of text, which README.md makes of it")
-    try:
-        with _open(path, math.inf) as file:
-            content = gzip.decompress(file.read()) if path.suffix.lower() == ".gz" else file.read()
-        text = content.decode("utf-8-sig")
-        for mark in separator or ",;\t|":
-            rows = [
-                row
-                for row in csv.reader(io.StringIO(text, newline=""), delimiter=mark)
-                if len(row) > 1 or "".join(row).strip()
-            ]
-            if rows and set(names) <= set(rows[0]):
-                at = {name: rows[0].index(name) for name in names}
-                return {name: [row[i] for row in rows[1:]] for name, i in at.items()}, len(rows) - 1
+        cells = reader.read_table(_bytes(data, MAX_DATA_BYTES), names, wanted["separator"])
+        if numbers.max(initial=-1) >= len(cells[names[0]]):
+            raise BundleError(f"{data}: has {len(cells[names[0]])} rows, the test rows go up to {numbers.max()}")
+        chosen = {name: [column[i] for i in numbers] for name, column in cells.items()}
+        if not _are_labels(reader.read_labels(chosen[names[0]]), recorded["labels"], summary):
+            raise BundleError(f"{data}: not the data that the model was scored on: its labels differ")
+        missing = {"", *wanted["missing"]}
+        return [reader.read_cells(chosen[column["name"]], column["kind"], missing) for column in wanted["columns"]]
+    except BundleError:
+        raise
     except (OSError, EOFError, ValueError, IndexError, MemoryError, csv.Error, zlib.error) as error:
-        raise BundleError(f"{path}: not a readable table of text: {_first_line(error)}") from error
-    raise BundleError(f"{path}: wanted a table with the columns {', '.join(names)[:200]}")
-
-
-def read_cells(cells: Sequence[str], kind: str, missing: set[str]) -> NDArray[Any]:
-    """Read the cells of a column as the model takes them, shape (n,). Raises ValueError for one that is not of its kind."""
-    if kind == "category":
-        return np.array(["" if cell in missing else cell for cell in cells], object)
-    read: Callable[[str], float] = {"boolean": _to_boolean, "date": _to_days}.get(kind, float)
-    return np.array([math.nan if cell in missing else read(cell) for cell in cells], np.float64)
-
-
-def _to_boolean(cell: str) -> float:
-    try:
-        return BOOLEANS[cell.strip().lower().removesuffix(".0")]
-    except KeyError as error:
-        raise ValueError(f"{cell!r:.80} is no truth value") from error
-
-
-def _to_days(cell: str) -> float:
-    """Return days since 1970-01-01, in UTC where a zone is told."""
-    moment = datetime.fromisoformat(cell.strip())
-    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - datetime.fromtimestamp(0, UTC)) / timedelta(
-        days=1
-    )
-
-
-def _read_labels(cells: Sequence[str]) -> NDArray[Any]:
-    """Read labels as they stand in a table of text: numbers or truth values where all are, else text."""
-    if {cell.lower() for cell in cells} <= {"true", "false"}:
-        return np.array([cell.capitalize() for cell in cells])
-    try:
-        return np.array([float(cell) for cell in cells])
-    except ValueError:
-        return np.array(cells)
+        raise BundleError(f"{data}: not the table that the model was scored on: {_first_line(error)}") from error
 
 
 def _are_labels(y: NDArray[Any], recorded: NDArray[Any], summary: dict[str, Any]) -> bool:
     """Return whether labels as a data file holds them are those recorded."""
     if not summary.get("target"):
-        return class_names(y) == [summary["classes"][number] for number in recorded]
+        return bool(_load(GIVEN_ROWS).class_names(y) == [summary["classes"][number] for number in recorded])
     is_column = y.dtype.kind in "biuf" and y.shape in (recorded.shape, (*recorded.shape, 1))
     # Parsers of text differ in the last bit.
     return bool(is_column and np.allclose(y.astype(np.float64).reshape(-1), recorded, rtol=1e-12, atol=0))
-
-
-def class_names(y: NDArray[Any]) -> list[str]:
-    """Name the classes of labels as data files hold them: one a row, shape (n,) or (n, 1), or one-hot, (n, k)."""
-    if y.ndim == 2:
-        y = y[:, 0] if y.shape[1] == 1 else y.argmax(axis=1)
-    if y.dtype.kind == "S":
-        y = np.char.decode(y, "utf-8", "replace")
-    return [str(int(label) if isinstance(label, float) and label.is_integer() else label) for label in y.tolist()]
 
 
 def _read(path: Path, names: Sequence[str], limit: float = math.inf) -> dict[str, NDArray[Any]]:
@@ -457,6 +320,16 @@ def _read(path: Path, names: Sequence[str], limit: float = math.inf) -> dict[str
         raise
     except (OSError, ValueError, EOFError, AttributeError, TypeError, RuntimeError, MemoryError, SyntaxError, TokenError, zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
         raise BundleError(f"{path}: not a readable .npz of plain arrays: {_first_line(error)}") from error
+
+
+def _load(name: str) -> Any:
+    """Load a file that lies beside this one, here as in a bundle, where its checksum was found right."""
+    found = importlib.util.spec_from_file_location(name.removesuffix(".py"), Path(__file__).with_name(name))
+    if found is None or found.loader is None:
+        raise BundleError(f"{name}: cannot be loaded")
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
 
 
 def _text(path: Path) -> str:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import optuna
 from sqlalchemy.exc import SQLAlchemyError
 
-from sweep.data.prepared import DataFacts
+from sweep.data.facts import DataFacts
 from sweep.durable.failpoint import failpoint
 from sweep.durable.lock import hold_in_turn
 from sweep.errors import ChangedStudyError, MissingRunsError, RecordError, translate

@@ -9,7 +9,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState
 
-from sweep.data.prepared import DataFacts
+from sweep.data.facts import DataFacts
 from sweep.durable.failpoint import failpoint
 from sweep.record.hold import ALONE, Hold
 from sweep.record.optuna_terms import OPTUNA_STATES, STATES, to_direction

@@ -1,6 +1,6 @@
 """Descriptions of a study in Markdown, for readers who open MLflow without having read anything else."""
 
-from sweep.data.prepared import DataFacts
+from sweep.data.facts import DataFacts
 from sweep.plain_text import to_code
 from sweep.search.finalists import NUMBER_WORDS
 from sweep.study.config import WHOLE_NET, leave_out_defaults

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sweep.data.prepared import DataFacts
+from sweep.data.facts import DataFacts
 from sweep.durable.failpoint import failpoint
 from sweep.errors import TrackingError
 from sweep.layout import RunsDir

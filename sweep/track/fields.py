@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from sweep.data.prepared import DataFacts
+from sweep.data.facts import DataFacts
 from sweep.errors import DamagedResultError
 from sweep.record import results
 from sweep.study.config import Config

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweep.data.prepared import DataFacts
+from sweep.data.facts import DataFacts
 from sweep.durable.given import MAX_PREDICTIONS_BYTES, MAX_RECORD_BYTES, read_given
 from sweep.durable.inside import refuse_links
 from sweep.errors import DamagedResultError, MissingRunsError

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sweep.data.prepared import DataFacts
+from sweep.data.facts import DataFacts
 from sweep.durable.given import MAX_RECORD_BYTES, read_given
 from sweep.errors import DamagedResultError, MissingRunsError
 from sweep.layout import RunsDir

@@ -10,8 +10,8 @@ import numpy as np
 
 from sweep.data import columns as table_columns
 from sweep.data.columns import describe
+from sweep.data.facts import DataFacts
 from sweep.data.files import is_text
-from sweep.data.prepared import DataFacts
 from sweep.data.text_table import MISSING
 from sweep.study.schema import Data
 from sweep.track.mlflow_api import ANY, ColSpec, ModelSignature, Schema, TensorSpec

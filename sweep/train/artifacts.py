@@ -5,7 +5,7 @@ from pathlib import Path
 
 import keras
 
-from sweep.data.prepared import DataFacts
+from sweep.data.facts import DataFacts
 from sweep.data.scaling import Scaling
 from sweep.record import results
 from sweep.train.model import Weights, add_scaling, build_net, get_weight_name

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from sweep.data.prepared import DataFacts
+from sweep.data.facts import DataFacts
 from sweep.data.scaling import LIMIT, SMOOTH_LIMIT, Scaling, Target
 from sweep.errors import DamagedResultError
 from sweep.study.config import Config

@@ -24,7 +24,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from sweep.data.prepared import DataFacts
+from sweep.data.facts import DataFacts
 from sweep.execute.fake import FakeExecutor
 from sweep.layout import RunsDir
 from sweep.loop import run_trials

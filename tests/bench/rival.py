@@ -14,7 +14,8 @@ from typing import Any
 import mlflow
 import optuna
 
-from sweep.data.prepared import DataFacts, PreparedData, open_training_split
+from sweep.data.facts import DataFacts
+from sweep.data.prepared import PreparedData, open_training_split
 from sweep.search.sampler import suggest_value
 from sweep.study.file import load_study
 from sweep.study.schema import Study

@@ -27,7 +27,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from sweep.data.prepared import DataFacts
+from sweep.data.facts import DataFacts
 from sweep.execute.tabular import TabularExecutor, VirtualClock
 from sweep.layout import RunsDir
 from sweep.loop import run_trials

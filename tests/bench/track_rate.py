@@ -10,7 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from sweep.data.prepared import DataFacts
+from sweep.data.facts import DataFacts
 from sweep.execute.fake import FakeEngine
 from sweep.layout import RunsDir
 from sweep.record.provenance import read_provenance

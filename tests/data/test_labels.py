@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 
-from sweep.champion.verify import class_names
+from sweep.champion.given_rows import class_names
 from sweep.data.files import read
 from sweep.errors import InvalidDataError
 from sweep.study.schema import Data

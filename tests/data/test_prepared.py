@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from sweep.data import files as data_files
+from sweep.data.facts import DataFacts
 from sweep.data.files import check_images, check_rows, read
 from sweep.data.prepared import (
-    DataFacts,
     find_prepared,
     open_scaling,
     open_test_split,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sweep.data.prepared import DataFacts
+from sweep.data.facts import DataFacts
 from sweep.errors import DamagedResultError
 from sweep.record import results
 from sweep.study.config import Activation, Config, Optimizer, Schedule

@@ -6,7 +6,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Literal, Protocol
 
-from sweep.data.prepared import DataFacts, PreparedData
+from sweep.data.facts import DataFacts
+from sweep.data.prepared import PreparedData
 from sweep.execute.executor import Executor
 from sweep.trial import Event, Trial
 

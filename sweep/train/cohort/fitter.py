@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from sweep.data.prepared import DataFacts, PreparedData, open_scaling, open_training_split
+from sweep.data.facts import DataFacts
+from sweep.data.prepared import PreparedData, open_scaling, open_training_split
 from sweep.data.scaling import Scaling
 from sweep.study.training import Training
 from sweep.train.cohort.bucket import Bucket, compaction_pays, group_into_buckets, round_up

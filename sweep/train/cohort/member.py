@@ -10,7 +10,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from sweep.data.prepared import DataFacts, Split
+from sweep.data.facts import DataFacts
+from sweep.data.prepared import Split
 from sweep.study.config import Config, derive_seed
 from sweep.study.objective import Loss
 from sweep.study.training import Precision

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from sweep.data.prepared import DataFacts
+from sweep.data.facts import DataFacts
 from sweep.study.config import Config
 from sweep.study.objective import Loss
 from sweep.train.recipe import LOSSES

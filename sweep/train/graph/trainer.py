@@ -13,7 +13,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from sweep.data.prepared import DataFacts, Split
+from sweep.data.facts import DataFacts
+from sweep.data.prepared import Split
 from sweep.study.config import Config
 from sweep.study.objective import Loss
 from sweep.study.training import Precision
