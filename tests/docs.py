@@ -114,6 +114,8 @@ def _words(schema: dict[str, Any]) -> str:
             return f"list{n_most}, each entry a {_words(items)}"
         case {"type": "object", "propertyNames": names, "additionalProperties": values}:
             return f"table of any of {_words(names)}, each a {_words(values)}"
+        case {"type": "object", "additionalProperties": values}:
+            return f"table, each entry {_words(values)}"
         case _:
             raise ValueError(f"no words for the type {schema}")
 

@@ -416,12 +416,15 @@ CSV = {
     "labels only": (text("y\n1\n2\n"), "one column beside 'y'"),
     "another label column": (text("a,Y\n1,2\n"), "data.label = 'y'"),
     "another label column beside one of two lines": (text('"a\nb",Y\n1,2\n'), "data.label = 'y'"),
-    "a text column": (text("a,b,y\n1,red,0\n2,blue,1\n"), "column 'b'"),
-    "a hole": (text("a,y\n1,0\n,1\n"), "missing values: column 'a' (line 3)"),
+    "a column of free text": (
+        text("a,b,y\n" + "".join(f"1,red {i},{i % 2}\n" for i in range(12))),
+        "free text: column 'b'",
+    ),
+    "a column of nothing": (text("a,b,y\n1,,0\n,,1\n"), "no values: column 'b'"),
     "a row without a label": (text("a,y\n1,0\n2,\n"), "column 'y' has 1 rows without a label, the first on line 3"),
     "rows of two lengths": (text("a,y\n1,0\n1,2,3\n"), "the header names 2 columns, line 3 has 3 values"),
     "Latin-1": (text("a,y\n1,caf\xe9\n", "latin-1"), "not UTF-8 text: byte 0xe9 on line 2; save it as UTF-8"),
-    "too large to take differences of": (text("a,y\n1e300,0\n2,1\n"), "numbers beyond 1e+290"),
+    "too large to take differences of": (text("a,y\n1e300,0\n2,1\n"), "infinite or too large: column 'a' (line 2)"),
     "a single row of a class of two lines": (text('a,y\n1,"b\nc"\n' + "2,d\n" * 12), "single row"),
 }
 PARQUET = {

@@ -18,6 +18,7 @@ import sklearn
 
 from sweep.cli.commands import main
 from sweep.data.files import check_rows, read
+from sweep.data.prepared import open_training_split, prepare, read_sample
 from sweep.errors import InvalidDataError
 from sweep.study.schema import Data
 from tests.studies import ROOT
@@ -50,11 +51,24 @@ def test_none_is_a_class():
 
 
 REFUSED = {
-    "missing.csv": r"missing values: column 'a' \(6 of 120 cells, the first on line 7\), column 'b' \(8 .*\), column 'c' \(4 ",
     "questionmarks.csv": r"not all numbers: column 'ca' has '\?' \(line 9\): .*data\.missing",
     "telco.csv": r"not all numbers: column 'TotalCharges' has ' ' \(2 of 120 cells, the first on line 5\)",
     "noise_sorted_index.csv": r"has a column without a name: .*data\.drop = \[\"\"\]",
 }
+
+
+def test_missing_numbers_are_imputed_by_the_median_of_the_training_rows_and_marked(tmp_path):
+    data = prepare(read(spec("missing.csv"), INPUTS), spec("missing.csv"), 0, tmp_path)
+    n_missing = pd.read_csv(INPUTS / "missing.csv")[["a", "b", "c"]].isna().sum().tolist()
+    assert n_missing == [6, 8, 4]
+    assert data.facts.n_features == 6
+    train, validation = open_training_split(data, "train").x, open_training_split(data, "validation").x
+    for i, column in enumerate(data.facts.columns):
+        is_missing = train[:, 2 * i + 1] > 0
+        assert 0 < is_missing.sum() <= n_missing[i]
+        assert np.abs(train[is_missing, 2 * i]).max() < 1e-6  # the median is what robust scaling takes away
+        assert column.fill == pytest.approx(np.median(read_sample(data)[~is_missing, i]))
+    assert np.isfinite(validation).all()
 
 
 @pytest.mark.parametrize(("source", "n_values"), [("regression_float.csv", 120), ("regression_int.csv", 103)])

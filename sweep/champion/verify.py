@@ -341,7 +341,7 @@ def _text(path: Path) -> str:
 
 def _bytes(path: Path, limit: int) -> bytes:
     with _open(path, limit) as file:
-        return file.read(limit)
+        return file.read(os.fstat(file.fileno()).st_size)
 
 
 def _sha256(path: Path) -> str:

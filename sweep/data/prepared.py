@@ -7,6 +7,7 @@ fitted and saved as a model scales raw rows itself (`train.model.add_scaling`).
 
 import hashlib
 import json
+import logging
 import re
 import shutil
 import stat
@@ -18,7 +19,7 @@ from typing import Literal, cast, get_args
 
 import numpy as np
 
-from sweep.data.coding import fit_columns, place_levels
+from sweep.data.coding import fit_columns, place_levels, word_kinds
 from sweep.data.columns import Column, code
 from sweep.data.facts import DataFacts, ScalingKind
 from sweep.data.files import UNREADABLE, Array, DataSet
@@ -31,6 +32,8 @@ from sweep.durable.given import MAX_RECORD_BYTES, read_given
 from sweep.errors import InvalidDataError, StorageError, translate
 from sweep.study.objective import Task
 from sweep.study.schema import Data
+
+logger = logging.getLogger(__name__)
 
 CACHE_VERSION = 3  # of the layout below; part of a prepared folder's name
 FACTS = "facts.json"
@@ -121,6 +124,8 @@ def prepare(data: DataSet, spec: Data, seed: int, cache: Path) -> PreparedData:
             parts = _split(data, drawn)
             columns, parts = _place(data, parts)
             _write(folder, parts, _describe(data, digest, scaling, parts, columns), drawn.test)
+        if data.columns:
+            logger.info("%s: %s; data.columns sets other kinds", data.name, word_kinds(data.columns, data.x_train))
     return _open(folder)
 
 

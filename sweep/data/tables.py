@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sweep.data.coding import RawColumn, word_kinds
+from sweep.data.coding import RawColumn
 from sweep.data.groups import read_groups
 from sweep.data.kinds import read_features
 from sweep.data.labels import to_labels
@@ -90,7 +90,6 @@ def read_table(path: Path, spec: Data) -> Rows:
         raise InvalidDataError(f"{path}: has no rows")
     labels = _take_labels(table, frame[label], spec)
     x, columns = read_features(table, frame[features], [table.names[i] for i in features], spec.columns)
-    logger.info("%s: %s; data.columns sets other kinds", path.name, word_kinds(columns, x))
     return Rows(x, columns, labels, groups)
 
 

@@ -26,7 +26,7 @@ from tests.studies import ROOT, STUDY, tiny_table, write_tiny_data
 
 FILES = {
     "model.keras", "model.onnx", "README.md", "summary.json", "curves.png", "confusion.png", "confusion.csv",
-    "predictions.npz", "study.toml", "verify.py", "SHA256SUMS",
+    "predictions.npz", "study.toml", "verify.py", "given_rows.py", "onnx_operators.py", "SHA256SUMS",
 }  # fmt: skip
 
 
@@ -86,7 +86,7 @@ def test_verify_runs_in_a_bare_environment_and_reproduces_the_test_accuracy(swep
     assert summary["test"]["accuracy"] == accuracy
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == (
-        "verified: 10 files are what SHA256SUMS says; 100 of 100 test rows are classified as recorded, "
+        "verified: 12 files are what SHA256SUMS says; 100 of 100 test rows are classified as recorded, "
         f"test accuracy {accuracy!r}\n"
     )
     (tmp_path / "not.npz").write_bytes(b"PK")
