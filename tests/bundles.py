@@ -1,6 +1,6 @@
 """A bundle whose model is a softmax of one matrix, made by hand: converting it takes no TensorFlow."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -60,18 +60,25 @@ def convert_by_hand(
     return Parity(1000, 0, 0.0)
 
 
-def sweep_by_hand(runs: RunsDir, table: dict[str, Any], folder: Path) -> PreparedData:
+def sweep_by_hand(
+    runs: RunsDir,
+    table: dict[str, Any],
+    folder: Path,
+    weigh: Callable[[PreparedData], NDArray[np.float32]] = lambda _: WEIGHTS,
+) -> PreparedData:
     """A study on the fake executor, with real data in `folder`, scored as the model above would be."""
     study = parse_study(table, "tiny.toml")
     data = prepare(read(study.data, folder), study.data, study.seed, runs.data_cache)
-    runtime = replace(fake_runtime(study, files=FILES), score=partial(score_by_hand, data=data))
+    runtime = replace(fake_runtime(study, files=FILES), score=partial(score_by_hand, data=data, weights=weigh(data)))
     run_study(replace(job(runs, table), data=data), runtime)
     return data
 
 
-def score_by_hand(models: dict[str, Path], data: PreparedData) -> dict[str, tuple[Logs, bytes]]:
+def score_by_hand(
+    models: dict[str, Path], data: PreparedData, weights: NDArray[np.float32]
+) -> dict[str, tuple[Logs, bytes]]:
     test = open_test_split(data)
-    z = np.exp(np.asarray(test.x, np.float32) @ WEIGHTS)
+    z = np.exp(np.asarray(test.x, np.float32) @ weights)
     said = Predictions.of(np.asarray(z / z.sum(axis=1, keepdims=True), np.float64), test.y, test.x)
     return dict.fromkeys(models, ({"test_accuracy": float(said.correct.mean()), "test_loss": 1.0}, said.pack()))
 

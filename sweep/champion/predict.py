@@ -45,16 +45,12 @@ def predict(folder: Path, given: Path, id_column: str | None = None) -> str:
 
 def _read_rows(path: Path, wanted: dict[str, Any], id_column: str | None) -> tuple[verify.Rows, list[str]]:
     """Read the rows of a file, and what names each. wanted: `input` of the bundle's summary. Raises InvalidDataError."""
-    is_by_name = bool(wanted.get("columns"))
-    if is_by_name and is_table(path.name):
-        from sweep.champion.given_table import read_given
+    if wanted.get("columns"):
+        from sweep.champion.given_table import read_given  # with pandas
 
         return read_given(path, wanted, id_column)
-    if is_by_name or is_table(path.name):
-        kinds = (
-            "a table (.csv, .tsv, .parquet) with its columns" if is_by_name else "an .npz file with an array of rows"
-        )
-        raise InvalidDataError(f"{path}: the model was trained on another kind of file; wanted {kinds}")
+    if is_table(path.name):
+        raise InvalidDataError(f"{path}: the model was trained on arrays; wanted an .npz file with an array of rows")
     if id_column is not None:
         raise InvalidSettingError(f"--id {id_column}: is for tables, whose columns have names; leave it out")
     [(name, rows)] = read_arrays(path, lambda names: [_chosen(path, names)]).items()

@@ -14,7 +14,6 @@ if __name__ == "__main__" and not sys.flags.safe_path:
 import argparse
 import csv
 import hashlib
-import importlib.util
 import json
 import math
 import os
@@ -27,6 +26,7 @@ from collections.abc import Callable, Sequence
 from io import BufferedReader
 from pathlib import Path
 from tokenize import TokenError
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -324,11 +324,8 @@ def _read(path: Path, names: Sequence[str], limit: float = math.inf) -> dict[str
 
 def _load(name: str) -> Any:
     """Load a file that lies beside this one, here as in a bundle, where its checksum was found right."""
-    found = importlib.util.spec_from_file_location(name.removesuffix(".py"), Path(__file__).with_name(name))
-    if found is None or found.loader is None:
-        raise BundleError(f"{name}: cannot be loaded")
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
+    path, module = Path(__file__).with_name(name), ModuleType(name.removesuffix(".py"))
+    exec(compile(_text(path), path, "exec"), module.__dict__)  # an import would leave its cache in the bundle
     return module
 
 

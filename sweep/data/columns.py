@@ -197,7 +197,9 @@ def _to_days(cells: "pd.Series[Any]") -> NDArray[np.float64]:
     if pd.api.types.is_numeric_dtype(cells.dtype):
         return np.full(len(cells), np.nan)
     times = pd.to_datetime(cells, errors="coerce", utc=True, format=None if cells.dtype.kind == "M" else "ISO8601")
-    return np.asarray((times - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(days=1), np.float64)
+    # Not in nanoseconds, which end in 2262.
+    moments = times.dt.tz_localize(None).to_numpy("datetime64[us]")
+    return np.asarray((moments - np.datetime64(0, "us")) / np.timedelta64(1, "D"), np.float64)
 
 
 class _TableModel:

@@ -55,7 +55,8 @@ def _selection(study: Study, facts: DataFacts) -> str:
 def _data(facts: DataFacts) -> str:
     parts = [f"{facts.n_train:,} train", f"{facts.n_validation:,} validation", f"{facts.n_test:,} test"]
     target = f"{facts.n_classes} classes" if facts.task == "classification" else "a number to predict"
-    what = f"{facts.n_features} features, {target}"
+    columns = f"{len(facts.columns)} columns as " if facts.columns else ""
+    what = f"{columns}{facts.n_features} features, {target}"
     name = to_code(facts.name).replace("|", r"\|")  # in a table
     return f"{name}: {_join(parts, 'and')} rows, {what} (sha256 {facts.sha256[:12]}...)"
 
