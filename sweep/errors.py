@@ -4,6 +4,7 @@ SweepError                exit code 1; a line without a code has that of its par
 ├── InvalidStudyError     2, also a ValueError
 ├── InvalidSettingError   2, also a ValueError
 ├── InvalidDataError      also a ValueError
+│   └── UnfitColumnsError
 ├── ChangedStudyError
 ├── StudyInUseError
 ├── TrackingError         3
@@ -21,7 +22,7 @@ SweepError                exit code 1; a line without a code has that of its par
 └── Interrupted           130
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from sweep.plain_text import to_line
@@ -44,6 +45,15 @@ class InvalidStudyError(SweepError, ValueError):
 
 class InvalidDataError(SweepError, ValueError):
     """Data that cannot be trained on: missing, malformed, or other than its study says."""
+
+
+class UnfitColumnsError(InvalidDataError):
+    """Columns of a table that are no features as they are."""
+
+    def __init__(self, message: str, columns: Mapping[str, str], cells: Iterable[str] = ()) -> None:
+        """Take what is wrong by the name of its column, and the cells that may stand for missing values."""
+        super().__init__(message)
+        self.columns, self.cells = dict(columns), tuple(cells)
 
 
 class ChangedStudyError(SweepError):

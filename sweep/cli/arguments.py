@@ -23,6 +23,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--version", action="version", version=f"sweep {VERSION}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_init(commands)
     _add_run(commands)
     _add_report(commands)
     _add_compare(commands)
@@ -115,6 +116,17 @@ def _add_replay(commands: Commands) -> None:
         default=Path(),
         metavar="DIR",
         help="folder of the study file, if that names its data by a path (default: the current folder)",
+    )
+
+
+def _add_init(commands: Commands) -> None:
+    init = commands.add_parser("init", help="write a first study of a table, by what its columns look like")
+    init.add_argument(
+        "table", type=Path, metavar="TABLE", help="a .csv, .tsv or .parquet file with a line of column names"
+    )
+    init.add_argument("--label", required=True, metavar="COLUMN", help="column to predict: classes, or numbers")
+    init.add_argument(
+        "--out", type=Path, metavar="FILE", help="study file to write (default: beside the table, named after it)"
     )
 
 

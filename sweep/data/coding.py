@@ -83,7 +83,7 @@ def word_kinds(raw: Sequence[RawColumn], rows: NDArray[np.float64]) -> str:
     said = []
     for kind, plural in (
         ("number", "numbers"),
-        ("boolean", "truth values"),
+        ("boolean", "booleans"),
         ("category", "categories"),
         ("date", "dates"),
     ):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sweep.data.coding import RawColumn
 from sweep.data.columns import MAX_NUMBER, Kind, read_cells, to_number
 from sweep.data.wording import list_some, to_toml
-from sweep.errors import InvalidDataError
+from sweep.errors import UnfitColumnsError
 from sweep.study.schema import shorten
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ WAYS_OUT = {
 def read_features(
     table: "Table", frame: "pd.DataFrame", names: Sequence[str], given: Mapping[str, Kind]
 ) -> tuple[Array, tuple[RawColumn, ...]]:
-    """Read the columns of features, shape (n, n_columns), float64, and of which kind each is. Raises InvalidDataError.
+    """Read the columns of features, shape (n, n_columns), float64, and of which kind each is. Raises UnfitColumnsError.
 
     names: of the frame's columns; given: kinds that the study sets. One error tells of every column at fault.
     """
@@ -53,9 +53,10 @@ def read_features(
     faults.tell()
     counting = [c.name for c, cells in zip(columns, x.T, strict=True) if c.is_plain and _counts_rows(cells)]
     if counting:
-        raise InvalidDataError(
+        raise UnfitColumnsError(
             f"{table.path}: column {list_some(map(shorten, counting))} is the row number, from which a net learns the order of the "
-            f"file; leave it out with data.drop = {to_toml(counting)}"
+            f"file; leave it out with data.drop = {to_toml(counting)}",
+            dict.fromkeys(counting, "row number"),
         )
     return x, tuple(columns)
 
@@ -112,6 +113,7 @@ def _find_kind_of_text(cells: "pd.Series[Any]", name: str, faults: "Faults") -> 
         have_commas = n_commas + sum(is_number.values()) == len(different)
         kind = "decimal commas" if have_commas else "not all numbers"
         faults.note(kind, name, is_wrong, f"has {_show(cells, is_wrong)} ")
+        faults.cells |= {cell for cell, is_good in is_number.items() if not is_good}
         return None
     if not read_cells(present, "date")[1].any():
         return "date"
@@ -132,6 +134,7 @@ class Faults:
     def __init__(self, table: "Table") -> None:
         self.table = table
         self.found: dict[str, dict[str, str]] = {kind: {} for kind in WAYS_OUT}  # kind -> column -> where
+        self.cells: set[str] = set()  # that are no numbers, among numbers
 
     def note(self, kind: str, name: str, is_it: Array, said: str = "") -> None:
         """Note that the cells where `is_it`, shape (n,), are at fault."""
@@ -140,11 +143,13 @@ class Faults:
         self.found[kind][name] = f"column {shorten(name)} {said}{where}"
 
     def tell(self) -> None:
-        """Raise InvalidDataError if any column is at fault: one line for all of them."""
+        """Raise UnfitColumnsError if any column is at fault: one line for all of them."""
         told = [f"{kind}: {list_some(found.values())}: {WAYS_OUT[kind]}" for kind, found in self.found.items() if found]
         if told:
             names = dict.fromkeys(name for found in self.found.values() for name in found)
             drop = to_toml(names, MAX_NAMED)
-            raise InvalidDataError(
-                f"{self.table.path}: {'; '.join(told)}; or leave the columns out with data.drop = {drop}"
+            raise UnfitColumnsError(
+                f"{self.table.path}: {'; '.join(told)}; or leave the columns out with data.drop = {drop}",
+                {name: kind for kind, found in self.found.items() for name in found},
+                self.cells,
             )

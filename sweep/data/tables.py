@@ -21,7 +21,7 @@ from sweep.data.labels import to_labels
 from sweep.data.text_table import SUFFIXES as TEXT_SUFFIXES
 from sweep.data.text_table import scan, suffix_of
 from sweep.data.wording import list_some, to_toml
-from sweep.errors import InvalidDataError
+from sweep.errors import InvalidDataError, UnfitColumnsError
 from sweep.study.schema import Data, shorten
 
 if TYPE_CHECKING:
@@ -166,9 +166,10 @@ def _check_have_names(path: Path, names: Sequence[str], label: str) -> None:
     """Refuse columns without a name, which hold an index most often."""
     nameless = [name for name in dict.fromkeys(names) if NAMELESS.fullmatch(name) and name != label]
     if nameless:
-        raise InvalidDataError(
+        raise UnfitColumnsError(
             f"{path}: has a column without a name{f', {nameless[0]!r}' if nameless[0] else ''}: an index, most often; "
-            f"leave it out with data.drop = {to_toml(nameless)}, or name it"
+            f"leave it out with data.drop = {to_toml(nameless)}, or name it",
+            dict.fromkeys(nameless, "no name"),
         )
 
 

@@ -91,7 +91,7 @@ def test_what_the_columns_were_taken_for_is_said_once(tmp_path, caplog):
     prepared(mixed(), tmp_path)
     n_age, n_city = mixed()[["age", "city"]].isna().sum()
     assert caplog.messages == [
-        f"rows.csv: numbers age ({n_age} missing), zip; truth values member; categories city (3 values, {n_city} missing); "
+        f"rows.csv: numbers age ({n_age} missing), zip; booleans member; categories city (3 values, {n_city} missing); "
         "dates since; data.columns sets other kinds"
     ]
 
