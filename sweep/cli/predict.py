@@ -4,12 +4,14 @@ import argparse
 from pathlib import Path
 
 from sweep.champion.predict import predict
+from sweep.cli.log import set_up_logging
 from sweep.cli.stdout import say
 from sweep.durable.files import write_durably
 from sweep.errors import InvalidSettingError
 
 
 def run(arguments: argparse.Namespace) -> None:
+    set_up_logging()
     out = _choose_out(arguments.out)
     text = predict(arguments.bundle, arguments.rows, arguments.id)
     if out is None:

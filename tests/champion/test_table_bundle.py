@@ -80,7 +80,8 @@ def test_rows_of_a_table_are_predicted_by_the_names_of_their_columns(form, suffi
             np.savez(path, **{name: np.array(filled[name].tolist()) for name in filled})
         case _:
             FORMS[form].to_csv(path, index=False, sep="\t" if suffix == ".tsv" else ",")
-    exit_code, said, _ = predict(exported, path, capsys)
+    exit_code, said, err = predict(exported, path, capsys)
+    assert ("takes no column 'extra', 'more'; left aside" in err) == ("extra" in FORMS[form])
     wanted = expected(NEW, columns, weights)
     assert exit_code == 0
     assert [row["class"] for row in said] == [("no", "yes")[k] for k in wanted.argmax(axis=1)]

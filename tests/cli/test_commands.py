@@ -15,6 +15,7 @@ from tests.servers import http_status, mlflow_server
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = [
+    "init",
     "run",
     "report",
     "compare",
@@ -79,7 +80,7 @@ def test_every_command_has_help_and_a_module_that_runs_it(command, capsys):
     with pytest.raises(SystemExit) as end:
         main([command, "--help"])
     assert end.value.code == 0
-    assert command == "predict" or "--runs-dir" in capsys.readouterr().out
+    assert command in ("init", "predict") or "--runs-dir" in capsys.readouterr().out
     assert callable(import_module(f"sweep.cli.{command}").run)
 
 
