@@ -10,6 +10,7 @@ import pytest
 from sweep.cli.commands import main
 from sweep.layout import RunsDir
 from sweep.report.conclusion import conclude
+from sweep.report.notes import find_floor
 from sweep.study.toml_text import to_toml
 from sweep.track.runs import read_study
 from tests.regressions import draw_values, values_table, write_values
@@ -53,6 +54,21 @@ def test_the_champion_has_the_least_error_and_the_verdicts_are_of_squared_errors
     first, second = (next(c for c in conclusion.columns if c.finalist.name in v) for v in _names(conclusion)[0])
     difference = first.summaries["test_r2"].mean - second.summaries["test_r2"].mean
     assert conclusion.verdicts[0].comparison.difference == pytest.approx(difference)
+
+
+def test_the_mean_of_the_training_rows_is_the_floor(finished):
+    runs, folder, done = finished
+    conclusion = conclude(read_study(runs, "values"))
+    labels = next(iter(conclusion.tracked.valued.values())).labels
+    dummy = np.sqrt(np.square(labels - conclusion.tracked.facts.target.center).mean())
+    assert dummy == pytest.approx(np.load(folder / "values.npz")["y_train"].std(), rel=0.2)
+    assert find_floor(conclusion, "test_rmse").value == pytest.approx(dummy)
+    assert "Test RMSE of a dummy" in done.stdout
+    assert "no better" not in done.stdout
+    assert (
+        "The dummy is the floor, no model at all: always answering "
+        in (runs.reports("values") / "conclusion.md").read_text()
+    )
 
 
 def _names(conclusion):

@@ -1,43 +1,73 @@
-"""Sentences beside the figures: what they lack, what was a tie, and what always answering the largest class would give."""
+"""Sentences beside the figures: what they lack, what was a tie, and what a dummy would give, which answers always alike."""
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sweep.plain_text import shorten, to_code
 from sweep.report.compare import Summary
 from sweep.report.conclusion import Column, Conclusion, is_tied_with_champion
+from sweep.study.objective import format_metric, is_gain
+from sweep.track.runs import TrackedStudy
 
 UNEVEN = 1.2  # times the share that the largest class would have if all were equal
 
 
 @dataclass(frozen=True)
-class LargestClass:
-    """The class that most rows of a split have: what accuracy is without any model."""
+class Floor:
+    """What a metric is without any model: of a dummy that answers all rows alike."""
 
-    name: str
-    share: float  # of the rows
-    is_uneven: bool  # the classes' shares differ so much that an accuracy cannot be judged without this one
+    answer: str  # in words
+    value: float
+    is_near: bool  # no metric can be judged without it: the classes' shares differ much, or it is an error
 
 
-def find_largest_class(conclusion: Conclusion, metric: str) -> LargestClass | None:
-    """Find the largest class among the rows that `metric` was measured on; None where their labels are not known."""
-    facts, predictions = conclusion.tracked.facts, conclusion.tracked.classified
-    if metric == "test_accuracy" and predictions:
-        counts = np.bincount(next(iter(predictions.values())).labels, minlength=facts.n_classes)
-    elif metric == "val_accuracy" and facts.n_validation and facts.class_counts:
-        counts = np.array(facts.class_counts)
-    else:
+def find_floor(conclusion: Conclusion, metric: str) -> Floor | None:
+    """Find the floor of `metric` on the rows that it was measured on; None where their labels are not known.
+
+    Of classes, always answering the largest one. Of numbers to predict, the mean of the training rows.
+    """
+    tracked = conclusion.tracked
+    if tracked.facts.target is not None:
+        return _find_floor_of_values(tracked, metric)
+    counts = _count_classes(tracked, metric)
+    if counts is None:
         return None
     share = float(counts.max() / counts.sum())
-    return LargestClass(facts.classes[int(counts.argmax())], share, share > UNEVEN / facts.n_classes)
+    name = to_code(shorten(tracked.facts.classes[int(counts.argmax())]))
+    return Floor(f"always answering {name}, the largest class", share, share > UNEVEN / tracked.facts.n_classes)
+
+
+def _count_classes(tracked: TrackedStudy, metric: str) -> NDArray[Any] | None:
+    """Count the rows of each class, shape (n_classes,), among those that an accuracy was measured on."""
+    facts, predictions = tracked.facts, tracked.classified
+    if metric == "test_accuracy" and predictions:
+        return np.bincount(next(iter(predictions.values())).labels, minlength=facts.n_classes)
+    if metric == "val_accuracy" and facts.n_validation and facts.class_counts:
+        return np.array(facts.class_counts)
+    return None
+
+
+def _find_floor_of_values(tracked: TrackedStudy, metric: str) -> Floor | None:
+    target, predictions = tracked.facts.target, tracked.valued
+    if target is None or not predictions or metric not in ("test_rmse", "test_mae"):
+        return None
+    errors = next(iter(predictions.values())).labels - target.center
+    value = math.sqrt(np.square(errors).mean()) if metric == "test_rmse" else float(np.abs(errors).mean())
+    return Floor(f"always answering {target.center:.6g}, the mean of the training rows", value, is_near=True)
 
 
 def list_notes(conclusion: Conclusion) -> list[str]:
-    """List what a reader of the figures must know beside them: no test rows, ties among trials."""
-    return [*_no_test(conclusion), *map(_tie_note, (c for c in conclusion.selected if c.n_tied))]
+    """List what a reader of the figures must know beside them: no test rows, what the dummy is, ties among trials."""
+    return [
+        *_no_test(conclusion),
+        *_dummy_note(conclusion),
+        *map(_tie_note, (c for c in conclusion.selected if c.n_tied)),
+    ]
 
 
 def champion_notes(conclusion: Conclusion, champion: Column) -> list[str]:
@@ -51,6 +81,12 @@ def _no_test(conclusion: Conclusion) -> Iterator[str]:
             "The study has no test rows, so no figure here is of rows that played no part in the choice: set `test_rows` "
             "under [data], and run it under another name."
         )
+
+
+def _dummy_note(conclusion: Conclusion) -> Iterator[str]:
+    floors = [find_floor(conclusion, metric) for metric in ("test_accuracy", "test_rmse", "val_accuracy")]
+    if floor := next(filter(None, floors), None):
+        yield f"The dummy is the floor, no model at all: {floor.answer}."
 
 
 def _tie_note(column: Column) -> str:
@@ -82,20 +118,25 @@ def _loss(column: Column) -> float:
 
 
 def _no_better(conclusion: Conclusion, champion: Column) -> Iterator[str]:
-    """Yield a sentence where the champion's accuracy is not above that of always answering the largest class."""
-    for metric, rows in (("test_accuracy", "test"), ("val_accuracy", "validation")):
-        summary, largest = champion.summaries.get(metric), find_largest_class(conclusion, metric)
-        if summary is None or largest is None:
+    """Yield a sentence where the champion is not told apart from a dummy."""
+    for metric, what in (
+        ("test_accuracy", "test accuracy"),
+        ("test_rmse", "test RMSE"),
+        ("val_accuracy", "validation accuracy"),
+    ):
+        summary, floor = champion.summaries.get(metric), find_floor(conclusion, metric)
+        if summary is None or floor is None:
             continue
-        if (verdict := _judge(summary, largest)) is not None:
-            yield (
-                f"Its {rows} accuracy is {verdict} always answering {to_code(shorten(largest.name))}, the class of "
-                f"{largest.share:.4f} of the {rows} rows."
-            )
+        if (verdict := _judge(metric, summary, floor)) is not None:
+            yield f"Its {what} is {verdict} {floor.answer} ({format_metric(metric, floor.value)})."
         return
 
 
-def _judge(summary: Summary, largest: LargestClass) -> str | None:
-    if summary.mean <= largest.share + 1e-9:
-        return "no better than"
-    return "not told apart from that of" if largest.is_uneven and summary.interval[0] <= largest.share else None
+def _judge(metric: str, summary: Summary, floor: Floor) -> str | None:
+    if is_gain(metric):
+        is_no_better, is_within = summary.mean <= floor.value + 1e-9, summary.interval[0] <= floor.value
+    else:
+        is_no_better, is_within = summary.mean >= floor.value, summary.interval[1] >= floor.value
+    if is_no_better:
+        return "no better than that of"
+    return "not told apart from that of" if floor.is_near and is_within else None

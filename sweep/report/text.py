@@ -11,7 +11,7 @@ from sweep.plain_text import to_code, to_line
 from sweep.report.compare import MAX_REPLICATES, Comparison, Summary
 from sweep.report.conclusion import Column, Conclusion, Verdict, find_ranking, list_rows
 from sweep.report.metrics import COMPARED, TESTED, WITH_INTERVAL, name_metric
-from sweep.report.notes import champion_notes, find_largest_class, list_notes
+from sweep.report.notes import champion_notes, find_floor, list_notes
 from sweep.report.spending import MISSING, build_spending_table, list_spent
 from sweep.study.objective import Task, format_metric
 from sweep.trial import State
@@ -249,9 +249,8 @@ def _table(conclusion: Conclusion, titled: dict[str, Column], with_references: b
         rows.append([title, *(_cell(conclusion, column, metric) for column in columns)])
         if metric in WITH_INTERVAL[conclusion.tracked.facts.task]:
             rows.append([f"{title}, 95 % interval", *(_interval(column.summaries.get(metric)) for column in columns)])
-        largest = find_largest_class(conclusion, metric)
-        if largest is not None and largest.is_uneven:
-            rows.append([f"{title} of always answering the largest class", *(f"{largest.share:.4f}" for _ in columns)])
+        if (floor := find_floor(conclusion, metric)) is not None:
+            rows.append([f"{title} of a dummy", *(format_metric(metric, floor.value) for _ in columns)])
         if with_references and any(metric in column.reference for column in columns):
             rows.append([f"{title}, published", *(str(column.reference.get(metric, MISSING)) for column in columns)])
     return rows
