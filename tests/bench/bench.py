@@ -12,10 +12,10 @@ from rich.console import Console
 
 from tests.bench.configs import config_set, notebook, twins
 from tests.bench.contender import N_CLASSES, N_FEATURES, prepare_rows
+from tests.bench.figure_tables import Runs, print_figures, print_limits, print_ratios
 from tests.bench.limits import flops_per_row, sgemm_peak
 from tests.bench.run import MODULES, RESULTS, alternate, run
 from tests.bench.summary import N_TRAIN, steady_epoch_s
-from tests.bench.tables import Runs, print_figures, print_limits, print_ratios
 
 FLOOR_EPOCHS = 5
 IDLE_LOAD = 0.5

@@ -11,8 +11,8 @@ from rich.console import Console
 from sweep.study.file import load_study
 from tests.bench.configs import STUDY
 from tests.bench.contender import prepare_rows
+from tests.bench.figure_tables import print_searches
 from tests.bench.run import MODULES, RESULTS, alternate, search
-from tests.bench.tables import print_searches
 
 
 def main() -> None:
