@@ -1,0 +1,98 @@
+"use strict";
+// Draws the figures of the page, and sorts and filters its table of trials. Tables read well without it.
+
+const NARROW = 640; // pixels; below it figures side by side are stacked
+
+const read = (id) => JSON.parse(document.getElementById(id).textContent);
+
+async function loadPlotly() {
+  const packed = Uint8Array.from(atob(document.getElementById("plotly").textContent), (c) => c.charCodeAt(0));
+  const unpacked = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const script = document.createElement("script");
+  script.textContent = await new Response(unpacked).text();
+  document.head.append(script);
+}
+
+// Points name their trial by its number in the page's one list: a hover in each figure would say it all over again.
+function nameTrials(data) {
+  const names = read("trial-names");
+  for (const trace of data.filter((trace) => trace.customdata)) {
+    trace.text = trace.customdata.map((at) => (at === null ? "" : names[at]));
+    trace.hovertemplate = "%{text}<extra></extra>";
+  }
+}
+
+function stack(layout) {
+  if (!layout.xaxis2) return;
+  const [above, below] = [[0.58, 1], [0, 0.42]];
+  Object.assign(layout.xaxis, { domain: [0, 1] });
+  Object.assign(layout.xaxis2, { domain: [0, 1] });
+  Object.assign(layout.yaxis, { domain: above });
+  Object.assign(layout.yaxis2, { domain: below, showticklabels: true });
+  (layout.annotations || []).forEach((title, at) => Object.assign(title, { x: 0.5, y: at ? below[1] : above[1] }));
+  layout.height *= 1.7;
+}
+
+function fitPhone(layout) {
+  stack(layout);
+  layout.margin = { ...layout.margin, l: 48, r: 8 };
+  layout.font = { ...layout.font, size: 11 };
+  if (layout.legend) layout.legend.y = layout.xaxis2 ? -0.1 : -0.25;
+}
+
+function drawFigures() {
+  const options = { displaylogo: false, responsive: true, typesetMath: false }; // a `$` is a dollar
+  const figures = [...document.querySelectorAll(".plotly-graph-div")];
+  for (const div of figures) {
+    const { data, layout } = read(`${div.id}-data`);
+    nameTrials(data);
+    if (innerWidth < NARROW) fitPhone(layout);
+    Plotly.newPlot(div, data, layout, { ...options, displayModeBar: innerWidth < NARROW ? false : "hover" });
+  }
+  addEventListener("beforeprint", () => figures.forEach((div) => Plotly.Plots.resize(div)));
+}
+
+function sortRows(table, column, button) {
+  const heading = button.closest("th");
+  const falls = heading.getAttribute("aria-sort") === "ascending";
+  table.querySelectorAll("th[aria-sort]").forEach((other) => other.removeAttribute("aria-sort"));
+  heading.setAttribute("aria-sort", falls ? "descending" : "ascending");
+  const keyOf = (row) => row.cells[column].dataset.key ?? row.cells[column].textContent.trim();
+  const isMissing = (key) => key === "" || key === "–" || key === "-";
+  const compare = (a, b) => (isNaN(a) || isNaN(b) ? a.localeCompare(b, "en", { numeric: true }) : a - b);
+  const rows = [...table.tBodies[0].rows].map((row) => [keyOf(row), row]);
+  rows.sort(([a], [b]) => isMissing(a) - isMissing(b) || (falls ? -1 : 1) * compare(a, b));
+  table.tBodies[0].append(...rows.map(([, row]) => row));
+}
+
+function filterRows(table, text, state, count) {
+  const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+  let n = 0;
+  for (const row of table.tBodies[0].rows) {
+    const shown = row.textContent.toLowerCase();
+    row.hidden = (state && row.dataset.state !== state) || !words.every((word) => shown.includes(word));
+    n += !row.hidden;
+  }
+  count.textContent = `${n} of ${table.tBodies[0].rows.length} trials`;
+}
+
+function makeTable() {
+  const table = document.getElementById("trials");
+  if (!table) return;
+  table.querySelectorAll("thead button").forEach((button, column) => {
+    button.addEventListener("click", () => sortRows(table, column, button));
+  });
+  const [text, state, count] = ["filter-text", "filter-state", "filter-count"].map((id) => document.getElementById(id));
+  const filter = () => filterRows(table, text.value, state.value, count);
+  [text, state].forEach((field) => field.addEventListener("input", filter));
+  filter();
+}
+
+makeTable();
+loadPlotly()
+  .then(drawFigures)
+  .catch((error) => {
+    document.getElementById("undrawn").hidden = false;
+    console.error(error);
+  })
+  .finally(() => (document.body.dataset.drawn = "yes"));
