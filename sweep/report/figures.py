@@ -170,9 +170,8 @@ def style(figure: go.Figure, **layout: Any) -> go.Figure:
     figure.update_layout(
         template="plotly_white",
         font={"family": "system-ui, sans-serif", "size": 13},
-        margin={"l": 60, "r": 20, "t": 50, "b": 50},
+        margin={"l": 60, "r": 20, "t": 30, "b": 50},
         legend={"orientation": "h", "y": -0.2},
-        width=None,  # of the page; Optuna gives slices one of their own
         **layout,
     )
     return figure

@@ -33,21 +33,33 @@ function stack(layout) {
   layout.height *= 1.7;
 }
 
+// The names of parallel axes, and of their ends, stand upright: side by side they would overlap.
+function turnNames(layout) {
+  layout.xaxis.ticktext = layout.xaxis.ticktext.map((name) => name.replaceAll("<br>", " "));
+  layout.xaxis.tickangle = -90;
+  layout.yaxis.range = [-0.25, 1.25];
+  layout.annotations.forEach((end) => Object.assign(end, { textangle: -90 }));
+}
+
 function fitPhone(layout) {
   stack(layout);
+  if (layout.xaxis.ticktext?.some((name) => name.includes("<br>"))) turnNames(layout);
+  if (layout.yaxis.scaleanchor) layout.height = Math.min(layout.height, innerWidth * 1.2);
   layout.margin = { ...layout.margin, l: 48, r: 8 };
   layout.font = { ...layout.font, size: 11 };
+  layout.dragmode = false; // a finger scrolls the page
   if (layout.legend) layout.legend.y = layout.xaxis2 ? -0.1 : -0.25;
 }
 
 function drawFigures() {
-  const options = { displaylogo: false, responsive: true, typesetMath: false }; // a `$` is a dollar
+  const options = { displayModeBar: false, responsive: true, typesetMath: false }; // a `$` is a dollar
   const figures = [...document.querySelectorAll(".plotly-graph-div")];
   for (const div of figures) {
     const { data, layout } = read(`${div.id}-data`);
     nameTrials(data);
     if (innerWidth < NARROW) fitPhone(layout);
-    Plotly.newPlot(div, data, layout, { ...options, displayModeBar: innerWidth < NARROW ? false : "hover" });
+    div.style.minHeight = "";
+    Plotly.newPlot(div, data, layout, options);
   }
   addEventListener("beforeprint", () => figures.forEach((div) => Plotly.Plots.resize(div)));
 }

@@ -8,13 +8,14 @@ from typing import Any
 import optuna
 import plotly.graph_objects as go
 
+from sweep.plain_text import to_plotly
 from sweep.record.optuna_terms import OPTUNA_STATES, to_direction, to_distribution
 from sweep.report.conclusion import find_ranking
 from sweep.report.figures import COLOURS, style
 from sweep.report.parallel_figure import MAX_LINES, draw_parallel
-from sweep.report.searched import Searched, list_searched, spread
+from sweep.report.searched import Searched, list_axes, list_searched, spread
 from sweep.study.objective import cost
-from sweep.study.space import Axis, Choice
+from sweep.study.space import Axis, Choice, Float, Int
 from sweep.track.runs import TrackedStudy
 from sweep.trial import Logs
 
@@ -182,23 +183,39 @@ def _to_optuna(tracked: TrackedStudy, complete: Sequence[Searched]) -> optuna.St
 
 def _draw_slices(tracked: TrackedStudy, within: Sequence[Searched]) -> tuple[go.Figure, ...]:
     """Draw a small figure for each axis that varies."""
-    axes: dict[str, Axis] = {}
-    for one in within:
-        axes.update({name: axis for name, (axis, _) in one.axes.items() if name not in axes})
     return tuple(
-        _draw_slice(tracked, name, axis, [one for one in within if name in one.axes]) for name, axis in axes.items()
+        _draw_slice(tracked, name, axis, [one for one in within if name in one.axes])
+        for name, axis in list_axes(within).items()
     )
 
 
 def _draw_slice(tracked: TrackedStudy, name: str, axis: Axis, trials: Sequence[Searched]) -> go.Figure:
     figure, values = go.Figure(), [one.axes[name][1] for one in trials]
     if isinstance(axis, Choice):
-        options = [str(option) for option in axis.options]
-        _add_points(figure, trials, [str(value) for value in values])
-        figure.update_xaxes(type="category", categoryorder="array", categoryarray=options)
+        options = [to_plotly(str(option)) for option in axis.options]
+        _add_points(figure, trials, [to_plotly(str(value)) for value in values])
+        ends = [-0.5, len(options) - 0.5]
+        figure.update_xaxes(type="category", categoryorder="array", categoryarray=options, range=ends)
     else:
         _add_points(figure, trials, values)
-        figure.update_xaxes(type="log" if getattr(axis, "log", False) else "linear", nticks=5)
+        figure.update_xaxes(_span(axis))
     figure.update_xaxes(title=name)
     figure.update_yaxes(title=find_ranking(tracked))
     return style(figure, height=280, showlegend=False)
+
+
+def _span(axis: Axis) -> dict[str, Any]:
+    """Lay out the side of a slice: all that the axis can be, with a margin. A logarithmic one has its ends and 1, 2, 5, ... as ticks."""
+    if not isinstance(axis, Int | Float):
+        return {}
+    low, high = (math.log10(axis.low), math.log10(axis.high)) if axis.log else (axis.low, axis.high)
+    margin = 0.05 * (high - low)
+    span: dict[str, Any] = {"type": "log" if axis.log else "linear", "range": [low - margin, high + margin]}
+    if not axis.log:
+        return {**span, "nticks": 6}
+    decades = range(math.floor(low), math.ceil(high) + 1)
+    steps = (1,) if high - low > 2 else (1, 2, 5)
+    ticks = [
+        step * 10.0**decade for decade in decades for step in steps if axis.low <= step * 10.0**decade <= axis.high
+    ]
+    return {**span, "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}

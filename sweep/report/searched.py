@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sweep.plain_text import to_plotly
+from sweep.plain_text import to_line, to_plotly
 from sweep.report.conclusion import find_ranking
 from sweep.report.spending import MISSING
+from sweep.report.text import capitalize
 from sweep.study.objective import cost, format_metric
 from sweep.study.space import Axis, Scalar, count
 from sweep.track.fields import TrackedTrial
@@ -79,6 +80,14 @@ def _find_axes(tracked: TrackedStudy, one: TrackedTrial) -> dict[str, tuple[Axis
     return {name: (axis, value) for name, (axis, value) in space.axes_of(config).items() if count(axis) > 1}
 
 
+def list_axes(trials: Sequence[Searched]) -> dict[str, Axis]:
+    """List the axes that vary, by name, in the order of the deepest net, which has most of them."""
+    axes: dict[str, Axis] = {}
+    for one in sorted(trials, key=lambda one: -len(one.axes)):
+        axes |= {name: axis for name, (axis, _) in one.axes.items() if name not in axes}
+    return axes
+
+
 def spread(tracked: TrackedStudy, trials: Sequence[Searched], n: int) -> list[Searched]:
     """Return at most n of the trials that have a value, evenly over their ranks, worst first: the best is among them."""
     ranked = sorted((one for one in trials if one.value is not None), key=lambda one: _rank(tracked, one), reverse=True)
@@ -108,7 +117,8 @@ def build_trials_table(tracked: TrackedStudy) -> tuple[list[str], list[Row]]:
         for name in dict.fromkeys(name for params in configs for name in params)
         if name in ALWAYS or (not name.startswith("units_") and len({params.get(name) for params in configs}) > 1)
     ]
-    headings = ["Trial", "State", find_ranking(tracked), "Epochs", "Seconds", *names, "Baseline or origin"]
+    titles = [name.replace("_", " ") for name in (find_ranking(tracked), "epochs", "seconds", *names)]
+    headings = ["Trial", "State", *map(capitalize, titles), "Origin"]
     ranked = sorted(trials, key=lambda one: (one.value is None, *_rank(tracked, one)))
     return headings, [_make_row(tracked, one, names) for one in ranked]
 
@@ -117,7 +127,7 @@ def _make_row(tracked: TrackedStudy, one: Searched, names: Sequence[str]) -> Row
     ended, trial = one.tracked, one.tracked.trial
     value = MISSING if one.value is None else format_metric(tracked.study.objective, one.value)
     params = trial.config.params()
-    origin = trial.name or (f"from {trial.promoted_from}" if trial.promoted_from is not None else "")
+    origin = to_line(trial.name) or (f"from {trial.promoted_from}" if trial.promoted_from is not None else "")
     cells = (
         Cell(value, one.value),
         Cell(str(ended.n_epochs), ended.n_epochs),
@@ -125,7 +135,9 @@ def _make_row(tracked: TrackedStudy, one: Searched, names: Sequence[str]) -> Row
         *(_show(params.get(name)) for name in names),
         Cell(origin),
     )
-    address = f"{tracked.runs.mlflow_server or LOCAL_UI}/{run_address(tracked.experiment_id, ended.run_id)}"
+    address = (
+        f"{(tracked.runs.mlflow_server or LOCAL_UI).rstrip('/')}/{run_address(tracked.experiment_id, ended.run_id)}"
+    )
     return Row(trial.number, address, str(ended.state), cells)
 
 
