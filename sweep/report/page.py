@@ -105,7 +105,7 @@ def to_html(conclusion: Conclusion, histories: dict[str, list[Logs]]) -> str:
         provenance=_provenance(tracked),
         sources=list_sources(conclusion),
         plotly=base64.b64encode((_own / "plotly" / "plotly-cartesian.min.js.gz").read_bytes()).decode(),
-        script=Markup((_own / "report.js").read_text()),
+        script=Markup((_own / "report.js").read_text(encoding="utf-8")),
     )
 
 
@@ -134,12 +134,13 @@ def _choose_metric(tracked: TrackedStudy) -> str:
 
 def _to_html(name: str, figure: go.Figure) -> Markup:
     """Render a figure as a place for it and its data, which the page's script draws."""
-    place = Markup('<div id="figure-{0}" class="plotly-graph-div" style="min-height:{1}px"></div>').format(
-        name, figure.layout.height
+    place = Markup(
+        '<div id="figure-{0}" class="plotly-graph-div" role="img" aria-label="{1}" style="min-height:{2}px"></div>'
     )
-    return place + Markup('<script type="application/json" id="figure-{}-data">{}</script>').format(
-        name, _to_json(figure.to_json())
-    )
+    label = name.replace("-", " ")
+    return place.format(name, label, figure.layout.height) + Markup(
+        '<script type="application/json" id="figure-{}-data">{}</script>'
+    ).format(name, _to_json(figure.to_json()))
 
 
 def _to_json(text: str) -> Markup:

@@ -1,8 +1,9 @@
 "use strict";
 // Draws the figures of the page, and sorts and filters its table of trials. Tables read well without it.
 
-const NARROW = 640; // pixels; below it figures side by side are stacked
+const narrow = matchMedia("(max-width: 640px)"); // of a phone: figures side by side are stacked
 
+const figures = document.querySelectorAll(".plotly-graph-div");
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
 
 async function loadPlotly() {
@@ -39,29 +40,29 @@ function turnNames(layout) {
   layout.xaxis.tickangle = -90;
   layout.yaxis.range = [-0.25, 1.25];
   layout.annotations.forEach((end) => Object.assign(end, { textangle: -90 }));
+  layout.height += 120;
 }
 
 function fitPhone(layout) {
+  const isParallel = layout.xaxis.ticktext?.some((name) => name.includes("<br>"));
   stack(layout);
-  if (layout.xaxis.ticktext?.some((name) => name.includes("<br>"))) turnNames(layout);
+  if (isParallel) turnNames(layout);
   if (layout.yaxis.scaleanchor) layout.height = Math.min(layout.height, innerWidth * 1.2);
   layout.margin = { ...layout.margin, l: 48, r: 8 };
   layout.font = { ...layout.font, size: 11 };
   layout.dragmode = false; // a finger scrolls the page
-  if (layout.legend) layout.legend.y = layout.xaxis2 ? -0.1 : -0.25;
+  if (layout.legend) layout.legend.y = layout.xaxis2 ? -0.1 : isParallel ? -0.5 : -0.25;
 }
 
 function drawFigures() {
   const options = { displayModeBar: false, responsive: true, typesetMath: false }; // a `$` is a dollar
-  const figures = [...document.querySelectorAll(".plotly-graph-div")];
   for (const div of figures) {
     const { data, layout } = read(`${div.id}-data`);
     nameTrials(data);
-    if (innerWidth < NARROW) fitPhone(layout);
+    if (narrow.matches) fitPhone(layout);
     div.style.minHeight = "";
     Plotly.newPlot(div, data, layout, options);
   }
-  addEventListener("beforeprint", () => figures.forEach((div) => Plotly.Plots.resize(div)));
 }
 
 function sortRows(table, column, button) {
@@ -102,7 +103,12 @@ function makeTable() {
 
 makeTable();
 loadPlotly()
-  .then(drawFigures)
+  .then(() => {
+    drawFigures();
+    document.getElementById("js-plotly-tester")?.setAttribute("aria-hidden", "true"); // Plotly measures text in it
+    narrow.addEventListener("change", drawFigures); // as a phone is turned
+    addEventListener("beforeprint", () => figures.forEach((div) => Plotly.Plots.resize(div)));
+  })
   .catch((error) => {
     document.getElementById("undrawn").hidden = false;
     console.error(error);

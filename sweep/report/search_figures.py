@@ -160,9 +160,9 @@ def _draw_importances(tracked: TrackedStudy, within: Sequence[Searched]) -> Pict
             hovertemplate="%{y}: %{x:.3f}<extra></extra>",
         )
     )
-    figure.update_xaxes(title=f"share of the variance of {find_ranking(tracked)}")
+    figure.update_xaxes(title="share of variance")
     figure.update_yaxes(automargin=True)
-    note = f"By fANOVA, over {len(complete)} complete trials; pruned ones are not in it. The fewer the trials, the less it says."
+    note = f"What decides {find_ranking(tracked)}, by fANOVA over {len(complete)} complete trials of the space; the fewer, the less it says."
     return Picture(title, note, (style(figure, height=140 + 34 * len(names)),))
 
 
