@@ -97,7 +97,8 @@ function makeTable() {
   });
   const [text, state, count] = ["filter-text", "filter-state", "filter-count"].map((id) => document.getElementById(id));
   const filter = () => filterRows(table, text.value, state.value, count);
-  [text, state].forEach((field) => field.addEventListener("input", filter));
+  text.addEventListener("input", filter);
+  state.addEventListener("change", filter);
   filter();
 }
 
