@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+import plotly.io as pio
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from sweep.plain_text import label_classes, to_line
 from sweep.report import figures, search_figures, value_figures
 from sweep.report.conclusion import Column, Conclusion
 from sweep.report.notes import list_notes
-from sweep.report.searched import LOCAL_UI, build_trials_table, describe, list_searched
+from sweep.report.searched import LOCAL_UI, build_trials_table
 from sweep.report.spending import build_spending_table
 from sweep.report.text import (
     SPENDING,
@@ -96,7 +97,7 @@ def to_html(conclusion: Conclusion, histories: dict[str, list[Logs]]) -> str:
         n_replicates=len(champion.replicate_runs) if champion else 0,
         search=list(_draw_search(tracked, histories)),
         trials=build_trials_table(tracked) if tracked.searched else None,
-        trial_names=_to_json(json.dumps([describe(tracked, one) for one in list_searched(tracked)])),
+        template=_escape(json.dumps(pio.templates[figures.TEMPLATE].to_plotly_json())),
         states=sorted({str(one.state) for one in tracked.searched}),
         local_ui=None if tracked.runs.mlflow_server else LOCAL_UI,
         spending_title=SPENDING,
@@ -140,12 +141,13 @@ def _to_html(name: str, figure: go.Figure) -> Markup:
     label = name.replace("-", " ")
     return place.format(name, label, figure.layout.height) + Markup(
         '<script type="application/json" id="figure-{}-data">{}</script>'
-    ).format(name, _to_json(figure.to_json()))
+    ).format(name, _escape(figure.update_layout(template=None).to_json()))
 
 
-def _to_json(text: str) -> Markup:
+def _escape(json_text: str) -> Markup:
     """Return JSON in which no character ends a script or begins markup."""
-    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+    escaped = json_text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    return Markup(escaped)
 
 
 def _draw_search(tracked: TrackedStudy, histories: dict[str, list[Logs]]) -> Iterator[dict[str, Any]]:

@@ -46,7 +46,7 @@ def draw_parallel(tracked: TrackedStudy, trials: Sequence[Searched]) -> go.Figur
         figure.add_scatter(
             x=[x for line in lines for x, _ in [*line, (None, None)]],
             y=[y for line in lines for _, y in [*line, (None, None)]],
-            customdata=[at for one, line in zip(shown, lines, strict=True) for at in [one.at] * len(line) + [None]],
+            customdata=[at for one, line in zip(shown, lines, strict=True) for at in [one.number] * len(line) + [None]],
             mode="lines+markers",
             line={"color": band.colour, "width": band.width},
             marker={"size": 4},

@@ -14,11 +14,22 @@ async function loadPlotly() {
   document.head.append(script);
 }
 
-// Points name their trial by its number in the page's one list: a hover in each figure would say it all over again.
-function nameTrials(data) {
-  const names = read("trial-names");
+// What a hover says of each trial, by its number: its row of the table, four cells to a line.
+function describeTrials() {
+  const table = document.getElementById("trials");
+  const titles = [...(table?.tHead.rows[0].cells ?? [])].map((cell) => cell.textContent);
+  const names = {};
+  for (const row of table?.tBodies[0].rows ?? []) {
+    const cells = [...row.cells].map((cell, at) => `${titles[at]} ${at ? cell.innerHTML : cell.textContent}`);
+    const shown = cells.filter((_, at) => row.cells[at].textContent);
+    names[row.cells[0].textContent] = shown.map((cell, at) => (at ? (at % 4 ? " · " : "<br>") : "") + cell).join("");
+  }
+  return names;
+}
+
+function nameTrials(data, names) {
   for (const trace of data.filter((trace) => trace.customdata)) {
-    trace.text = trace.customdata.map((at) => (at === null ? "" : names[at]));
+    trace.text = trace.customdata.map((number) => names[number] ?? "");
     trace.hovertemplate = "%{text}<extra></extra>";
   }
 }
@@ -56,9 +67,11 @@ function fitPhone(layout) {
 
 function drawFigures() {
   const options = { displayModeBar: false, responsive: true, typesetMath: false }; // a `$` is a dollar
+  const [names, template] = [describeTrials(), read("template")];
   for (const div of figures) {
     const { data, layout } = read(`${div.id}-data`);
-    nameTrials(data);
+    nameTrials(data, names);
+    layout.template = template;
     if (narrow.matches) fitPhone(layout);
     div.style.minHeight = "";
     Plotly.newPlot(div, data, layout, options);
@@ -70,8 +83,8 @@ function sortRows(table, column, button) {
   const falls = heading.getAttribute("aria-sort") === "ascending";
   table.querySelectorAll("th[aria-sort]").forEach((other) => other.removeAttribute("aria-sort"));
   heading.setAttribute("aria-sort", falls ? "descending" : "ascending");
-  const keyOf = (row) => row.cells[column].dataset.key ?? row.cells[column].textContent.trim();
-  const isMissing = (key) => key === "" || key === "–" || key === "-";
+  const keyOf = (row) => row.cells[column].textContent;
+  const isMissing = (key) => key === "" || key === "-";
   const compare = (a, b) => (isNaN(a) || isNaN(b) ? a.localeCompare(b, "en", { numeric: true }) : a - b);
   const rows = [...table.tBodies[0].rows].map((row) => [keyOf(row), row]);
   rows.sort(([a], [b]) => isMissing(a) - isMissing(b) || (falls ? -1 : 1) * compare(a, b));

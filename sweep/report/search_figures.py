@@ -20,6 +20,7 @@ from sweep.track.runs import TrackedStudy
 from sweep.trial import Logs
 
 MIN_COMPLETE = 5  # trials that importances rest on
+MAX_POINTS = 400  # of a slice
 MAX_CURVES = 100  # more would hide each other, and a server is asked for the history of each
 KINDS: dict[str, dict[str, Any]] = {  # told apart by shape too, for those who do not see the colours
     "pruned": {"color": "#7a7a7a", "symbol": "x-thin-open", "size": 7},
@@ -62,8 +63,8 @@ def draw_search(tracked: TrackedStudy, histories: dict[str, list[Logs]]) -> list
             ),
             Picture(
                 "Slices",
-                "The same trials against one axis at a time; crosses are pruned.",
-                _draw_slices(tracked, within),
+                "Trials against one axis at a time; crosses are pruned." + _say_limit(len(within), MAX_POINTS),
+                _draw_slices(tracked, spread(tracked, within, MAX_POINTS)),
             ),
         ]
     return pictures
@@ -80,13 +81,13 @@ def _say_limit(n: int, most: int) -> str:
 
 def _draw_history(tracked: TrackedStudy, trials: Sequence[Searched]) -> go.Figure:
     figure = go.Figure()
-    _add_points(figure, trials, [one.tracked.trial.number for one in trials])
+    _add_points(figure, trials, [one.number for one in trials])
     best: list[tuple[int, float]] = []
     for one in trials:
         if one.is_complete and one.value is not None and (not best or _is_better(tracked, one.value, best[-1][1])):
-            best.append((one.tracked.trial.number, one.value))
+            best.append((one.number, one.value))
     if best:
-        best.append((trials[-1].tracked.trial.number, best[-1][1]))
+        best.append((trials[-1].number, best[-1][1]))
         x, y = zip(*best, strict=True)
         line = {"color": "#1c2330", "width": 1.5, "shape": "hv"}
         figure.add_scatter(x=x, y=y, mode="lines", line=line, name="best so far", hoverinfo="skip")
@@ -100,14 +101,14 @@ def _is_better(tracked: TrackedStudy, value: float, than: float) -> bool:
 
 
 def _add_points(figure: go.Figure, trials: Sequence[Searched], x: Sequence[Any]) -> None:
-    """Add a point for each trial that has a value: x is given, y is the value, and the page hovers by `customdata`."""
+    """Add a point for each trial that has a value: x is given, y is the value, its number tells the page what to show at a hover."""
     for kind, marker in KINDS.items():
         shown = [(at, one) for at, one in zip(x, trials, strict=True) if one.kind == kind and one.value is not None]
         if shown:
             figure.add_scatter(
                 x=[at for at, _ in shown],
                 y=[one.value for _, one in shown],
-                customdata=[one.at for _, one in shown],
+                customdata=[one.number for _, one in shown],
                 mode="markers",
                 marker={**marker, "line": {"width": 1.5 if kind == "pruned" else 0, "color": marker["color"]}},
                 name=kind,
@@ -122,8 +123,8 @@ def _draw_curves(tracked: TrackedStudy, histories: dict[str, list[Logs]]) -> Pic
         epochs = [(epoch, value) for epoch, value in enumerate(values, start=1) if math.isfinite(value)]
         figure.add_scatter(
             x=[epoch for epoch, _ in epochs],
-            y=[value for _, value in epochs],
-            customdata=[one.at] * len(epochs),
+            y=[float(f"{value:.6g}") for _, value in epochs],
+            customdata=[one.number] * len(epochs),
             mode="lines+markers",
             marker={"size": 4},
             line={"color": KINDS[one.kind]["color"], "width": 1},
@@ -197,7 +198,7 @@ def _draw_slice(tracked: TrackedStudy, name: str, axis: Axis, trials: Sequence[S
         ends = [-0.5, len(options) - 0.5]
         figure.update_xaxes(type="category", categoryorder="array", categoryarray=options, range=ends)
     else:
-        _add_points(figure, trials, values)
+        _add_points(figure, trials, [float(f"{value:.6g}") for value in values])
         figure.update_xaxes(_span(axis))
     figure.update_xaxes(title=name)
     figure.update_yaxes(title=find_ranking(tracked))

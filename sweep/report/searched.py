@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sweep.plain_text import to_line, to_plotly
+from sweep.plain_text import to_line
 from sweep.report.conclusion import find_ranking
 from sweep.report.spending import MISSING
 from sweep.report.text import capitalize
@@ -25,10 +25,14 @@ ALWAYS = ("units", "dropout", "batch_size", "learning_rate")  # columns of a con
 class Searched:
     """A baseline or a trial of the search, with what pictures show of it."""
 
-    at: int  # its place among the trials of the search
     tracked: TrackedTrial
     value: float | None  # what trials are ranked by; at the last epoch seen where it was pruned; None where it failed
     axes: dict[str, tuple[Axis, Scalar]]  # those that vary in the space, with its values; empty outside the space
+
+    @property
+    def number(self) -> int:
+        """Number of the trial; points of pictures carry it."""
+        return self.tracked.trial.number
 
     @property
     def is_complete(self) -> bool:
@@ -41,36 +45,25 @@ class Searched:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """What a cell of a table shows, and what its column is sorted by."""
-
-    text: str
-    key: float | None = None  # None where the text itself is sorted by, or comes last for want of a value
-
-
-@dataclass(frozen=True)
 class Row:
     """A trial in the table."""
 
     number: int
     address: str  # of its run in MLflow
     state: str
-    cells: tuple[Cell, ...]
+    cells: tuple[str, ...]
 
 
 def list_searched(tracked: TrackedStudy) -> list[Searched]:
     """List the baselines and the trials of the search, by number."""
-    return [
-        Searched(at, one, _find_value(tracked, one), _find_axes(tracked, one))
-        for at, one in enumerate(tracked.searched)
-    ]
+    return [Searched(one, _find_value(tracked, one), _find_axes(tracked, one)) for one in tracked.searched]
 
 
 def _find_value(tracked: TrackedStudy, one: TrackedTrial) -> float | None:
     if one.state == State.FAILED:
         return None
     value = one.metrics.get(find_ranking(tracked), one.metrics.get(tracked.study.objective))
-    return value if value is not None and math.isfinite(value) else None
+    return float(f"{value:.6g}") if value is not None and math.isfinite(value) else None  # as much as pictures show
 
 
 def _find_axes(tracked: TrackedStudy, one: TrackedTrial) -> dict[str, tuple[Axis, Scalar]]:
@@ -97,15 +90,7 @@ def spread(tracked: TrackedStudy, trials: Sequence[Searched], n: int) -> list[Se
 
 
 def _rank(tracked: TrackedStudy, one: Searched) -> tuple[bool, float, int]:
-    return not one.is_complete, cost(tracked.study.objective, one.value or 0.0), one.at
-
-
-def describe(tracked: TrackedStudy, one: Searched) -> str:
-    """Name a trial's config and how it ended, in two lines for a hover of Plotly."""
-    trial, n = one.tracked.trial, one.tracked.n_epochs
-    value = MISSING if one.value is None else format_metric(tracked.study.objective, one.value)
-    ended = f"{one.tracked.state} after {n} epoch{'' if n == 1 else 's'}, {find_ranking(tracked)} {value}"
-    return f"{to_plotly(trial.label)} · lr {trial.config.learning_rate:.3g}<br>{ended}"
+    return not one.is_complete, cost(tracked.study.objective, one.value or 0.0), one.number
 
 
 def build_trials_table(tracked: TrackedStudy) -> tuple[list[str], list[Row]]:
@@ -128,27 +113,20 @@ def _make_row(tracked: TrackedStudy, one: Searched, names: Sequence[str]) -> Row
     value = MISSING if one.value is None else format_metric(tracked.study.objective, one.value)
     params = trial.config.params()
     origin = to_line(trial.name) or (f"from {trial.promoted_from}" if trial.promoted_from is not None else "")
-    cells = (
-        Cell(value, one.value),
-        Cell(str(ended.n_epochs), ended.n_epochs),
-        Cell(f"{ended.train_seconds:.1f}", ended.train_seconds),
-        *(_show(params.get(name)) for name in names),
-        Cell(origin),
-    )
+    whole = (str(ended.n_epochs), f"{ended.train_seconds:.1f}")
+    cells = (value, *whole, *(_show(params.get(name)) for name in names), origin)
     address = (
         f"{(tracked.runs.mlflow_server or LOCAL_UI).rstrip('/')}/{run_address(tracked.experiment_id, ended.run_id)}"
     )
     return Row(trial.number, address, str(ended.state), cells)
 
 
-def _show(value: Scalar | None) -> Cell:
+def _show(value: Scalar | None) -> str:
     match value:
         case None:
-            return Cell(MISSING)
+            return MISSING
         case bool():
-            return Cell("yes" if value else "no", float(value))
+            return "yes" if value else "no"
         case float():
-            return Cell(f"{value:.4g}", value)
-        case int():
-            return Cell(str(value), value)
-    return Cell(value)
+            return f"{value:.4g}"
+    return str(value)
