@@ -173,6 +173,7 @@ def style(figure: go.Figure, **layout: Any) -> go.Figure:
     figure.update_layout(
         font={"family": "system-ui, sans-serif", "size": 13},
         margin={"l": 60, "r": 20, "t": 30, "b": 50},
+        hoverlabel={"bgcolor": "#ffffff", "font": {"color": "#1c2330", "size": 12}},
         legend={"orientation": "h", "y": -0.2},
         **layout,
     )

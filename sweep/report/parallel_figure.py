@@ -26,7 +26,7 @@ class Band:
     start: float = 0.0  # the share of the complete trials that are worse than all of it
 
 
-PRUNED = Band("pruned", "#8a8a8a", 0.7)
+PRUNED = Band("pruned", "rgba(122, 122, 122, 0.35)", 0.7)
 BANDS = (  # of complete trials
     Band("other complete", "#5f93cc", 1.0),
     Band("better half", COLOURS[0], 1.0, start=0.5),

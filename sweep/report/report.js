@@ -14,15 +14,15 @@ async function loadPlotly() {
   document.head.append(script);
 }
 
-// What a hover says of each trial, by its number: its row of the table, four cells to a line.
+// What a hover says of each trial, by its number: its row of the table, two or four cells to a line.
 function describeTrials() {
   const table = document.getElementById("trials");
   const titles = [...(table?.tHead.rows[0].cells ?? [])].map((cell) => cell.textContent);
-  const names = {};
+  const [names, perLine] = [{}, narrow.matches ? 2 : 4];
   for (const row of table?.tBodies[0].rows ?? []) {
     const cells = [...row.cells].map((cell, at) => `${titles[at]} ${at ? cell.innerHTML : cell.textContent}`);
     const shown = cells.filter((_, at) => row.cells[at].textContent);
-    names[row.cells[0].textContent] = shown.map((cell, at) => (at ? (at % 4 ? " · " : "<br>") : "") + cell).join("");
+    names[row.cells[0].textContent] = shown.map((cell, at) => (at ? (at % perLine ? " · " : "<br>") : "") + cell).join("");
   }
   return names;
 }
