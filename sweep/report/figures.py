@@ -19,6 +19,9 @@ COLOURS = ("#1f5fa8", "#c8553d", "#3a8f5c", "#8a5aa8", "#b8862b", "#4a9aa8", "#7
 MAX_NAMED = 40  # classes of a confusion matrix; with more, names and counts would be too small to read
 
 
+TEMPLATE = "plotly_white"  # of all figures; the page holds it once
+
+
 def draw_curves(columns: Sequence[Column], histories: dict[str, list[Logs]], objective: str) -> go.Figure:
     """Draw each replicate's objective and train loss by epoch, a colour for each finalist; histories: by run id."""
     shown = [(objective, objective.replace("_", " ").replace("val", "validation")), ("loss", "train loss (running)")]
@@ -168,11 +171,10 @@ def _or_none(values: NDArray[np.float64]) -> list[list[float | None]]:
 
 def style(figure: go.Figure, **layout: Any) -> go.Figure:
     figure.update_layout(
-        template="plotly_white",
         font={"family": "system-ui, sans-serif", "size": 13},
-        margin={"l": 60, "r": 20, "t": 50, "b": 50},
+        margin={"l": 60, "r": 20, "t": 30, "b": 50},
+        hoverlabel={"bgcolor": "#ffffff", "font": {"color": "#1c2330", "size": 12}},
         legend={"orientation": "h", "y": -0.2},
-        width=None,  # of the page; Optuna gives slices one of their own
         **layout,
     )
     return figure

@@ -7,6 +7,7 @@ from sweep.durable.failpoint import failpoint
 from sweep.durable.files import write_durably
 from sweep.report.conclusion import Conclusion
 from sweep.report.page import to_html
+from sweep.report.search_figures import choose_curves
 from sweep.report.text import to_csv, to_dict, to_markdown
 from sweep.track.names import REPORT_PAGE
 
@@ -40,7 +41,8 @@ def find_stale(conclusion: Conclusion) -> list[Path]:
 def report_texts(conclusion: Conclusion) -> dict[str, str]:
     """Write the text of each file of the report, by name."""
     replicates = [run for column in conclusion.columns for run in column.replicate_runs]
-    histories = {run: conclusion.tracked.files.history(run) for run in replicates}
+    searched = [one.tracked.run_id for one in choose_curves(conclusion.tracked)]
+    histories = {run: conclusion.tracked.files.history(run) for run in (*replicates, *searched)}
     texts = (
         to_markdown(conclusion),
         to_csv(conclusion),

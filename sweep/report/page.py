@@ -2,23 +2,26 @@
 
 import base64
 import io
+import json
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+import plotly.io as pio
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
-from plotly.offline import get_plotlyjs
 
 from sweep.plain_text import label_classes, to_line
 from sweep.report import figures, search_figures, value_figures
 from sweep.report.conclusion import Column, Conclusion
 from sweep.report.notes import list_notes
+from sweep.report.searched import LOCAL_UI, build_trials_table
 from sweep.report.spending import build_spending_table
 from sweep.report.text import (
     SPENDING,
@@ -38,6 +41,7 @@ N_PICTURES = 24  # of mistakes
 QUALITIES: dict[Task, str] = {"classification": "Accuracy", "regression": "Error"}
 N_FEATURES = 6  # of a mistake that is no picture
 QUERY = "tags.phase != 'study' and attributes.status != 'RUNNING'"  # gives the runs that a report is made from
+_own = files(__package__)
 _templates = Environment(
     loader=PackageLoader(__package__, "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
 )
@@ -67,7 +71,10 @@ class FarOff:
 
 
 def to_html(conclusion: Conclusion, histories: dict[str, list[Logs]]) -> str:
-    """Render the page; the same runs give the same bytes. histories: the logs of each epoch of every replicate, by run id."""
+    """Render the page; the same runs give the same bytes.
+
+    histories: the logs of each epoch of every replicate, and of the trials whose curves are drawn, by run id.
+    """
     tracked, champion = conclusion.tracked, conclusion.champion
     confirmed = [column for column in conclusion.columns if column.replicate_runs]
     is_scored = champion is not None and set(champion.replicate_runs) <= tracked.predictions.keys()
@@ -88,14 +95,18 @@ def to_html(conclusion: Conclusion, histories: dict[str, list[Logs]]) -> str:
         **({"confusion": None, "mistakes": [], "values": None} | answers),
         class_names=_name_classes(tracked),
         n_replicates=len(champion.replicate_runs) if champion else 0,
-        search={title: _to_html(title, figure) for title, figure in search_figures.draw_search(tracked).items()},
-        min_complete=search_figures.MIN_COMPLETE,
+        search=list(_draw_search(tracked, histories)),
+        trials=build_trials_table(tracked) if tracked.searched else None,
+        template=_escape(json.dumps(pio.templates[figures.TEMPLATE].to_plotly_json())),
+        states=sorted({str(one.state) for one in tracked.searched}),
+        local_ui=None if tracked.runs.mlflow_server else LOCAL_UI,
         spending_title=SPENDING,
         spending=build_spending_table(tracked),
         costs=_costs(tracked),
         provenance=_provenance(tracked),
         sources=list_sources(conclusion),
-        plotly=Markup(get_plotlyjs()),
+        plotly=base64.b64encode((_own / "plotly" / "plotly-cartesian.min.js.gz").read_bytes()).decode(),
+        script=Markup((_own / "report.js").read_text(encoding="utf-8")),
     )
 
 
@@ -123,9 +134,27 @@ def _choose_metric(tracked: TrackedStudy) -> str:
 
 
 def _to_html(name: str, figure: go.Figure) -> Markup:
-    """Render a figure for the page's own copy of Plotly. Its id follows from its name, so that bytes repeat."""
-    options = {"displaylogo": False, "responsive": True, "typesetMath": False}  # a `$` is a dollar
-    return Markup(figure.to_html(full_html=False, include_plotlyjs=False, div_id=f"figure-{name}", config=options))
+    """Render a figure as a place for it and its data, which the page's script draws."""
+    place = Markup(
+        '<div id="figure-{0}" class="plotly-graph-div" role="img" aria-label="{1}" style="min-height:{2}px"></div>'
+    )
+    label = name.replace("-", " ")
+    return place.format(name, label, figure.layout.height) + Markup(
+        '<script type="application/json" id="figure-{}-data">{}</script>'
+    ).format(name, _escape(figure.update_layout(template=None).to_json()))
+
+
+def _escape(json_text: str) -> Markup:
+    """Return JSON in which no character ends a script or begins markup."""
+    escaped = json_text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    return Markup(escaped)
+
+
+def _draw_search(tracked: TrackedStudy, histories: dict[str, list[Logs]]) -> Iterator[dict[str, Any]]:
+    for picture in search_figures.draw_search(tracked, histories):
+        name = picture.title.lower().replace(" ", "-")
+        drawn = [_to_html(f"{name}-{at}", figure) for at, figure in enumerate(picture.figures)]
+        yield {"title": picture.title, "note": picture.note, "figures": drawn}
 
 
 def _mistakes(tracked: TrackedStudy, champion: Column) -> Iterator[Mistake]:

@@ -36,6 +36,7 @@ class TrackedStudy:
     facts: DataFacts
     trials: tuple[TrackedTrial, ...]  # searched ones by number, then replicates by number
     predictions: Mapping[str, AnyPredictions]  # of every scored replicate, by run id
+    experiment_id: str
     parent_run_id: str
     parent_status: str
     half_written: tuple[str, ...]  # ids of runs that were cut off while they were written; not among `trials`
@@ -101,6 +102,7 @@ def read_study(runs: RunsDir, name: str) -> TrackedStudy:
         facts=facts,
         trials=tuple(trials),
         predictions={run_id: files.predictions(run_id, facts) for run_id in scored},
+        experiment_id=str(parents[0].info.experiment_id),
         parent_run_id=parent,
         parent_status=str(parents[0].info.status),
         half_written=tuple(str(run.info.run_id) for run in of_trials if run.info.status == RUNNING),
