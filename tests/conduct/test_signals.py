@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from sweep.cli.signals import collect_signals
+from sweep.conduct.signals import collect_signals
 from tests.faults.driver import Sweep
 from tests.faults.engine import EPOCH_S
 
