@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "sweep"
 
 # Folders and single files, each of which may import from those before it and from itself.
-ORDER = "version plain_text masking environment errors record_server layout durable study trial data record search train execute track loop replay report champion coordinator conduct doctor removal overview cli __main__"
+ORDER = "version plain_text masking environment errors record_server layout durable study trial data record search train execute track loop replay report champion coordinator conduct doctor removal overview python cli __main__"
 RANK = {place: rank for rank, place in enumerate(ORDER.split())}
 
 LIBRARIES = {
@@ -75,7 +75,7 @@ LIBRARIES = {
     "plotly": {"report.figures", "report.search_figures", "report.value_figures", "report.page"},
     "jinja2": {"report.page", "champion.card"},
     "PIL": {"report.page"},
-    "rich": {"conduct.display", "conduct.log", "cli.status", "cli.tables"},
+    "rich": {"conduct.display", "conduct.log", "python.notebook", "cli.status", "cli.tables"},
     "pydantic": {
         "study.table",
         "study.baseline",
@@ -98,6 +98,7 @@ LIBRARIES = {
     "ray": {"execute.cluster.ray_cluster"},
     "fcntl": {"durable.lock"},
     "optuna_dashboard": {"cli.dashboard"},
+    "IPython": {"python.notebook"},
 }
 
 
