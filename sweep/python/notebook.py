@@ -56,7 +56,15 @@ class NotebookDisplay(Display):
     def _picture(self) -> Any:
         from IPython.display import HTML
 
-        console = Console(file=io.StringIO(), width=WIDTH, force_jupyter=False, markup=False, emoji=False)
-        with console.capture() as captured:
-            console.print(self.render())
-        return HTML(f"<pre>{escape(captured.get())}</pre>")
+        text = io.StringIO()
+        # A kernel asks for colours, which are codes of a terminal.
+        Console(
+            file=text,
+            width=WIDTH,
+            color_system=None,
+            force_terminal=False,
+            force_jupyter=False,
+            markup=False,
+            emoji=False,
+        ).print(self.render())
+        return HTML(f"<pre>{escape(text.getvalue())}</pre>")
