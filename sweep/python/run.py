@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep.conduct.place import open_runs
+from sweep.durable.files import write_durably
 from sweep.environment import scratch_for_fonts, settled
 from sweep.errors import to_storage_error, translate
 from sweep.layout import RunsDir
@@ -37,6 +38,12 @@ class _Asked:
     table: dict[str, Any]
     typed: str  # as text
     base: Path  # the folder that its data is relative to
+    kept_at: Path | None = None  # where it is left as a file for the commands, if it has none of its own
+
+    def keep(self) -> None:
+        """Leave the study as a file."""
+        if self.kept_at is not None:
+            write_durably(self.kept_at, self.typed.encode())
 
 
 def run(
@@ -74,25 +81,26 @@ def _read(study: str | Path | Study) -> _Asked:
 
 
 def _give(asked: _Asked, data: Any, label: str | None, runs: RunsDir) -> _Asked:
-    """Put rows in place of those that the study names; leave both as files for the commands to take."""
-    from sweep.durable.files import write_durably
+    """Put rows, as a file, in place of those that the study names."""
     from sweep.python.given import write_rows
     from sweep.study.file import parse_study
     from sweep.study.toml_text import to_toml
 
     folder = runs.given(asked.study.name)
     table = {**asked.table, "data": {**asked.table["data"], **write_rows(data, label, folder)}}
-    given = _Asked(parse_study(table, asked.where), asked.where, table, to_toml(table), folder)
-    write_durably(folder / GIVEN_STUDY, given.typed.encode())
-    return given
+    given = parse_study(table, asked.where)
+    return _Asked(given, asked.where, table, to_toml(table), folder, folder / GIVEN_STUDY)
 
 
 def _run(asked: _Asked, runs: RunsDir) -> "Result":
     from sweep.conduct.training import train_study
     from sweep.overview import read_overview
 
+    if asked.kept_at is not None and not asked.kept_at.exists():
+        asked.keep()
     with _open_display() as open_display:
         classes = train_study(asked.study, asked.table, asked.base, runs, open_display)
+        asked.keep()  # not before: it may be another study than the one of its name, and refused
         # Imported here because they load MLflow, which takes seconds. While trials train, the tracker's thread loads it.
         from sweep.conduct.outcome import deliver
         from sweep.python.result import Result

@@ -41,7 +41,7 @@ MUTATIONS = {
         "durable/inside.py", "    check_name(name)\n", "", "tests/durable/test_inside.py",
     ),
     "links of a runs directory are written through": (
-        "cli/arguments.py", "    refuse_links(runs.list_places())\n", "", "tests/test_handed_over.py",
+        "conduct/place.py", "    refuse_links(runs.list_places())\n", "", "tests/test_handed_over.py",
     ),
     "drafts are looked for behind links": (
         "durable/inside.py", " and entry.is_dir(follow_symlinks=False):", " and entry.is_dir():", "tests/durable/test_inside.py",
