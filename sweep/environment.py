@@ -64,6 +64,20 @@ def settle(environment: MutableMapping[str, str]) -> None:
     environment.update({**DEFAULTS, **kept, **FIXED})
 
 
+@contextmanager
+def settled(environment: MutableMapping[str, str]) -> Iterator[None]:
+    """Settle `environment` until the end, where all that this changed is as before: for a program that is not ours."""
+    before = dict(environment)
+    settle(environment)
+    changed = {name for name in {*before, *environment} if before.get(name) != environment.get(name)}
+    try:
+        yield
+    finally:
+        for name in changed:
+            environment.pop(name, None)
+        environment.update({name: before[name] for name in changed & before.keys()})
+
+
 def strip(environment: Mapping[str, str], passed: frozenset[str] = frozenset()) -> dict[str, str]:
     """Return `environment` without the variables of MLflow and Optuna that are not among `passed`."""
     return {name: value for name, value in environment.items() if name in passed or not name.startswith(OF_LIBRARIES)}

@@ -131,6 +131,11 @@ class Interrupted(SweepError):
         super().__init__("interrupted; the same command continues")
 
 
+def to_storage_error(error: Exception) -> StorageError:
+    """Say what the system refused: a full disk, a folder without write permission."""
+    return StorageError(f"{error}; fix that, and the same command continues")
+
+
 @contextmanager
 def translate(*kinds: type[Exception], into: Callable[[Exception], SweepError]) -> Iterator[None]:
     """Translate errors of these `kinds`, raised by a library, with `into`. A SweepError passes through unchanged."""

@@ -114,6 +114,10 @@ class RunsDir:
     def run_artifacts(self, study: str, run_id: str) -> Path:
         return self.artifacts(study) / run_id / "artifacts"
 
+    def given(self, study: str) -> Path:
+        """Return where the rows that a program gave to `sweep.run` are kept, with the study that names them."""
+        return self.root / "given" / study
+
     def results(self, study: str) -> Path:
         return self.root / "results" / study
 
@@ -142,7 +146,7 @@ class RunsDir:
         """Yield the places that are ours alone: databases, with the files that SQLite keeps beside, folders, and what lies in those."""
         for db in (self.mlflow_db, self.optuna_db):
             yield from (db.with_name(f"{db.name}{end}") for end in ("", "-journal", "-wal", "-shm"))
-        others = (self.root / name for name in ("logs", "reports", "results"))
+        others = (self.root / name for name in ("given", "logs", "reports", "results"))
         for folder in (self.all_artifacts, self.all_exports, self.data_cache, *others):
             yield folder
             if folder.is_dir():

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from sweep.errors import MissingRunsError
 from sweep.layout import RunsDir
@@ -77,6 +78,22 @@ class Overview:
         return place, cost(self.objective, one.value) if is_ranked and one.value is not None else 0.0, one.trial.number
 
 
+def to_row(one: RecordedTrial, objective: str) -> dict[str, Any]:
+    """Return what is known of a trial by name, each value of its config too; None for what it has not come to."""
+    trial, course = one.trial, one.course
+    return {
+        "number": trial.number,
+        "phase": str(trial.phase),
+        "name": trial.name,
+        "state": one.state or "unfinished",
+        objective: one.value,
+        "epochs": None if course is None else course.n_epochs,
+        "seconds": None if course is None else course.ended_at - course.started_at,
+        "seed": trial.seed,
+        **trial.config.params(),
+    }
+
+
 def list_studies(runs: RunsDir) -> list[str]:
     """Return the names of the studies that a runs directory holds, half deleted ones too. Raises RecordError."""
     folder = runs.results("any").parent
@@ -97,7 +114,7 @@ def read_overview(runs: RunsDir, name: str) -> Overview:
 def measure_size(runs: RunsDir, name: str) -> int:
     """Return the bytes of a study's files, its exported champion included. A file of several names counts once."""
     folders = (
-        runs.artifacts(name), runs.results(name), runs.reports(name), runs.logs(name), runs.exports(name)
+        runs.artifacts(name), runs.results(name), runs.reports(name), runs.logs(name), runs.given(name), runs.exports(name)
     )  # fmt: skip
     return sum({(one.st_dev, one.st_ino): one.st_size for one in _stat_files(folders)}.values())
 

@@ -33,7 +33,8 @@ class Belongings:
 def find_belongings(runs: RunsDir, name: str, with_exports: bool) -> Belongings:
     """Find everything of the study called `name`. Raises MissingRunsError for nothing, TrackingError, RecordError."""
     exports = [runs.exports(name)] if with_exports else []
-    folders = [runs.artifacts(name), runs.reports(name), runs.logs(name), runs.deleted_exports(name), *exports]
+    folders = [runs.artifacts(name), runs.reports(name), runs.logs(name), runs.given(name)]
+    folders += [runs.deleted_exports(name), *exports]
     folders += [runs.deleted_results(name), runs.results(name)]
     found = Belongings(
         count_recorded(runs.record, name),

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+import sweep
+
 ROOT = Path(__file__).parents[1] / "sweep"
 
 # Folders and single files, each of which may import from those before it and from itself.
-ORDER = "version plain_text masking environment errors record_server layout durable study trial data record search train execute track loop replay report champion coordinator doctor removal overview cli __main__"
+ORDER = "version plain_text masking environment errors record_server layout durable study trial data record search train execute track loop replay report champion coordinator conduct doctor removal overview python cli __main__"
 RANK = {place: rank for rank, place in enumerate(ORDER.split())}
 
 LIBRARIES = {
@@ -81,7 +83,7 @@ LIBRARIES = {
     },
     "jinja2": {"report.page", "champion.card"},
     "PIL": {"report.page"},
-    "rich": {"cli.display", "cli.log", "cli.status", "cli.tables"},
+    "rich": {"conduct.display", "conduct.log", "python.notebook", "cli.status", "cli.tables"},
     "pydantic": {
         "study.table",
         "study.baseline",
@@ -104,6 +106,7 @@ LIBRARIES = {
     "ray": {"execute.cluster.ray_cluster"},
     "fcntl": {"durable.lock"},
     "optuna_dashboard": {"cli.dashboard"},
+    "IPython": {"python.notebook"},
 }
 
 
@@ -152,11 +155,22 @@ def test_imports_go_in_no_circle():
     TopologicalSorter({room: set(rooms_imported(path)) for room, path in ROOMS.items()}).prepare()
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.rglob("__init__.py")), ids=room_of)
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*/__init__.py")), ids=room_of)
 def test_a_package_holds_a_docstring_only(path):
     tree = ast.parse(path.read_text())
     assert len(tree.body) == 1
     assert ast.get_docstring(tree)
+
+
+def test_the_package_itself_names_what_python_is_offered_and_loads_none_of_it():
+    path = ROOT / "__init__.py"
+    tree = ast.parse(path.read_text())
+    assert set(imports(path)) == {"importlib.import_module", "typing.TYPE_CHECKING", "typing.Any"}
+    assert [node.name for node in tree.body if isinstance(node, ast.FunctionDef)] == ["__getattr__", "__dir__"]
+    [typed] = [node for node in tree.body if isinstance(node, ast.If)]
+    homes = {alias.name: node.module.removeprefix("sweep.") for node in typed.body for alias in node.names}
+    assert homes == sweep._HOMES
+    assert sorted(homes) == sweep.__all__
 
 
 @pytest.mark.parametrize("library", sorted(LIBRARIES))

@@ -9,7 +9,7 @@ from pathlib import Path
 import mlflow.environment_variables
 import pytest
 
-from sweep.environment import DEFAULTS, FIXED, OF_LIBRARIES, PASSED, scratch_for_fonts, settle
+from sweep.environment import DEFAULTS, FIXED, OF_LIBRARIES, PASSED, scratch_for_fonts, settle, settled
 
 # Every other variable of MLflow 3.17: for servers, jobs, gateways, traces, evaluation, other stores and other models, or
 # one that would move what we write (an experiment, a run, a folder). A new version's is not here: decide, then add it.
@@ -127,6 +127,14 @@ def test_what_says_how_a_server_is_reached_comes_through():
     environment = dict.fromkeys(PASSED, "7")
     settle(environment)
     assert environment == {**dict.fromkeys(PASSED, "7"), **FIXED}
+
+
+def test_a_program_that_calls_sweep_has_its_own_environment_back_at_the_end():
+    environment = {"MLFLOW_RUN_ID": "theirs", "HOME": "/home/me"}
+    before = dict(environment)
+    with settled(environment):
+        assert environment == {"HOME": "/home/me", **DEFAULTS, **FIXED}
+    assert environment == before
 
 
 def test_nothing_that_the_environment_says_turns_telemetry_on():

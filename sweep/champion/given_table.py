@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,25 +15,40 @@ from sweep.data.wording import list_some
 from sweep.errors import InvalidDataError
 from sweep.study.schema import shorten
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 logger = logging.getLogger(__name__)
 
 
-def read_given(path: Path, wanted: dict[str, Any], id_column: str | None) -> tuple[list[NDArray[Any]], list[str]]:
+def read_file(path: Path, wanted: dict[str, Any], id_column: str | None) -> tuple[list[NDArray[Any]], list[str]]:
+    """Read the rows of a file as `read_table` does. Raises InvalidDataError."""
+    with translate_table_errors(path):
+        return read_table(_open(path, wanted["separator"]), wanted, id_column)
+
+
+def read_frame(frame: "pd.DataFrame", wanted: dict[str, Any]) -> list[NDArray[Any]]:
+    """Read the rows of a frame as those of a file. Raises InvalidDataError."""
+    names = tuple(map(str, frame.columns))
+    table = FrameTable(Path("X"), names, frame.set_axis(range(len(names)), axis="columns"))
+    with translate_table_errors(table.path):
+        return read_table(table, wanted, None)[0]
+
+
+def read_table(table: Table, wanted: dict[str, Any], id_column: str | None) -> tuple[list[NDArray[Any]], list[str]]:
     """Read the cells of each column that a model wants, shape (n,) each, and what names the rows. Raises InvalidDataError.
 
     wanted: `input` of summary.json. id_column: whose cells name the rows; without it, their numbers from 0 do. Columns that
     the model does not know are left aside, with a line.
     """
     columns = read_columns([{n: v for n, v in c.items() if n != "features"} for c in wanted["columns"]])
-    with translate_table_errors(path):
-        table = _open(path, wanted["separator"])
-        _check_names(table, [column.name for column in columns], wanted["label"], id_column)
-        at = {column.name: table.names.index(column.name) for column in columns}
-        as_text = [at[column.name] for column in columns if column.kind == "category"]
-        frame = table.load(list(at.values()), None, wanted["missing"], as_text)
-        ids = None if id_column is None else _load_ids(table, id_column)
+    _check_names(table, [column.name for column in columns], wanted["label"], id_column)
+    at = {column.name: table.names.index(column.name) for column in columns}
+    as_text = [at[column.name] for column in columns if column.kind == "category"]
+    frame = table.load(list(at.values()), None, wanted["missing"], as_text)
+    ids = None if id_column is None else _load_ids(table, id_column)
     if frame.empty:
-        raise InvalidDataError(f"{path}: has no rows")
+        raise InvalidDataError(f"{table.path}: has no rows")
     cells = [_read(table, frame[at[column.name]], column) for column in columns]
     return cells, list(map(str, range(len(frame)))) if ids is None else ids
 

@@ -1,7 +1,10 @@
 """Predictions of a bundle's model, with onnxruntime."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from numpy.typing import NDArray
 
 from sweep.champion import bundle, verify
 from sweep.champion.given_rows import flat_rows
@@ -13,6 +16,30 @@ from sweep.plain_text import to_csv
 NAMES = ("x", "x_test")  # of the array to take: the first that is there
 
 
+@dataclass(frozen=True)
+class Predictor:
+    """The model of a bundle, checked and opened."""
+
+    summary: dict[str, Any]
+    model: verify.Model
+
+    @classmethod
+    def open(cls, folder: Path) -> "Predictor":
+        """Open the model of a bundle. Raises DamagedResultError for one that is not what was exported, MissingRunsError."""
+        if not folder.is_dir():
+            raise MissingRunsError(f"{folder}: no such folder; wanted a bundle, such as mlruns/exports/mnist")
+        summary = bundle.read_bundle(folder)
+        columns, n_features = summary["input"].get("columns", ()), summary["input"]["features"]
+        with bundle.translate_errors():
+            model = verify.open_model(folder / bundle.ONNX_MODEL, n_features, len(summary["classes"]), columns)
+        return cls(summary, model)
+
+    def ask(self, rows: verify.Rows) -> NDArray[Any]:
+        """Return the probability of each class, (n, n_classes), or the number that is predicted, (n, 1)."""
+        with bundle.translate_errors():
+            return self.model(rows)
+
+
 def predict(folder: Path, given: Path, id_column: str | None = None) -> str:
     """Predict the class of each row of a file, or its number; return row, class and certainty, or row and value, as CSV.
 
@@ -20,16 +47,11 @@ def predict(folder: Path, given: Path, id_column: str | None = None) -> str:
     bundle that is not what was exported, before any of it is used; InvalidDataError for rows that its model cannot be asked
     about.
     """
-    if not folder.is_dir():
-        raise MissingRunsError(f"{folder}: no such folder; wanted a bundle, such as mlruns/exports/mnist")
-    summary = bundle.read_bundle(folder)
-    columns, n_features = summary["input"].get("columns", ()), summary["input"]["features"]
-    with bundle.translate_errors():
-        model = verify.open_model(folder / bundle.ONNX_MODEL, n_features, len(summary["classes"]), columns)
+    predictor = Predictor.open(folder)
+    summary = predictor.summary
     check_file(given, "wanted a table, or an .npz file with an array of rows")
     rows, named = _read_rows(given, summary["input"], id_column)
-    with bundle.translate_errors():
-        answers = model(rows)
+    answers = predictor.ask(rows)
     head = "row" if id_column is None else id_column
     if summary.get("target"):
         return to_csv(
@@ -46,9 +68,9 @@ def predict(folder: Path, given: Path, id_column: str | None = None) -> str:
 def _read_rows(path: Path, wanted: dict[str, Any], id_column: str | None) -> tuple[verify.Rows, list[str]]:
     """Read the rows of a file, and what names each. wanted: `input` of the bundle's summary. Raises InvalidDataError."""
     if wanted.get("columns"):
-        from sweep.champion.given_table import read_given  # with pandas
+        from sweep.champion.given_table import read_file  # with pandas
 
-        return read_given(path, wanted, id_column)
+        return read_file(path, wanted, id_column)
     if is_table(path.name):
         raise InvalidDataError(f"{path}: the model was trained on arrays; wanted an .npz file with an array of rows")
     if id_column is not None:

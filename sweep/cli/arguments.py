@@ -1,15 +1,13 @@
 """Define the commands and their arguments, and read the ones that several commands share."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from sweep.durable.inside import refuse_links
-from sweep.layout import RunsDir, refuse_registry, tracking_server
-from sweep.record_server import RecordServer, parse_record_server
+from sweep.conduct.place import open_runs
+from sweep.layout import RunsDir
 from sweep.version import VERSION
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -43,18 +41,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def locate_runs(arguments: argparse.Namespace) -> RunsDir:
     """Return the runs directory and the servers that the user chose. Raises InvalidSettingError, StorageError."""
-    server = tracking_server(os.environ.get("MLFLOW_TRACKING_URI"))
-    refuse_registry(os.environ.get("MLFLOW_REGISTRY_URI"), server)
-    runs = RunsDir(arguments.runs_dir, server, _locate_record(arguments.record))
-    refuse_links(runs.list_places())
-    return runs
-
-
-def _locate_record(given: str | None) -> RecordServer | None:
-    if given is not None:
-        return parse_record_server(given, "--record", keeps_secrets=False)
-    from_environment = os.environ.get("SWEEP_RECORD")
-    return parse_record_server(from_environment, "SWEEP_RECORD", keeps_secrets=True) if from_environment else None
+    return open_runs(arguments.runs_dir, arguments.record)
 
 
 def list_study_files(arguments: argparse.Namespace) -> list[Path]:

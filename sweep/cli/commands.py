@@ -10,7 +10,7 @@ from importlib import import_module
 from sweep.cli.arguments import list_study_files, parse
 from sweep.cli.stdout import set_up_streams
 from sweep.environment import scratch_for_fonts, settle
-from sweep.errors import Interrupted, StorageError, SweepError
+from sweep.errors import Interrupted, SweepError, to_storage_error, translate
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,15 +23,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     settle(os.environ)
     arguments = parse(argv)
     try:
-        _check_study_files(arguments)
-        with scratch_for_fonts():
+        with translate(OSError, into=to_storage_error), scratch_for_fonts():
+            _check_study_files(arguments)
             import_module(f"sweep.cli.{arguments.command}").run(arguments)
     except SweepError as error:
         print(f"{'' if isinstance(error, Interrupted) else 'error: '}{error}", file=sys.stderr)
         return error.exit_code
-    except OSError as error:  # a full disk, a folder without write permission
-        print(f"error: {error}; fix that, and the same command continues", file=sys.stderr)
-        return StorageError.exit_code
     except KeyboardInterrupt as error:
         print(Interrupted(), file=sys.stderr)
         return 128 + next(iter(error.args), signal.SIGINT)

@@ -3,8 +3,8 @@
 import argparse
 
 from sweep.cli.arguments import locate_runs
-from sweep.cli.outcome import read_conclusion
 from sweep.cli.tables import make_table, open_console
+from sweep.conduct.outcome import read_conclusion
 from sweep.report.conclusion import compare_champions
 from sweep.report.text import VERDICTS_NOTES, champions_table, verdict_line
 from sweep.study.file import load_study

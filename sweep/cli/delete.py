@@ -4,9 +4,9 @@ import argparse
 import sys
 
 from sweep.cli.arguments import locate_runs
-from sweep.cli.log import set_up_logging
 from sweep.cli.named import read_study_name
 from sweep.cli.stdout import say
+from sweep.conduct.log import set_up_logging
 from sweep.errors import InvalidSettingError
 from sweep.layout import RunsDir
 from sweep.removal import Belongings, delete_study, find_belongings

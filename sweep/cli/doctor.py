@@ -4,18 +4,19 @@ import argparse
 
 from sweep.champion.release import release
 from sweep.cli.jobs import open_job
-from sweep.cli.log import set_up_logging
 from sweep.cli.stdout import say
+from sweep.conduct.log import set_up_logging
 from sweep.doctor import diagnose, mend
 from sweep.errors import UnsoundStudyError
+from sweep.study.file import read_study_text
 
 
 def run(arguments: argparse.Namespace) -> None:
     set_up_logging()
-    job = open_job(arguments)
+    job, typed = open_job(arguments), read_study_text(arguments.study)
     diagnosis = diagnose(job)
     if arguments.fix and any(finding.remedy for finding in diagnosis.findings):
-        mend(job, diagnosis.findings, lambda conclusion: release(conclusion, arguments.study, _ignore))
+        mend(job, diagnosis.findings, lambda conclusion: release(conclusion, typed, _ignore))
         diagnosis = diagnose(job)
     for finding in diagnosis.findings:
         say(f"- {finding.what}: {finding.way_out}")

@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 from sweep.champion.predict import predict
-from sweep.cli.log import set_up_logging
 from sweep.cli.stdout import say
+from sweep.conduct.log import set_up_logging
 from sweep.durable.files import write_durably
 from sweep.errors import InvalidSettingError
 

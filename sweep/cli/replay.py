@@ -4,9 +4,9 @@ import argparse
 from functools import partial
 
 from sweep.cli.arguments import locate_runs
-from sweep.cli.jobs import prepare_data
-from sweep.cli.log import set_up_logging
 from sweep.cli.stdout import say
+from sweep.conduct.job import prepare_data
+from sweep.conduct.log import set_up_logging
 from sweep.errors import UnsoundStudyError
 from sweep.execute.start import start_executor
 from sweep.replay import replay

@@ -3,8 +3,9 @@
 import argparse
 
 from sweep.cli.arguments import locate_runs
-from sweep.cli.outcome import deliver, read_conclusion
+from sweep.cli.conclusion import print_conclusion
 from sweep.cli.stdout import say
+from sweep.conduct.outcome import deliver, read_conclusion
 from sweep.errors import UnsoundStudyError
 from sweep.layout import RunsDir
 from sweep.report.files import find_stale
@@ -16,7 +17,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.check:
         _check(runs, name)
     else:
-        deliver(runs, name)
+        deliver(runs, name, None, print_conclusion, say)
 
 
 def _check(runs: RunsDir, name: str) -> None:

@@ -1,41 +1,29 @@
 """`run`: train the trials that a study lacks, then report it and hand on its champion."""
 
 import argparse
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from sweep.cli.arguments import locate_runs
-from sweep.cli.display import Display
-from sweep.cli.jobs import make_job
-from sweep.cli.log import set_up_logging
-from sweep.cli.signals import collect_signals
-from sweep.coordinator import Job, Runtime, run_study
-from sweep.errors import Interrupted
-from sweep.execute import scoring
-from sweep.execute.start import start_executor
-from sweep.study.file import check_is_installed, load_study, parse_study
+from sweep.conduct.display import Display
+from sweep.conduct.log import set_up_logging
+from sweep.conduct.training import train_study
+from sweep.study.file import check_is_installed, load_study, parse_study, read_study_text
 from sweep.study.schema import Study
 
 
 def run(arguments: argparse.Namespace) -> None:
     study, table = _load_with_options(arguments)
     check_is_installed(study, str(arguments.study))
-    runs = locate_runs(arguments)
-    console = set_up_logging()
-    with collect_signals() as arrived:
-        job = make_job(study, table, arguments.study.parent, runs)
-        display = Display(job.study, console)
-        try:
-            with display.live():
-                run_study(job, _make_runtime(job, display, lambda: bool(arrived)), arguments.fork)
-        except Interrupted as error:
-            error.exit_code = 128 + arrived[0]
-            raise
+    runs, typed = locate_runs(arguments), read_study_text(arguments.study)
+    open_display = partial(Display, console=set_up_logging())
+    train_study(study, table, arguments.study.parent, runs, open_display, arguments.fork)
     # Imported here because it loads MLflow, which takes seconds. While trials train, the tracker's thread loads it.
-    from sweep.cli.outcome import deliver
+    from sweep.cli.conclusion import print_conclusion
+    from sweep.cli.stdout import say
+    from sweep.conduct.outcome import deliver
 
-    deliver(runs, study.name, arguments.study)
+    deliver(runs, study.name, typed, print_conclusion, say)
 
 
 def _load_with_options(arguments: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
@@ -47,14 +35,3 @@ def _load_with_options(arguments: argparse.Namespace) -> tuple[Study, dict[str, 
         return study, table
     changed = {**table, "search": {**table.get("search", {}), **given}}
     return parse_study(changed, str(arguments.study)), changed
-
-
-def _make_runtime(job: Job, display: Display, is_interrupted: Callable[[], bool]) -> Runtime:
-    log = job.runs.logs(job.study.name) / "scoring.log"
-    return Runtime(
-        start_executor=partial(start_executor, job.study, job.data, job.runs),
-        score=partial(scoring.score_in_processes, data=job.data, log=log, is_interrupted=is_interrupted),
-        watch=display.watch,
-        remember=display.remember,
-        is_interrupted=is_interrupted,
-    )

@@ -3,9 +3,9 @@
 import argparse
 
 from sweep.cli.jobs import open_job
-from sweep.cli.log import set_up_logging
-from sweep.cli.outcome import refresh_report
 from sweep.cli.stdout import say
+from sweep.conduct.log import set_up_logging
+from sweep.conduct.outcome import refresh_report
 from sweep.coordinator import sync_study
 
 

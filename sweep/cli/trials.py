@@ -1,13 +1,12 @@
 """`trials`: list the trials of a study, the best first."""
 
 import argparse
-from typing import Any
 
 from sweep.cli.arguments import locate_runs
 from sweep.cli.named import describe_seconds, describe_value, read_study_name
 from sweep.cli.stdout import say
 from sweep.cli.tables import make_table, open_console
-from sweep.overview import Overview, read_overview
+from sweep.overview import Overview, read_overview, to_row
 from sweep.plain_text import to_csv, to_line
 from sweep.record.trials import RecordedTrial
 
@@ -39,21 +38,6 @@ def _describe(study: Overview, one: RecordedTrial) -> list[str]:
 
 def _to_csv(study: Overview) -> str:
     """Return the trials as CSV: a row each, a column for each value of a config; of several depths, all units columns."""
-    rows = [_to_row(one, study.objective) for one in study.ranked]
+    rows = [to_row(one, study.objective) for one in study.ranked]
     headings = list(dict.fromkeys(name for row in rows for name in row))
     return to_csv([headings, *([row.get(name, "") for name in headings] for row in rows)])
-
-
-def _to_row(one: RecordedTrial, objective: str) -> dict[str, Any]:
-    trial, course = one.trial, one.course
-    return {
-        "number": trial.number,
-        "phase": str(trial.phase),
-        "name": trial.name,
-        "state": one.state or "unfinished",
-        objective: "" if one.value is None else one.value,
-        "epochs": "" if course is None else course.n_epochs,
-        "seconds": "" if course is None else course.ended_at - course.started_at,
-        "seed": trial.seed,
-        **trial.config.params(),
-    }

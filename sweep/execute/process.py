@@ -8,11 +8,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from multiprocessing import parent_process, resource_tracker
+from multiprocessing import parent_process, resource_tracker, spawn
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import TypeVarTuple
+from typing import Any, TypeVarTuple
 
 from sweep.environment import settle
 
@@ -30,6 +30,8 @@ ONE_THREAD = {
 
 Arguments = TypeVarTuple("Arguments")
 
+_starting = threading.Lock()
+
 
 def start_process(
     target: Callable[[Connection, *Arguments], None], *arguments: *Arguments, name: str, daemon: bool = True
@@ -38,7 +40,7 @@ def start_process(
     context = multiprocessing.get_context("spawn")  # never fork: TensorFlow's threads do not survive it
     ours, theirs = context.Pipe()
     process = context.Process(target=target, args=(theirs, *arguments), name=name, daemon=daemon)
-    with _ctrl_c_blocked():
+    with _ctrl_c_blocked(), _main_left_out(name):
         process.start()
     theirs.close()
     return process, ours
@@ -56,6 +58,28 @@ def _ctrl_c_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _main_left_out(ours: str) -> Iterator[None]:
+    """Have the process called `ours`, started inside, not import the main module of this program.
+
+    It would run a script or a notebook's file that calls `sweep.run` again, unless all of it stood below
+    `if __name__ == "__main__"`. What our processes run lies in modules of its own. multiprocessing has no option for this, so
+    the function is replaced that tells a new process where the main module is.
+    """
+
+    def describe_without_main(name: str) -> dict[str, Any]:
+        told = describe(name)
+        return {key: value for key, value in told.items() if name != ours or not key.startswith("init_main_")}
+
+    with _starting:  # another thread would restore what this one has replaced
+        describe = spawn.get_preparation_data
+        spawn.get_preparation_data = describe_without_main
+        try:
+            yield
+        finally:
+            spawn.get_preparation_data = describe
 
 
 def set_up_process(log: Path, core: int | None, environment: Mapping[str, str] = ONE_THREAD) -> None:

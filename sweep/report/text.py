@@ -135,19 +135,22 @@ def champions_table(conclusions: Sequence[Conclusion]) -> list[list[str]]:
 
 def to_csv(conclusion: Conclusion) -> str:
     """Write the conclusion as CSV: a line for each finalist and metric."""
+    return plain_text.to_csv(list_figures(conclusion))
+
+
+def list_figures(conclusion: Conclusion) -> list[list[object]]:
+    """List the figures of each finalist and metric, a row each, the head first; None for what there is not."""
     rows: list[list[object]] = [
         ["finalist", "selected", "units", "metric", "n", "mean", "sd", "low", "high", "reference", "run_ids"]
     ]
     for column in conclusion.columns:
         for metric in list_rows(conclusion.tracked):
             summary = column.summaries.get(metric)
-            numbers = (
-                [summary.n, *map(repr, (summary.mean, summary.sd, *summary.interval))] if summary else [0] + [""] * 4
-            )
+            numbers = [summary.n, summary.mean, summary.sd, *summary.interval] if summary else [0] + [None] * 4
             who = [column.finalist.name, column.finalist.is_selected, column.finalist.config.units_label]
-            reference, run_ids = column.reference.get(metric, ""), " ".join(column.replicate_runs)
+            reference, run_ids = column.reference.get(metric), " ".join(column.replicate_runs)
             rows.append([*who, metric, *numbers, reference, run_ids])
-    return plain_text.to_csv(rows)
+    return rows
 
 
 def to_dict(conclusion: Conclusion) -> dict[str, Any]:

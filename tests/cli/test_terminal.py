@@ -75,7 +75,7 @@ def test_data_on_a_terminal_holds_no_codes_and_elsewhere_stays_as_it_is(capsys):
 @pytest.mark.parametrize("where", ["a terminal", "a file"])
 def test_a_log_line_is_one_line_without_codes(where):
     code = (
-        "import logging; from sweep.cli.log import set_up_logging; set_up_logging(); "
+        "import logging; from sweep.conduct.log import set_up_logging; set_up_logging(); "
         r"logging.getLogger('sweep').warning('%s', 'a\x1b[31m\nb [/] :cat: 50%')"
     )
     if where == "a terminal":

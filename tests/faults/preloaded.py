@@ -5,7 +5,7 @@ from importlib import import_module
 
 from sqlalchemy.orm import configure_mappers
 
-for room in ("cli.doctor", "cli.outcome", "cli.run", "track.projection"):
+for room in ("cli.conclusion", "cli.doctor", "cli.run", "conduct.outcome", "track.projection"):
     import_module(f"sweep.{room}")
 for name in ("alembic.command", "matplotlib.backends.backend_agg", "sklearn.utils", "tests.faults.sweep_process"):
     import_module(name)  # what those load when they first need it

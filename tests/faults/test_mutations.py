@@ -41,7 +41,7 @@ MUTATIONS = {
         "durable/inside.py", "    check_name(name)\n", "", "tests/durable/test_inside.py",
     ),
     "links of a runs directory are written through": (
-        "cli/arguments.py", "    refuse_links(runs.list_places())\n", "", "tests/test_handed_over.py",
+        "conduct/place.py", "    refuse_links(runs.list_places())\n", "", "tests/test_handed_over.py",
     ),
     "drafts are looked for behind links": (
         "durable/inside.py", " and entry.is_dir(follow_symlinks=False):", " and entry.is_dir():", "tests/durable/test_inside.py",
@@ -146,7 +146,7 @@ MUTATIONS = {
         "durable/lock.py", "if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):", "if False:", "tests/durable/test_lock.py",
     ),
     "a report is printed before it is published": (
-        "cli/outcome.py", "    files = publish(conclusion)\n    _print_report(conclusion, files)\n", "    _print_report(conclusion, [])\n    publish(conclusion)\n", "tests/cli/test_stdout.py",
+        "conduct/outcome.py", "    files = publish(conclusion)\n    show(conclusion, files)\n", "    show(conclusion, [])\n    publish(conclusion)\n", "tests/cli/test_stdout.py",
     ),
     "two coordinators": (
         "durable/lock.py", "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass", "tests/test_coordinator.py::test_a_second_coordinator_is_refused_with_the_name_of_the_first",

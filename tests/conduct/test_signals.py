@@ -3,10 +3,11 @@
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from sweep.cli.signals import collect_signals
+from sweep.conduct.signals import collect_signals
 from tests.faults.driver import Sweep
 from tests.faults.engine import EPOCH_S
 
@@ -21,6 +22,17 @@ def test_the_first_signal_is_collected_and_the_second_stops_at_once(number):
             signal.raise_signal(number)
         assert stop.value.args == (number,)
     assert signal.getsignal(number) is before
+
+
+def test_in_another_thread_than_the_main_one_no_signal_is_taken():
+    before = signal.getsignal(signal.SIGINT)
+
+    def look():
+        with collect_signals() as arrived:
+            return arrived, signal.getsignal(signal.SIGINT)
+
+    with ThreadPoolExecutor() as threads:
+        assert threads.submit(look).result() == ([], before)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,8 +11,14 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def collect_signals() -> Iterator[list[int]]:
-    """Collect the numbers of SIGINT and SIGTERM instead of dying of them. A second signal raises KeyboardInterrupt."""
+    """Collect the numbers of SIGINT and SIGTERM instead of dying of them. A second signal raises KeyboardInterrupt.
+
+    Python hears signals in its main thread alone: in any other, none is collected and none is taken from who hears it.
+    """
     arrived: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield arrived
+        return
 
     def hear(number: int, frame: object) -> None:
         if arrived:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from sweep.cli.display import Display, Planned, Progress
+from sweep.conduct.display import Display, Planned, Progress
 from sweep.record.trials import RecordedTrial
 from sweep.study.config import Config
 from sweep.study.file import parse_study

@@ -138,10 +138,11 @@ class Display:
         if not self._console.is_terminal:
             yield
             return
-        with Live(console=self._console, get_renderable=self._render, refresh_per_second=4, transient=True):
+        with Live(console=self._console, get_renderable=self.render, refresh_per_second=4, transient=True):
             yield
 
-    def _render(self) -> RenderableType:
+    def render(self) -> RenderableType:
+        """Draw the trials that run, and below them how far the study is."""
         progress = self._progress
         table = Table(box=None, padding=(0, 2, 0, 0))
         objective = progress.study.objective

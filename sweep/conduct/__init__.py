@@ -1,0 +1,1 @@
+"""A whole study, from its data to its report and its champion: what the command `run` and `sweep.run` share."""
