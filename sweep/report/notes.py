@@ -21,7 +21,8 @@ UNEVEN = 1.2  # times the share that the largest class would have if all were eq
 class Floor:
     """What a metric is without any model: of a dummy that answers all rows alike."""
 
-    answer: str  # in words
+    answer: str  # in words, as are its figures
+    figure: str
     value: float
     is_near: bool  # no metric can be judged without it: the classes' shares differ much, or it is an error
 
@@ -39,7 +40,9 @@ def find_floor(conclusion: Conclusion, metric: str) -> Floor | None:
         return None
     share = float(counts.max() / counts.sum())
     name = to_code(shorten(tracked.facts.classes[int(counts.argmax())]))
-    return Floor(f"always answering {name}, the largest class", share, share > UNEVEN / tracked.facts.n_classes)
+    rows = "test" if metric.startswith("test_") else "validation"
+    is_near = share > UNEVEN / tracked.facts.n_classes
+    return Floor(f"always answering {name}", f"the class of {share:.4f} of the {rows} rows", share, is_near)
 
 
 def _count_classes(tracked: TrackedStudy, metric: str) -> NDArray[Any] | None:
@@ -58,7 +61,8 @@ def _find_floor_of_values(tracked: TrackedStudy, metric: str) -> Floor | None:
         return None
     errors = next(iter(predictions.values())).labels - target.center
     value = math.sqrt(np.square(errors).mean()) if metric == "test_rmse" else float(np.abs(errors).mean())
-    return Floor(f"always answering {target.center:.6g}, the mean of the training rows", value, is_near=True)
+    figure = f"the mean of the training rows, which is off by {format_metric(metric, value)}"
+    return Floor(f"always answering {target.center:.6g}", figure, value, is_near=True)
 
 
 def list_notes(conclusion: Conclusion) -> list[str]:
@@ -86,7 +90,7 @@ def _no_test(conclusion: Conclusion) -> Iterator[str]:
 def _dummy_note(conclusion: Conclusion) -> Iterator[str]:
     floors = [find_floor(conclusion, metric) for metric in ("test_accuracy", "test_rmse", "val_accuracy")]
     if floor := next(filter(None, floors), None):
-        yield f"The dummy is the floor, no model at all: {floor.answer}."
+        yield f"The dummy is the floor, no model at all: {floor.answer}, {floor.figure}."
 
 
 def _tie_note(column: Column) -> str:
@@ -128,7 +132,7 @@ def _no_better(conclusion: Conclusion, champion: Column) -> Iterator[str]:
         if summary is None or floor is None:
             continue
         if (verdict := _judge(metric, summary, floor)) is not None:
-            yield f"Its {what} is {verdict} {floor.answer} ({format_metric(metric, floor.value)})."
+            yield f"Its {what} is {verdict} {floor.answer}, {floor.figure}."
         return
 
 
@@ -138,5 +142,5 @@ def _judge(metric: str, summary: Summary, floor: Floor) -> str | None:
     else:
         is_no_better, is_within = summary.mean >= floor.value, summary.interval[1] >= floor.value
     if is_no_better:
-        return "no better than that of"
+        return "no better than"
     return "not told apart from that of" if floor.is_near and is_within else None

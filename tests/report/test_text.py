@@ -250,6 +250,6 @@ def test_the_largest_class_stands_beside_accuracies_where_classes_are_uneven(con
     (_, selected), _ = build_tables(found)
     assert cells(selected, "Test accuracy of a dummy") == ["0.9500", "0.9500"]
     line = champion_line(found)
-    assert "Its test accuracy is no better than that of always answering `0`, the largest class (0.9500)." in line
+    assert "Its test accuracy is no better than always answering `0`, the class of 0.9500 of the test rows." in line
     assert "The dummy is the floor, no model at all: always answering `" in to_markdown(conclusion)
     assert "always answering" not in champion_line(conclusion), "its classes are even"
