@@ -22,6 +22,8 @@ from sweep.track.runs import read_study
 from tests.faults.engine import EPOCH_S
 from tests.studies import STUDY, has_each_key_once, write_tiny_data
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 N_TRIALS = 5
 
