@@ -41,6 +41,7 @@ def test_a_report_whose_reader_has_left_is_written_and_shown_in_mlflow_without_a
     assert is_uploaded(conclusion)
 
 
+@pytest.mark.slow
 def test_a_report_that_cannot_be_printed_is_written_first(swept, study_file):
     shutil.rmtree(swept.reports("tiny"), ignore_errors=True)
     with open("/dev/full", "wb") as full:  # every write fails: no space left

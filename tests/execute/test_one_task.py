@@ -19,6 +19,7 @@ def die():
     os._exit(7)
 
 
+@pytest.mark.slow
 def test_it_gives_the_answer_of_its_task_its_error_or_its_exit_code(tmp_path):
     log = tmp_path / "logs" / "once.log"
     assert run_in_process(os.getpid, "asking", log) != os.getpid()

@@ -138,6 +138,7 @@ def test_no_worker_outlives_a_killed_coordinator(study_file, runs, is_stopped):
     assert not left
 
 
+@pytest.mark.slow
 def test_a_worker_whose_coordinator_died_before_it_settled_in_writes_nothing(tmp_path):
     log = tmp_path / "logs" / "worker-0.log"
     coordinator = subprocess.Popen(

@@ -142,6 +142,7 @@ def test_a_server_that_ends_all_sessions_costs_the_command_and_no_trial(sweep, p
     finish(sweep)
 
 
+@pytest.mark.slow
 def test_the_password_of_a_record_is_in_no_byte_that_is_written_said_or_started(sweep):
     assert PASSWORD.encode() in leaks(PASSWORD.encode())
     process = sweep.start(**PACE)

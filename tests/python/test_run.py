@@ -137,6 +137,7 @@ def test_a_study_without_a_confirmation_has_no_champion(study_file, runs):
     assert "asks for no confirmation" in result._repr_html_()
 
 
+@pytest.mark.slow
 def test_what_the_program_has_set_up_is_as_before(study_file, runs, monkeypatch):
     monkeypatch.setenv("MLFLOW_RUN_ID", "theirs")
     logger = logging.getLogger("sweep")
@@ -146,6 +147,7 @@ def test_what_the_program_has_set_up_is_as_before(study_file, runs, monkeypatch)
     assert after == before
 
 
+@pytest.mark.slow
 def test_in_a_thread_it_runs_as_well_and_two_take_turns(study_file, runs):
     def run(name):
         study = sweep.Study(**tiny_table(name=name, data=SPLIT))
@@ -157,6 +159,7 @@ def test_in_a_thread_it_runs_as_well_and_two_take_turns(study_file, runs):
     assert threading.active_count() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_raises_an_error_of_ours_and_the_same_call_continues(study_file, runs, monkeypatch, number):
     watch = Display.watch

@@ -15,6 +15,7 @@ RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 QUIET_BY_ITSELF = ("CI", "PYTEST_", "GITHUB_", "MLFLOW_", "DO_NOT_TRACK")
 
 
+@pytest.mark.slow
 def test_no_telemetry_client_starts_where_another_room_is_loaded_first():
     code = """
 import sweep.track.projection

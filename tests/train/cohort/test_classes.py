@@ -48,6 +48,7 @@ def test_metrics_of_predictions_are_those_of_each_member_and_of_one_that_diverge
     assert "val_roc_auc" not in logs[2] or not np.isfinite(logs[2]["val_loss"])
 
 
+@pytest.mark.slow
 def test_balanced_classes_weigh_alike_in_the_loss_of_every_member(on_jax):
     # Of the rows, six in ten are of class 0; a net that learns next to nothing has the loss of its first weights.
     one = trial(0, learning_rate=1e-8, dropout=0.0, batch_norm=False)

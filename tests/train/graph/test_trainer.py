@@ -173,6 +173,7 @@ def test_the_first_epoch_of_a_training_that_is_stopped_is_that_of_a_whole_one(ro
     assert first != train(net, rows, seed=3, n_epochs=1, max_epochs=1)[1][0]
 
 
+@pytest.mark.slow
 def test_in_bfloat16_the_weights_are_those_of_fit_with_its_mixed_policy_to_the_bit_and_float32_afterwards(
     rows, tmp_path
 ):
