@@ -25,13 +25,14 @@ from sweep.data.facts import DataFacts, ScalingKind
 from sweep.data.files import UNREADABLE, Array, DataSet
 from sweep.data.scaling import Kind, Scaling, Target, fit_scaling, fit_target
 from sweep.data.splits import Drawn, draw_rows
+from sweep.data.wording import list_some
 from sweep.durable.disk import sync
 from sweep.durable.failpoint import failpoint
 from sweep.durable.files import make_draft, sha256_of
 from sweep.durable.given import MAX_RECORD_BYTES, read_given
 from sweep.errors import InvalidDataError, StorageError, translate
 from sweep.study.objective import Task
-from sweep.study.schema import Data
+from sweep.study.schema import Data, shorten
 
 logger = logging.getLogger(__name__)
 
@@ -122,6 +123,7 @@ def prepare(data: DataSet, spec: Data, seed: int, cache: Path) -> PreparedData:
         with _translate(folder):
             drawn = draw_rows(data.y_train, data.groups, spec, seed, has_test=data.y_test is not None)
             parts = _split(data, drawn)
+            _say_what_parts_lack(data, parts, spec)
             columns, parts = _place(data, parts)
             _write(folder, parts, _describe(data, digest, scaling, parts, columns), drawn.test)
         if data.columns:
@@ -226,6 +228,20 @@ def _split(data: DataSet, drawn: Drawn) -> dict[str, Split]:
         "validation": split(x[drawn.validation], y[drawn.validation]),
         "test": test,
     }
+
+
+def _say_what_parts_lack(data: DataSet, parts: dict[str, Split], spec: Data) -> None:
+    """Say which classes a split between groups has left out of a part; a split row by row gives each part its share."""
+    if data.groups is None or data.task == "regression":
+        return
+    classes, key = np.unique(data.y_train), "group" if spec.group is not None else "order"
+    for part, rows in parts.items():
+        lacking = [str(name) for name in np.delete(classes, np.unique(rows.y))] if len(rows.y) else []
+        if lacking:
+            logger.warning(
+                "%s: data.%s = %r leaves the %s rows without class %s",
+                data.name, key, spec.split_by, "training" if part == "train" else part, list_some(map(shorten, lacking)),
+            )  # fmt: skip
 
 
 def _place(data: DataSet, parts: dict[str, Split]) -> tuple[tuple[Column, ...], dict[str, Split]]:

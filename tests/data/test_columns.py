@@ -250,3 +250,19 @@ def test_rows_that_are_drawn_lie_around_the_training_rows():
     assert np.isnan(rows[:, 0]).any()
     assert set(rows[:, 1]) == {-1, 0, 1}
     assert set(rows[~np.isnan(rows[:, 2]), 2]) == {0, 1}
+
+
+def test_a_class_that_groups_leave_out_of_a_part_is_named(tmp_path, caplog):
+    frame = mixed().drop(columns="since").assign(patient=np.arange(N) // 40)
+    frame["y"] = np.where(frame["patient"] == 3, "rare", frame["y"])
+    caplog.set_level(logging.WARNING, "sweep")
+    prepared(frame, tmp_path, group="patient")
+    told = [message for message in caplog.messages if "without class" in message]
+    assert len(told) == 2
+    assert all(
+        "rows.csv: data.group = 'patient' leaves the " in line and line.endswith("rows without class 'rare'")
+        for line in told
+    )
+    caplog.clear()
+    prepared(frame.drop(columns="patient"), tmp_path)
+    assert caplog.messages == []
