@@ -15,18 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_BYTES = 2**32  # unpacked
-BOOLEANS = {
-    "true": 1.0,
-    "t": 1.0,
-    "yes": 1.0,
-    "y": 1.0,
-    "1": 1.0,
-    "false": 0.0,
-    "f": 0.0,
-    "no": 0.0,
-    "n": 0.0,
-    "0": 0.0,
-}
+BOOLEANS = dict.fromkeys(("true", "t", "yes", "y", "1"), 1.0) | dict.fromkeys(("false", "f", "no", "n", "0"), 0.0)
 
 
 def flat_rows(rows: NDArray[Any], wanted: dict[str, Any]) -> NDArray[Any]:

@@ -39,18 +39,6 @@ OF_VALUES = 1e-4  # the same of numbers that it predicts, see `off_by`
 MAX_TEXT_BYTES, MAX_MODEL_BYTES, MAX_DATA_BYTES = 2**22, 2**30, 2**36
 BATCH = 4096  # rows
 ROW_TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64}  # of a model's input
-BOOLEANS = {
-    "true": 1.0,
-    "t": 1.0,
-    "yes": 1.0,
-    "y": 1.0,
-    "1": 1.0,
-    "false": 0.0,
-    "f": 0.0,
-    "no": 0.0,
-    "n": 0.0,
-    "0": 0.0,
-}
 
 # Rows, shape (n, n_features), or the cells of each column of a table, shape (n,) each: text of a category, "" where it is
 # missing, else float64, NaN where it is missing.

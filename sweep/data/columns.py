@@ -21,18 +21,7 @@ if TYPE_CHECKING:
 Kind = Literal["number", "boolean", "category", "date"]
 
 YEAR, WEEK, DAY = 365.2425, 7.0, 1.0  # days
-BOOLEANS = {
-    "true": 1.0,
-    "t": 1.0,
-    "yes": 1.0,
-    "y": 1.0,
-    "1": 1.0,
-    "false": 0.0,
-    "f": 0.0,
-    "no": 0.0,
-    "n": 0.0,
-    "0": 0.0,
-}
+BOOLEANS = dict.fromkeys(("true", "t", "yes", "y", "1"), 1.0) | dict.fromkeys(("false", "f", "no", "n", "0"), 0.0)
 MAX_NUMBER = 1e290  # sums over rows, and differences, stay below the largest float64
 MODEL, COLUMNS = "model.keras", "columns.json"  # in a model of MLflow
 
