@@ -189,6 +189,19 @@ def test_its_bundle_is_checked_against_the_table_itself(finished):
         assert "200 of 200 test rows are" in done.stdout
 
 
+def test_the_report_says_what_each_column_was_taken_for(finished):
+    frame, label, runs, _ = finished
+    for name in ("conclusion.md", "report.html"):
+        text = (runs.reports("tiny") / name).read_text(encoding="utf-8")
+        assert "What the columns were taken for" in text
+        assert all(column in text for column in frame if column != label)
+    if "city" in frame:
+        assert (
+            "| `city` | category | `Bonn`, `Köln`, `Ulm`, some missing |"
+            in (runs.reports("tiny") / "conclusion.md").read_text()
+        )
+
+
 def test_doctor_finds_nothing_and_a_run_replays(finished, capsys):
     _, _, runs, folder = finished
     options = ["--runs-dir", str(runs.root)]

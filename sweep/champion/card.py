@@ -2,15 +2,14 @@
 
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from sweep.champion import bundle
 from sweep.champion.confusion import list_labels
-from sweep.data.columns import Column as TableColumn
 from sweep.data.facts import DataFacts
 from sweep.data.files import is_table, is_text
 from sweep.plain_text import to_code, to_line
+from sweep.report.columns import build_columns_table, to_cell
 from sweep.report.conclusion import Column, Conclusion
 from sweep.report.text import champion_line
 from sweep.study.config import Config
@@ -21,10 +20,7 @@ _templates = Environment(
 )
 _templates.filters["code"] = to_code
 _templates.filters["literal"] = repr  # Python's, to stand in code
-_templates.filters["cell"] = lambda text: text.replace("|", "\\|")  # of a Markdown table
-_templates.filters["known"] = lambda column: _describe_known(column)
 MAX_LISTED = 20  # classes, columns
-MAX_VALUES = 8  # of a category
 _OPTIMIZERS = {"adam": "Adam", "sgd": "SGD with Nesterov momentum of 0.9", "rmsprop": "RMSprop"}
 _RECIPE = {
     "weight_decay": "weight decay",
@@ -64,7 +60,7 @@ def to_card(conclusion: Conclusion, champion: Column, summary: dict[str, Any]) -
         summary=summary,
         test=test,
         columns=facts.columns,
-        max_listed=MAX_LISTED,
+        columns_table=build_columns_table(facts, to_cell, MAX_LISTED)[1:],
         answer=_describe_answer(facts, study.data.label),
         onnx_input=summary["input"],
         labels=labels,
@@ -93,18 +89,6 @@ def _describe_answer(facts: DataFacts, label: str | None) -> dict[str, str]:
         "unit": "the two differ, in standard deviations of the label or in distances from its mean where these are larger, by at most",
         "said": "the number that it predicts for each row",
     }
-
-
-def _describe_known(column: TableColumn) -> str:
-    """Write what the training rows have in a column."""
-    missing = ["some missing"] * (column.has_missing or "" in column.values)
-    if column.kind == "category":
-        values = [to_code(value) for value in column.values if value]
-        shown = values[:MAX_VALUES] + [f"{len(values) - MAX_VALUES} more"] * (len(values) > MAX_VALUES)
-        return ", ".join(shown + ["rare ones"] * column.has_rare + missing)
-    low, high = column.low or 0.0, column.high or 0.0
-    ends = [str(np.datetime64(int(n), "D")) if column.kind == "date" else f"{n:.6g}" for n in (low, high)]
-    return ", ".join([" to ".join(ends), *missing])
 
 
 def describe_training(config: Config) -> str:

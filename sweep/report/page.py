@@ -19,6 +19,7 @@ from PIL import Image
 
 from sweep.plain_text import label_classes, to_line
 from sweep.report import figures, search_figures, value_figures
+from sweep.report.columns import COLUMNS, build_columns_table
 from sweep.report.conclusion import Column, Conclusion
 from sweep.report.notes import list_notes
 from sweep.report.searched import LOCAL_UI, build_trials_table
@@ -94,6 +95,8 @@ def to_html(conclusion: Conclusion, histories: dict[str, list[Logs]]) -> str:
         quality=QUALITIES[tracked.facts.task],
         **({"confusion": None, "mistakes": [], "values": None} | answers),
         class_names=_name_classes(tracked),
+        columns_title=COLUMNS,
+        columns=build_columns_table(tracked.facts),
         n_replicates=len(champion.replicate_runs) if champion else 0,
         search=list(_draw_search(tracked, histories)),
         trials=build_trials_table(tracked) if tracked.searched else None,

@@ -8,6 +8,7 @@ from typing import Any
 
 from sweep import plain_text
 from sweep.plain_text import to_code, to_line
+from sweep.report.columns import COLUMNS, build_columns_table, to_cell
 from sweep.report.compare import MAX_REPLICATES, Comparison, Summary
 from sweep.report.conclusion import Column, Conclusion, Verdict, find_ranking, list_rows
 from sweep.report.metrics import COMPARED, TESTED, WITH_INTERVAL, name_metric
@@ -62,6 +63,8 @@ def markdown_sections(conclusion: Conclusion) -> dict[str, str]:
         sections["What can be told apart"] = f"{VERDICTS_NOTES[conclusion.tracked.facts.task]}\n\n{lines}"
     if spending := build_spending_table(conclusion.tracked):
         sections[SPENDING] = _markdown_table(spending)
+    if columns := build_columns_table(conclusion.tracked.facts, to_cell):
+        sections[COLUMNS] = _markdown_table(columns)
     return sections
 
 
